@@ -1,0 +1,59 @@
+# `make` alone lists the targets. Everything is installed into .venv, once.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+RECIPE ?= training/recipes/svamp-mini.yaml
+CHECKPOINT ?= runs/svamp-mini
+BUNDLE ?= service/bundles/svamp-mini
+ARGS ?=
+
+.PHONY: help serve test lint types format distill-mini export-mini clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.serve ## Install what serving needs (no torch) and serve on 127.0.0.1:8000
+	$(BIN)/python -m service $(ARGS)
+
+test: $(VENV)/.dev ## Install what the tests need and run them
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style and the import arrows between the packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## Check types: strictly in service and the bundle, plainly elsewhere
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# On a CPU, glibc hands large temporaries back to the kernel at every step, and half the training
+# time goes there; these thresholds make it keep them.
+distill-mini: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+distill-mini: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
+	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
+
+export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
+	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
+
+clean: ## Remove the environment and the caches
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Duet needs Python 3.11 or newer; point PYTHON=… at one")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[cpu]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[cpu,training,export,dev]'
+	touch $@ $(VENV)/.serve

@@ -1,0 +1,1 @@
+"""Turns a distilled checkpoint into a bundle that the service can load."""

@@ -1,0 +1,15 @@
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The public data sets, which the project does not ship; DUET_TEST_DATA names their folder."""
+    folder = Path(os.environ.get("DUET_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "dss").is_dir():
+        pytest.skip(f"no real data in {folder}; set DUET_TEST_DATA to a folder that holds dss/")
+    return folder

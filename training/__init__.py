@@ -1,0 +1,1 @@
+"""Distils a teacher's labels and rationales into a small T5 student."""
