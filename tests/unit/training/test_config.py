@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from training.config import ConfigError, load_config
+from training.tasks import TASKS
+
+RECIPES = Path(__file__).parents[3] / "training" / "recipes"
+MINI = RECIPES / "svamp-mini.yaml"
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_are_valid_and_named_after_their_files(recipe: Path) -> None:
+    config = load_config(recipe)
+    assert config.name == recipe.stem
+    assert config.output_dir == Path("runs") / recipe.stem
+    for example in config.examples:
+        assert set(example) == set(config.task.fields)
+
+
+def test_overrides_are_laid_over_the_recipe() -> None:
+    config = load_config(
+        MINI, ["steps=7", "objective=dss", "model.scratch.d_ff=64", "data.labels=teacher"]
+    )
+    assert (config.steps, config.objective) == (7, "dss")
+    assert config.model.scratch.d_ff == 64
+    assert config.data.labels == "teacher"
+    assert config.task == TASKS["svamp"]
+
+
+def test_a_task_of_ones_own() -> None:
+    task = "{name: tone, fields: [text], template: '{{text}}'}"
+    config = load_config(MINI, [f"task={task}", "data={format: jsonl, train: rows.jsonl}"])
+    assert config.task.name == "tone"
+    assert config.data.train == Path("rows.jsonl")
+    assert config.data.test is None
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("steps=many", "steps: Input should be a valid integer"),
+        ("steps=0", "steps: Input should be greater than 0"),
+        ("stepz=3", "stepz: Extra inputs are not permitted"),
+        ("objective=magic", "objective: Input should be 'finetune', 'dss' or 'mi'"),
+        ("task=magic", "no built-in task 'magic'; there are svamp"),
+        ("data.format=csv", "data: Input tag 'csv'"),
+        ("alpha=2", "alpha: Input should be less than or equal to 1"),
+        ("steps", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("steps=[", "the value is not YAML"),
+        ("steps.of=3", "steps of the recipe has no keys below it"),
+        ("name=../up", "name: String should match"),
+    ],
+)
+def test_a_bad_override_is_named(override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(MINI, [override])
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"a: [", "not YAML"),
+        (b"- a\n", "expected keys and values"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"name: x\n", "task: Field required"),
+    ],
+)
+def test_a_bad_recipe_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(str(path))
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)

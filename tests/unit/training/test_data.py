@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.word_problems import write_problems
+from training.data import (
+    IGNORED,
+    DataError,
+    Example,
+    Splits,
+    TokenizedExamples,
+    TwoPassCollator,
+    hold_out,
+    load_json_lines,
+)
+from training.student import train_tokenizer
+from training.tasks import TASKS, Task
+
+SVAMP = TASKS["svamp"]
+PAIR = Task(name="pair", fields=["a", "b"], template="{{a}}</s>{{b}}")
+
+
+def test_json_lines_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = write_problems(path, rows=20, seed=1)
+    examples, report = load_json_lines(path, SVAMP)
+    assert examples[3] == Example(
+        {"text": rows[3]["input"]}, rows[3]["label"], rows[3]["rationale"]
+    )
+    assert (len(examples), report.read, report.dropped, report.without_rationale) == (20, 20, 0, 0)
+
+
+def test_inputs_may_be_objects_and_rationales_missing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"input": {"a": "x", "b": " y "}, "label": "z", "rationale": null}\n\n')
+    examples, report = load_json_lines(path, PAIR)
+    assert examples == [Example({"a": "x", "b": "y"}, "z", None)]
+    assert report.without_rationale == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "expected an object, found list"),
+        ('{"label": "z"}', '"input" must be an object with a, b'),
+        ('{"input": "x", "label": "z"}', '"input" must be an object with a, b'),
+        ('{"input": {"a": "x"}, "label": "z"}', 'a non-empty text under "b", found None'),
+        ('{"input": {"a": "x", "b": "y"}}', 'a non-empty text under "label"'),
+        ('{"input": {"a": "x", "b": "y"}, "label": " "}', 'a non-empty text under "label"'),
+        (
+            '{"input": {"a": "x", "b": "y"}, "label": "z", "rationale": 3}',
+            'a non-empty text under "rationale", found 3',
+        ),
+    ],
+)
+def test_a_bad_row_names_its_file_and_line(tmp_path: Path, line: str, complaint: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    good = json.dumps({"input": {"a": "x", "b": "y"}, "label": "z"})
+    path.write_text(f"{good}\n{line}\n")
+    with pytest.raises(DataError) as error:
+        load_json_lines(path, PAIR)
+    assert f"{path}, line 2: " in str(error.value)
+    assert complaint in str(error.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.jsonl: No such file"):
+        load_json_lines(tmp_path / "none.jsonl", SVAMP)
+    (tmp_path / "latin.jsonl").write_bytes(b'{"input": "caf\xe9", "label": "x"}\n')
+    with pytest.raises(DataError, match=r"latin\.jsonl: not UTF-8"):
+        load_json_lines(tmp_path / "latin.jsonl", SVAMP)
+
+
+def test_validation_rows_come_from_the_training_rows_by_seed() -> None:
+    examples = [Example({"text": str(i)}, str(i), None) for i in range(50)]
+    train, validation = hold_out(examples, 10, seed=3)
+    assert (len(train), len(validation)) == (40, 10)
+    assert sorted(train + validation, key=lambda e: int(e.label)) == examples
+    assert hold_out(examples, 10, seed=3) == (train, validation)
+    assert hold_out(examples, 10, seed=4) != (train, validation)
+    with pytest.raises(DataError, match="50 usable training rows"):
+        hold_out(examples, 50, seed=3)
+
+
+def test_the_fingerprint_follows_what_is_learned_from() -> None:
+    a, b = Example({"text": "a"}, "1", None), Example({"text": "b"}, "2", "why")
+    fingerprint = Splits([a], [b], [], []).fingerprint()
+    assert Splits([a], [b], [a, b], []).fingerprint() == fingerprint
+    assert Splits([b], [a], [], []).fingerprint() != fingerprint
+
+
+def test_the_collator_pads_two_passes() -> None:
+    tokenizer = train_tokenizer(["one two three four five"] * 3, vocab_size=320)
+    examples = [
+        Example({"text": "one two three"}, "five", "four"),
+        Example({"text": "one"}, "one two three four", None),
+    ]
+    limits = {"max_input_tokens": 64, "max_label_tokens": 5, "max_rationale_tokens": 64}
+    rows = TokenizedExamples(examples, SVAMP, tokenizer, **limits)
+    batch = TwoPassCollator(pad_id=0, decoder_start_id=0)([rows[0], rows[1]])
+    for name, prefix in (("predict", "predict: "), ("explain", "explain: ")):
+        first, second = batch[name]["input_ids"].tolist()
+        assert tokenizer.decode(first) == f"{prefix}one two three</s>"
+        assert tokenizer.decode(second, skip_special_tokens=True) == f"{prefix}one"
+        lengths = [len(tokenizer(prefix + text)["input_ids"]) for text in ("one two three", "one")]
+        assert batch[name]["attention_mask"].sum(dim=1).tolist() == lengths
+    five, cut = batch["predict"]["labels"].tolist()
+    assert five == tokenizer("five")["input_ids"] + [IGNORED]
+    assert cut == [*tokenizer("one two three four")["input_ids"][:4], tokenizer.eos_token_id]
+    explain = batch["explain"]["labels"]
+    assert (explain[1] == IGNORED).all()
+    for one in batch.values():  # the decoder sees each target token one place later
+        labels, inputs = one["labels"], one["decoder_input_ids"]
+        assert (inputs[:, 0] == 0).all()
+        used = labels[:, 1:] != IGNORED
+        assert torch.equal(inputs[:, 1:][used], labels[:, :-1][used])

@@ -1,0 +1,70 @@
+import pytest
+from jinja2 import UndefinedError
+from jinja2.exceptions import SecurityError
+
+from training.tasks import TASKS, Task, evaluate_equation
+
+
+@pytest.mark.parametrize(
+    ("equation", "value"),
+    [
+        ("( 84.0 / 2.0 )", 42.0),
+        ("( ( 17.0 + 15.0 ) + 2.0 )", 34.0),
+        ("(16 * 17) * 4", 1088.0),
+        ("7 - -3", 10.0),
+        (" 0.5 * 3 ", 1.5),
+    ],
+)
+def test_equations_have_their_value(equation: str, value: float) -> None:
+    assert evaluate_equation(equation) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "( 84.0 / 0.0 )",
+        "( 84.0 / 2.0",
+        "2 ** 9999999",
+        "(some - 8)",
+        "__import__('os').getcwd()",
+        "'ab' * 3",
+        "[1, 2]",
+        "10 < 20",
+        "1e308 * 10",
+        "(" * 300 + "1" + ")" * 300,
+        "'3'",
+        "True",
+        "1+" * 500 + "1",
+        "\x00",
+        "\ud800",
+    ],
+)
+def test_what_is_no_equation_has_no_value(text: str) -> None:
+    assert evaluate_equation(text) is None
+
+
+def test_svamp_is_right_by_value() -> None:
+    svamp = TASKS["svamp"]
+    assert svamp.is_right("( 2.0 + 3.0 )", "( 3.0 + 2.0 )")
+    assert svamp.is_right("( 10.0 / 4.0 )", "2.5")
+    assert not svamp.is_right("( 3.0 - 2.0 )", "( 2.0 - 3.0 )")
+    assert not svamp.is_right("( 3.0 -", "( 3.0 - 2.0 )")
+
+
+def test_a_text_label_is_right_when_equal() -> None:
+    task = Task(name="colours", fields=["a", "b"], template="{{a}}</s>{{b}}")
+    assert task.is_right(" red ", "red")
+    assert not task.is_right("1 + 1", "2")
+
+
+def test_the_template_renders_the_fields() -> None:
+    task = Task(name="nli", fields=["a", "b"], template="{{a}}</s>{{b}}")
+    assert task.render({"a": "It rains.", "b": "<b>Wet</b>"}) == "It rains.</s><b>Wet</b>"
+
+
+def test_a_template_cannot_reach_beyond_its_fields() -> None:
+    with pytest.raises(UndefinedError):
+        Task(name="t", fields=["a"], template="{{b}}").render({"a": "x"})
+    with pytest.raises(SecurityError):
+        Task(name="t", fields=["a"], template="{{a.__class__.__mro__}}").render({"a": "x"})

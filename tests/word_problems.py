@@ -1,0 +1,57 @@
+"""Small word problems with a programmatic teacher: data to distil from, made from a seed."""
+
+import json
+import random
+from pathlib import Path
+
+NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jon")
+THINGS = ("apples", "books", "coins", "drums", "eggs", "flags", "grapes", "hats")
+NUMBERS = range(2, 25)
+
+# (text, operator, rationale), over {name}, {things}, numbers {a} and {b}, and the result {c}
+KINDS = (
+    (
+        "{name} has {a} {things}. {name} gets {b} more {things}. "
+        "How many {things} does {name} have?",
+        "+",
+        "{name} had {a} {things} and got {b} more. {a} + {b} = {c}.",
+    ),
+    (
+        "{name} has {a} {things}. {name} loses {b} {things}. How many {things} are left?",
+        "-",
+        "{name} had {a} {things} and lost {b}. {a} - {b} = {c}.",
+    ),
+    (
+        "{name} has {a} boxes with {b} {things} each. How many {things} are in the boxes?",
+        "*",
+        "There are {a} boxes of {b} {things}. {a} * {b} = {c}.",
+    ),
+)
+
+
+def problem(rng: random.Random) -> dict[str, str]:
+    """One row `{"input", "label", "rationale"}`, its rationale true and its label exact."""
+    text, sign, rationale = rng.choice(KINDS)
+    a, b = sorted(rng.sample(NUMBERS, 2), reverse=True)
+    words = {
+        "name": rng.choice(NAMES),
+        "things": rng.choice(THINGS),
+        "a": a,
+        "b": b,
+        "c": {"+": a + b, "-": a - b, "*": a * b}[sign],
+    }
+    return {
+        "input": text.format(**words),
+        "label": f"( {a} {sign} {b} )",
+        "rationale": rationale.format(**words),
+    }
+
+
+def write_problems(path: Path, rows: int, seed: int) -> list[dict[str, str]]:
+    """Writes `rows` different problems as JSON lines, and returns them."""
+    rng, problems = random.Random(seed), {}
+    while len(problems) < rows:
+        row = problem(rng)
+        problems[row["input"]] = row
+    path.write_text("".join(json.dumps(row) + "\n" for row in problems.values()), encoding="utf-8")
+    return list(problems.values())

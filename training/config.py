@@ -1,0 +1,138 @@
+"""The recipe of a distillation: a YAML file, with `key=value` overrides from the command line."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from training.tasks import TASKS, Task
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class ConfigError(ValueError):
+    """A recipe is wrong. The message names the file and the key."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DssData(_Part):
+    """The folder layout of Distilling Step-by-Step's archive, once unpacked."""
+
+    format: Literal["dss"]
+    path: Path
+    labels: Literal["gold", "teacher"] = "gold"
+
+
+class JsonLinesData(_Part):
+    """Files with a row `{"input", "label", "rationale"}` a line."""
+
+    format: Literal["jsonl"]
+    train: Path
+    test: Path | None = None
+
+
+class Scratch(_Part):
+    """A T5 student from random weights, with a tokenizer trained on the training text."""
+
+    vocab_size: int = Field(gt=300, description="at most: 256 bytes, 3 special tokens, merges")
+    d_model: int = Field(gt=0)
+    d_kv: int = Field(gt=0)
+    d_ff: int = Field(gt=0)
+    num_layers: int = Field(gt=0)
+    num_decoder_layers: int = Field(gt=0)
+    num_heads: int = Field(gt=0)
+    dropout_rate: Fraction = 0.1
+    feed_forward_proj: Literal["relu", "gated-gelu"] = "relu"
+
+
+class ScratchModel(_Part):
+    scratch: Scratch
+
+
+class DistillConfig(_Part):
+    """All that decides what a student becomes. Token counts include the end token."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    task: Task = Field(description="the name of a built-in task, or a task of one's own")
+    data: DssData | JsonLinesData = Field(discriminator="format")
+    model: str | ScratchModel = Field(description="hub name or path of a T5, or `scratch:`")
+    license: str = Field(description="licence of the student, as its data allows")
+    examples: list[dict[str, str]] = Field(
+        default=[], description="inputs that the bundle shows and checks itself with"
+    )
+
+    objective: Literal["finetune", "dss", "mi"] = "mi"
+    alpha: Fraction = 0.5
+    beta: float = Field(0.1, ge=0)
+    reduction: Literal["max", "mean"] = "max"
+
+    steps: int = Field(10_000, gt=0)
+    batch_size: int = Field(64, gt=0)
+    learning_rate: float = Field(5e-5, gt=0)
+    warmup_steps: int = Field(0, ge=0)
+    lr_scheduler: Literal["constant_with_warmup", "linear", "cosine"] = "linear"
+    weight_decay: float = Field(0.0, ge=0)
+    eval_every: int = Field(250, gt=0)
+    validation_rows: int = Field(gt=0)
+    max_input_tokens: int = Field(1024, gt=1)
+    max_label_tokens: int = Field(256, gt=1)
+    max_rationale_tokens: int = Field(256, gt=1)
+    seed: int = 0
+    output_dir: Path
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _built_in_task(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in TASKS:
+                raise ValueError(
+                    f"no built-in task {value!r}; there are {', '.join(TASKS)}, "
+                    "or write out name, fields and template"
+                )
+            return TASKS[value]
+        return value
+
+
+def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # noqa: B006
+    """Reads a recipe and lays `key=value` overrides over it; `a.b=1` sets `b` of `a`.
+
+    Values are YAML. Raises ConfigError.
+    """
+    try:
+        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{recipe}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{recipe}: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{recipe}: expected keys and values, such as `task: svamp`")
+    for override in overrides:
+        _lay_over(content, override)
+    try:
+        return DistillConfig.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ConfigError(f"{recipe}: {problems}") from error
+
+
+def _lay_over(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{override!r}: expected key=value, such as steps=500")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{override!r}: the value is not YAML") from error
+    *parents, last = key.split(".")
+    place = content
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{override!r}: {parent} of the recipe has no keys below it")
+    place[last] = value

@@ -1,0 +1,227 @@
+"""Distils a student: `python training/distill.py RECIPE.yaml [key=value …]`."""
+
+import argparse
+import json
+import logging
+import shlex
+import shutil
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from transformers import Seq2SeqTrainingArguments
+
+from training.config import ConfigError, DistillConfig, DssData, load_config
+from training.data import (
+    DataError,
+    Example,
+    Report,
+    Splits,
+    TokenizedExamples,
+    TwoPassCollator,
+    hold_out,
+    load_json_lines,
+)
+from training.dss import load_dss
+from training.objectives import Weights
+from training.student import load_student
+from training.trainer import LabelAccuracy, TwoTaskTrainer
+
+EXPORT_EXAMPLES = 256  # rows kept beside the student: export's parity gate runs on them
+
+log = logging.getLogger("duet.distill")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="distill.py", description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a.b=1 sets b of a")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        config = load_config(arguments.recipe, arguments.overrides)
+        splits = load_splits(config)
+        distill(config, splits, command=shlex.join(["python", *sys.argv]))
+    except (ConfigError, DataError) as error:
+        print(f"distill: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "distill: stopped; the same command goes on from the last checkpoint", file=sys.stderr
+        )
+        return 130
+    return 0
+
+
+def load_splits(config: DistillConfig) -> Splits:
+    """Loads a recipe's data; its validation rows are held out of the training rows."""
+    test: list[Example] = []
+    reports: list[Report] = []
+    if isinstance(config.data, DssData):
+        examples, report = load_dss(config.data.path, config.task, "train", config.data.labels)
+        test, test_report = load_dss(config.data.path, config.task, "test")
+        reports = [report, test_report]
+    else:
+        examples, report = load_json_lines(config.data.train, config.task)
+        reports = [report]
+        if config.data.test is not None:
+            test, test_report = load_json_lines(config.data.test, config.task)
+            reports.append(test_report)
+    for report in reports:
+        log.info("%s", report)
+    train, validation = hold_out(examples, config.validation_rows, config.seed)
+    return Splits(train, validation, test, reports)
+
+
+def distill(config: DistillConfig, splits: Splits, command: str) -> None:
+    """Trains the recipe's student and writes it, with its record, to `output_dir`.
+
+    Goes on from the last checkpoint of the same recipe where there is one. The step that is kept
+    is the best by validation accuracy; test rows are only measured on, at the end.
+    """
+    checkpoints = _claim(config)
+    texts = [text for example in splits.train for text in _texts(config, example)]
+    model, tokenizer = load_student(config, texts)
+
+    def tokenized(examples: list[Example]) -> TokenizedExamples:
+        return TokenizedExamples(
+            examples,
+            config.task,
+            tokenizer,
+            max_input_tokens=config.max_input_tokens,
+            max_label_tokens=config.max_label_tokens,
+            max_rationale_tokens=config.max_rationale_tokens,
+        )
+
+    pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
+    assert pad_id is not None
+    assert start_id is not None
+    trainer = TwoTaskTrainer(
+        model=model,
+        args=_training_arguments(config, checkpoints),
+        train_dataset=tokenized(splits.train),
+        eval_dataset=tokenized(splits.validation),
+        data_collator=TwoPassCollator(pad_id, start_id),
+        processing_class=tokenizer,
+        compute_metrics=LabelAccuracy(config.task, tokenizer),
+        objective=config.objective,
+        weights=Weights(config.alpha, config.beta, config.reduction),
+    )
+    log.info("%s: %.1f M parameters", config.name, model.num_parameters() / 1e6)
+    trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+
+    metrics = {"validation": _measure(trainer, tokenized(splits.validation), splits.validation)}
+    if splits.test:
+        metrics["test"] = _measure(trainer, tokenized(splits.test), splits.test)
+    for split, values in metrics.items():
+        log.info("%s: %s", split, values)
+    trainer.save_model(str(config.output_dir))
+    _write_record(config, splits, metrics, command)
+    shutil.rmtree(checkpoints)
+
+
+def _claim(config: DistillConfig) -> Path:
+    """Makes the output folder this recipe's, and returns the folder in it for checkpoints.
+
+    Raises ConfigError rather than mix two recipes in one folder.
+    """
+    recipe = config.output_dir / "recipe.json"
+    mine = config.model_dump_json(indent=2) + "\n"
+    if recipe.is_file() and recipe.read_text(encoding="utf-8") != mine:
+        raise ConfigError(
+            f"output_dir: {config.output_dir} holds a student of another recipe (see {recipe}); "
+            "choose another output_dir, or delete that folder"
+        )
+    checkpoints = config.output_dir / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    recipe.write_text(mine, encoding="utf-8")
+    return checkpoints
+
+
+def _last_complete(checkpoints: Path) -> str | None:
+    # a killed run may leave half a checkpoint; trainer_state.json is what is written last
+    states = checkpoints.glob("checkpoint-*/trainer_state.json")
+    steps = [int(state.parent.name.removeprefix("checkpoint-")) for state in states]
+    return str(checkpoints / f"checkpoint-{max(steps)}") if steps else None
+
+
+def _texts(config: DistillConfig, example: Example) -> list[str]:
+    task, text = config.task, config.task.render(example.input)
+    inputs = [task.predict_prefix + text, task.explain_prefix + text]
+    return [*inputs, example.label, example.rationale or ""]
+
+
+def _training_arguments(config: DistillConfig, checkpoints: Path) -> Seq2SeqTrainingArguments:
+    return Seq2SeqTrainingArguments(
+        output_dir=str(checkpoints),
+        max_steps=config.steps,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_scheduler,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        eval_strategy="steps",
+        save_strategy="steps",
+        logging_strategy="steps",
+        eval_steps=config.eval_every,
+        save_steps=config.eval_every,
+        logging_steps=config.eval_every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        greater_is_better=True,
+        generation_max_length=config.max_label_tokens,
+        remove_unused_columns=False,
+        seed=config.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none",
+    )
+
+
+def _measure(
+    trainer: TwoTaskTrainer, rows: TokenizedExamples, examples: list[Example]
+) -> dict[str, float | int]:
+    measured = trainer.evaluate(rows)
+    return {
+        "accuracy": round(measured["eval_accuracy"], 4),
+        "exact": round(measured["eval_exact"], 4),
+        "rows": len(examples),
+    }
+
+
+def _write_record(
+    config: DistillConfig, splits: Splits, metrics: dict[str, dict[str, float | int]], command: str
+) -> None:
+    """Writes what export must know of the student: `student.json` and `examples.jsonl`."""
+    record = {
+        "name": config.name,
+        "task": config.task.model_dump(),
+        "recipe": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "base_model": config.model if isinstance(config.model, str) else "scratch",
+        "license": config.license,
+        "max_input_tokens": config.max_input_tokens,
+        "max_label_tokens": config.max_label_tokens,
+        "max_rationale_tokens": config.max_rationale_tokens,
+        "data": {
+            "fingerprint": splits.fingerprint(),
+            "train_rows": len(splits.train),
+            "validation_rows": len(splits.validation),
+            "reports": [str(report) for report in splits.reports],
+        },
+        "metrics": metrics,
+        "code_version": version("duet"),
+        "command": command,
+    }
+    folder = config.output_dir
+    (folder / "student.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with (folder / "examples.jsonl").open("w", encoding="utf-8") as file:
+        for example in (splits.validation + splits.train)[:EXPORT_EXAMPLES]:
+            file.write(json.dumps(asdict(example)) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The student: a pretrained T5, or one from scratch with its own tokenizer."""
+
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+    set_seed,
+)
+
+from training.config import ConfigError, DistillConfig, Scratch
+
+PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # in T5's order: pad is 0, end is 1
+
+
+def load_student(
+    config: DistillConfig, texts: list[str]
+) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
+    """The recipe's student before training. `texts` train the tokenizer of one from scratch.
+
+    Raises ConfigError where a pretrained student cannot be loaded.
+    """
+    set_seed(config.seed)
+    if not isinstance(config.model, str):
+        tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
+        return T5ForConditionalGeneration(_t5_config(config.model.scratch, tokenizer)), tokenizer
+    try:
+        model = T5ForConditionalGeneration.from_pretrained(config.model)
+        return model, AutoTokenizer.from_pretrained(config.model)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"model: {config.model} cannot be loaded as a T5 ({reason})") from error
+
+
+def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer (no text is unknown to it) that ends each text with `</s>`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, END, UNKNOWN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    end = (END, tokenizer.token_to_id(END))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {END}", special_tokens=[end]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        unk_token=UNKNOWN,
+        model_input_names=["input_ids", "attention_mask"],  # T5 knows no token types
+    )
+
+
+def _t5_config(scratch: Scratch, tokenizer: PreTrainedTokenizerFast) -> T5Config:
+    geometry = scratch.model_dump() | {"vocab_size": len(tokenizer)}
+    return T5Config(
+        **geometry,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )

@@ -1,0 +1,64 @@
+"""Tasks: what an input is, how it reads as text, and when an answer is right."""
+
+import ast
+import math
+import operator
+from typing import Literal
+
+from jinja2 import StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field
+from simpleeval import simple_eval
+
+_TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+}
+MAX_EQUATION_CHARACTERS = 256
+
+
+class Task(BaseModel):
+    """A task, as data: the service reads the same facts from a bundle's manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    fields: list[str] = Field(min_length=1)
+    template: str
+    predict_prefix: str = "predict: "
+    explain_prefix: str = "explain: "
+    labels: Literal["open"] = "open"
+    answer: Literal["arithmetic"] | None = None
+
+    def render(self, fields: dict[str, str]) -> str:
+        """The input as one text, without a prefix."""
+        return _TEMPLATES.from_string(self.template).render(fields)
+
+    def is_right(self, prediction: str, label: str) -> bool:
+        """Whether a predicted label is right: for arithmetic, whether its value is."""
+        if self.answer == "arithmetic":
+            value, expected = evaluate_equation(prediction), evaluate_equation(label)
+            if value is not None and expected is not None:
+                return math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-6)
+        return prediction.strip() == label.strip()
+
+
+TASKS = {
+    "svamp": Task(name="svamp", fields=["text"], template="{{text}}", answer="arithmetic"),
+}
+
+
+def evaluate_equation(equation: str) -> float | None:
+    """The value of an infix equation over + - * /, or None where it has none."""
+    if len(equation) > MAX_EQUATION_CHARACTERS:
+        return None
+    try:
+        value = simple_eval(equation.strip(), operators=_ARITHMETIC, functions={}, names={})
+    except Exception:  # a student may write anything, and simpleeval and ast raise many kinds
+        return None
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
