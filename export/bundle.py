@@ -1,0 +1,216 @@
+"""The bundle: a folder with everything that serving a student needs, described by its manifest.
+
+This module is all that `export` and `service` share. It imports neither torch nor onnx.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+SCHEMA_VERSION: Final = 1
+MANIFEST = "manifest.json"
+ENCODER = "encoder.onnx"
+DECODER = "decoder.onnx"
+TOKENIZER = "tokenizer.json"
+GOLDEN = "golden.json"
+MODEL_CARD = "MODEL_CARD.md"
+REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
+
+MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class BundleError(ValueError):
+    """A folder is not a bundle that can be trusted. The message names the file and the reason."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskSpec(_Part):
+    """What the service must know of a task, as data."""
+
+    name: Name
+    fields: list[str] = Field(min_length=1, description="names of the input's fields, in order")
+    template: str = Field(description="Jinja2 template that renders the fields to one text")
+    predict_prefix: str = "predict: "
+    explain_prefix: str = "explain: "
+    labels: Literal["open"] = Field("open", description="open: the label is decoded freely")
+    answer: Literal["arithmetic"] | None = Field(
+        None, description="arithmetic: the label is an equation, its value is the answer"
+    )
+    examples: list[dict[str, str]] = Field(default=[], description="inputs to try")
+
+
+class Geometry(_Part):
+    """The shapes of the two graphs, and the token ids that decoding needs."""
+
+    d_model: int = Field(gt=0)
+    encoder_layers: int = Field(gt=0)
+    decoder_layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+    vocab_size: int = Field(gt=0)
+    pad_id: int = Field(ge=0)
+    eos_id: int = Field(ge=0)
+    decoder_start_id: int = Field(ge=0)
+
+
+class Limits(_Part):
+    """Token counts, the end token included."""
+
+    input_tokens: int = Field(gt=1)
+    label_tokens: int = Field(gt=1)
+    rationale_tokens: int = Field(gt=1)
+
+
+class Calibration(_Part):
+    """Temperature of the confidence (Guo et al., 2017), and the rows that it was fitted on."""
+
+    temperature: float = Field(1.0, gt=0)
+    fitted_on: str | None = None
+
+
+class Provenance(_Part):
+    """Where the student comes from: enough to make it again."""
+
+    base_model: str
+    recipe: dict[str, Any]
+    data_fingerprint: str
+    seed: int
+    code_version: str
+    parity: dict[str, float | int | str] = Field(description="what export's parity gate measured")
+
+
+class FileEntry(_Part):
+    size: int = Field(ge=0, description="bytes")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Manifest(_Part):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Name
+    version: Name
+    task: TaskSpec
+    model: Geometry
+    precision: Literal["fp32"]
+    limits: Limits
+    calibration: Calibration = Calibration()
+    metrics: dict[str, dict[str, float | int | str]] = Field(
+        description="per split: accuracy, rows, and what the rows are"
+    )
+    provenance: Provenance
+    license: str
+    files: dict[Name, FileEntry] = {}
+
+
+class Golden(_Part):
+    """An input with the outputs that this bundle must give for it."""
+
+    fields: dict[str, str]
+    label: str
+    rationale: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle."""
+
+    folder: Path
+    manifest: Manifest
+    golden: list[Golden]
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+
+def read(folder: Path | str) -> Bundle:
+    """Reads a bundle and verifies every file that its manifest lists.
+
+    Opens nothing outside `folder`. Raises BundleError, naming the file and the reason, where
+    anything is missing, changed, or not understood.
+    """
+    folder = Path(folder)
+    manifest = _read_manifest(folder)
+    for name, entry in manifest.files.items():
+        _verify(folder, name, entry)
+    try:
+        golden = TypeAdapter(list[Golden]).validate_json((folder / GOLDEN).read_bytes())
+    except ValidationError as error:
+        raise BundleError(f"{folder / GOLDEN}: {_first_problem(error)}") from error
+    return Bundle(folder, manifest, golden)
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Writes the manifest of a folder whose other files are complete.
+
+    Returns the manifest with size and SHA-256 of each file in it.
+    """
+    files = {
+        path.name: FileEntry(size=path.stat().st_size, sha256=_sha256(path))
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST
+    }
+    sealed = manifest.model_copy(update={"files": files})
+    (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return sealed
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    _refuse_link(path)
+    if not path.is_file():
+        raise BundleError(f"{folder}: not a bundle, there is no {MANIFEST} in it")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes, so not a manifest")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not JSON ({error})") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: schema version {version!r}, but this Duet reads version {SCHEMA_VERSION}; "
+            "export the bundle again, or use the Duet that wrote it"
+        )
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        raise BundleError(f"{path}: {_first_problem(error)}") from error
+    for name in REQUIRED_FILES:
+        if name not in manifest.files:
+            raise BundleError(f"{path}: lists no {name}, which every bundle has")
+    return manifest
+
+
+def _verify(folder: Path, name: str, entry: FileEntry) -> None:
+    path = folder / name
+    _refuse_link(path)
+    if not path.is_file():
+        raise BundleError(f"{path}: missing, but the manifest lists it")
+    size = path.stat().st_size
+    if size != entry.size:
+        raise BundleError(f"{path}: {size} bytes, but the manifest says {entry.size}")
+    if _sha256(path) != entry.sha256:
+        raise BundleError(f"{path}: its SHA-256 is not the manifest's, so it was changed")
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise BundleError(f"{path}: a link, and a bundle's files must be plain files")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

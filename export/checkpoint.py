@@ -1,0 +1,156 @@
+"""A distilled student as training leaves it: model, tokenizer, `student.json`, `examples.jsonl`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from jinja2 import TemplateError
+from pydantic import BaseModel, Field, ValidationError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    T5ForConditionalGeneration,
+)
+
+from export.bundle import Name
+from training.tasks import Task
+
+RECORD = "student.json"
+EXAMPLES = "examples.jsonl"
+GOLDEN_EXAMPLES = 4  # where the recipe names none
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+class CheckpointError(Exception):
+    """A folder is not a student's checkpoint. The message names the file and the reason."""
+
+
+class Data(BaseModel, extra="allow"):
+    """What the student learnt from."""
+
+    fingerprint: str = Field(description="SHA-256 of the training rows")
+
+
+class Recipe(BaseModel, extra="allow"):
+    """How the student was distilled. Export needs the inputs that it names to be shown."""
+
+    examples: list[dict[str, str]] = []
+
+
+class Record(BaseModel):
+    """What training notes of a student, in `student.json`. Token counts include the end token."""
+
+    name: Name
+    task: Task
+    recipe: Recipe
+    seed: int
+    base_model: str
+    license: str
+    max_input_tokens: int = Field(gt=1)
+    max_label_tokens: int = Field(gt=1)
+    max_rationale_tokens: int = Field(gt=1)
+    data: Data
+    metrics: dict[str, dict[str, float | int | str]]
+    code_version: str
+    command: str = Field(description="the command that distilled the student")
+
+
+class ExampleRow(BaseModel):
+    """A row of `examples.jsonl`, a real input of the student's task."""
+
+    input: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A student, with inputs to compare its graphs on and inputs to show."""
+
+    model: T5ForConditionalGeneration
+    tokenizer: PreTrainedTokenizerFast
+    record: Record
+    inputs: list[dict[str, str]]
+    golden: list[dict[str, str]]
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Reads the folder that `training/distill.py` writes. Raises CheckpointError."""
+    record = _parse(Record, str(folder / RECORD), _read(folder / RECORD))
+    lines = _read(folder / EXAMPLES).rstrip("\n").split("\n")
+    inputs = [
+        _parse(ExampleRow, f"{folder / EXAMPLES}, line {number}", line).input
+        for number, line in enumerate(lines, 1)
+    ]
+    golden = record.recipe.examples or inputs[:GOLDEN_EXAMPLES]
+    for fields in inputs + golden:
+        if set(fields) != set(record.task.fields):
+            raise CheckpointError(
+                f"{folder}: an example has the fields {', '.join(fields)}, but the task "
+                f"{record.task.name} has {', '.join(record.task.fields)}"
+            )
+    try:
+        record.task.render(inputs[0])
+    except TemplateError as error:
+        raise CheckpointError(f"{folder / RECORD}: the task's template fails: {error}") from error
+    return Checkpoint(_load_model(folder), _load_tokenizer(folder), record, inputs, golden)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path}: missing; expected a folder that training/distill.py wrote"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+
+
+def _parse(part: type[Part], place: str, text: str) -> Part:
+    try:
+        return part.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise CheckpointError(f"{place}: {key} {problem['msg']}") from error
+
+
+def _load_model(folder: Path) -> T5ForConditionalGeneration:
+    try:
+        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        if kind != "t5":
+            raise CheckpointError(f"{folder}: a model of type {kind!r}, but a student is a 't5'")
+        model, loading = T5ForConditionalGeneration.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: no model can be loaded ({_one_line(error)})") from error
+    if loading["missing_keys"]:
+        missing = sorted(loading["missing_keys"])
+        raise CheckpointError(
+            f"{folder}: the weights lack {missing[0]} and {len(missing) - 1} more"
+        )
+    for key in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+        if not isinstance(getattr(model.config, key), int):
+            raise CheckpointError(f"{folder / 'config.json'}: {key} is missing, or not one number")
+    return model.float().eval()
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise CheckpointError(
+            f"{folder}: no tokenizer can be loaded ({_one_line(error)})"
+        ) from error
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{folder}: its tokenizer has no fast form, and a bundle needs one")
+    if tokenizer("")["input_ids"] != [tokenizer.eos_token_id]:
+        raise CheckpointError(f"{folder}: its tokenizer does not end a text with the end token")
+    return tokenizer
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

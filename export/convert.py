@@ -1,0 +1,210 @@
+"""Exports a distilled student: `python -m export.convert CHECKPOINT --out BUNDLE`."""
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import jinja2
+import onnx_ir as ir
+import transformers
+from pydantic import TypeAdapter
+
+from export import bundle
+from export.bundle import (
+    BundleError,
+    Geometry,
+    Golden,
+    Limits,
+    Manifest,
+    Name,
+    Provenance,
+    TaskSpec,
+)
+from export.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from export.graphs import UnsupportedModelError, build_decoder, build_encoder, geometry_of
+from export.parity import OnnxStudent, Parity, ParityError, Voice, check_parity
+
+WANTED_INPUTS = 200  # of the parity gate
+MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
+
+log = logging.getLogger("duet.export")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0; 1 where the parity gate fails; 2 for a checkpoint or an OUT that cannot serve."""
+    parser = argparse.ArgumentParser(prog="export.convert", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="folder that training/distill.py wrote")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the bundle; an old one is replaced"
+    )
+    parser.add_argument("--version", type=_version, default="1", help="of the bundle (default: 1)")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    transformers.logging.set_verbosity_error()
+    try:
+        convert(arguments.checkpoint, arguments.out, arguments.version)
+    except ParityError as error:
+        print(f"convert: no bundle written: {error}", file=sys.stderr)
+        return 1
+    except (CheckpointError, UnsupportedModelError, BundleError, OSError) as error:
+        print(f"convert: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("convert: stopped; no bundle written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def convert(source: Path, out: Path, version: str) -> None:
+    """Writes the bundle of the student in `source` to `out`, if it passes the parity gate.
+
+    A bundle that is at `out` already stays until the new one is complete. Raises CheckpointError,
+    UnsupportedModelError, BundleError (`out` is something else), ParityError, OSError.
+    """
+    if out.exists():
+        _require_bundle(out)
+    log.info("reading %s", source)
+    checkpoint = load_checkpoint(source)
+    command = ["python", "-m", "export.convert", str(source), "--out", str(out)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        new.mkdir()
+        write_bundle(checkpoint, new, version, shlex.join([*command, "--version", version]))
+        _replace(out, new, old)
+    log.info("wrote %s", out)
+
+
+def write_bundle(checkpoint: Checkpoint, folder: Path, version: str, command: str) -> None:
+    """Fills an empty folder; `command` is for the model card.
+
+    Raises ParityError, and UnsupportedModelError for a T5 that has no place in ONNX.
+    """
+    record, model = checkpoint.record, checkpoint.model
+    log.info("building the graphs of %.1f M parameters", model.num_parameters() / 1e6)
+    _save(build_encoder(model), folder / bundle.ENCODER)
+    _save(build_decoder(model), folder / bundle.DECODER)
+    tokenizer = checkpoint.tokenizer.backend_tokenizer
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(folder / bundle.TOKENIZER))
+
+    geometry = geometry_of(model.config)
+    student = OnnxStudent(folder, geometry, record.max_input_tokens)
+    predict = Voice(record.task.predict_prefix, record.max_label_tokens)
+    explain = Voice(record.task.explain_prefix, record.max_rationale_tokens)
+    parity = _check_parity(checkpoint, student, [predict, explain])
+
+    texts = [record.task.render(fields) for fields in checkpoint.golden]
+    labels, rationales = student.write(texts, predict), student.write(texts, explain)
+    golden = [
+        Golden(fields=fields, label=label, rationale=rationale)
+        for fields, label, rationale in zip(checkpoint.golden, labels, rationales, strict=True)
+    ]
+    (folder / bundle.GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden, indent=2))
+
+    manifest = _manifest(checkpoint, version, geometry, parity)
+    card = _render_card(
+        manifest=manifest,
+        record=record,
+        golden=golden[0].model_dump_json(indent=2),
+        command=command,
+        parameters=model.num_parameters(),
+        megabytes=sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
+    )
+    (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
+    bundle.seal(folder, manifest)
+
+
+def _require_bundle(out: Path) -> None:
+    try:
+        bundle.read(out)
+    except BundleError as error:
+        raise BundleError(
+            f"{out} exists and is no bundle, so it is not replaced ({error}); "
+            "choose another --out, or delete it"
+        ) from error
+
+
+def _replace(out: Path, new: Path, old: Path) -> None:
+    """Moves `new` to `out`, and what was there to `old`. If that fails, all is as before."""
+    if not out.exists():
+        new.rename(out)
+        return
+    out.rename(old)
+    try:
+        new.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
+
+
+def _save(graph: ir.Model, path: Path) -> None:
+    weights = [value.const_value for value in graph.graph.initializers.values()]
+    size = sum(weight.nbytes for weight in weights if weight is not None)
+    if size > MAX_GRAPH_BYTES:
+        raise UnsupportedModelError(
+            f"{path.name} would be {size / 1e9:.1f} GB, but an ONNX file holds at most 2 GB"
+        )
+    ir.save(graph, path)
+
+
+def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, voices: list[Voice]) -> Parity:
+    texts = [checkpoint.record.task.render(fields) for fields in checkpoint.inputs]
+    log.info("comparing with transformers on %d inputs", len(texts))
+    if len(texts) < WANTED_INPUTS:
+        log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
+    parity = check_parity(checkpoint.model, checkpoint.tokenizer, student, texts, voices)
+    log.info("parity: %s", ", ".join(f"{key} {value:.3g}" for key, value in asdict(parity).items()))
+    return parity
+
+
+def _manifest(checkpoint: Checkpoint, version: str, geometry: Geometry, parity: Parity) -> Manifest:
+    record = checkpoint.record
+    return Manifest(
+        name=record.name,
+        version=version,
+        task=TaskSpec(**record.task.model_dump(), examples=checkpoint.golden),
+        model=geometry,
+        precision="fp32",
+        limits=Limits(
+            input_tokens=record.max_input_tokens,
+            label_tokens=record.max_label_tokens,
+            rationale_tokens=record.max_rationale_tokens,
+        ),
+        metrics=record.metrics,
+        provenance=Provenance(
+            base_model=record.base_model,
+            recipe=record.recipe.model_dump(),
+            data_fingerprint=record.data.fingerprint,
+            seed=record.seed,
+            code_version=record.code_version,
+            parity=asdict(parity) | {"reference": f"transformers {transformers.__version__}"},
+        ),
+        license=record.license,
+    )
+
+
+def _render_card(**facts: object) -> str:
+    template = files("export").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.from_string(template).render(facts)
+
+
+def _version(text: str) -> str:
+    return TypeAdapter(Name).validate_python(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

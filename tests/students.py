@@ -1,0 +1,103 @@
+"""Students for tests: small, with random weights, but with outputs that depend on the input."""
+
+import json
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import onnx_ir as ir
+import torch
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from export.bundle import DECODER, ENCODER, TOKENIZER
+from export.graphs import build_decoder, build_encoder, geometry_of
+from export.parity import OnnxStudent
+from training.student import train_tokenizer
+from training.tasks import TASKS
+
+NAMES = ("Ann", "Ben", "Chloe", "Dev", "Ed", "Fay")
+THINGS = ("apples", "marbles", "stamps", "pens")
+
+
+Kind = Literal["v1_0", "v1_1"]
+KINDS = get_args(Kind)
+
+
+class Student(NamedTuple):
+    model: T5ForConditionalGeneration
+    tokenizer: PreTrainedTokenizerFast
+
+
+def problems(count: int) -> list[str]:
+    """Word problems of different lengths, no two the same."""
+    return [
+        f"{NAMES[i % 6]} has {i + 3} {THINGS[i % 4]}"
+        + f", buys {2 * i + 1} more" * (i % 3)
+        + f" and gives {i % 3 + 1} away." * (i % 2)
+        for i in range(count)
+    ]
+
+
+def tiny_student(
+    kind: Kind = "v1_0", seed: int = 0, decoder_layers: int = 2, **config: int
+) -> Student:
+    """A T5 of the first family (ReLU, tied embeddings) or of v1.1 (gated GELU, not tied).
+
+    Its layers write larger values than T5's initialisation has them write, and its end token
+    stands out: so greedy decoding does not repeat one token, and ends at different lengths.
+    """
+    tokenizer = train_tokenizer(problems(100), vocab_size=320)
+    torch.manual_seed(seed)
+    shape = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4} | config
+    model = T5ForConditionalGeneration(
+        T5Config(
+            **shape,
+            num_decoder_layers=decoder_layers,
+            vocab_size=len(tokenizer),
+            feed_forward_proj="relu" if kind == "v1_0" else "gated-gelu",
+            tie_word_embeddings=kind == "v1_0",
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
+        )
+    ).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("o.weight", "relative_attention_bias.weight")):
+                weight *= 4
+        model.shared.weight *= 0.2
+        model.decoder.final_layer_norm.weight *= 10 if kind == "v1_0" else 0.4
+        model.lm_head.weight[tokenizer.eos_token_id] *= 1.6
+    return Student(model, tokenizer)
+
+
+def save_graphs(student: Student, folder: Path, max_input_tokens: int = 64) -> OnnxStudent:
+    """Writes a student's graphs and tokenizer, and loads them to be run."""
+    ir.save(build_encoder(student.model), folder / ENCODER)
+    ir.save(build_decoder(student.model), folder / DECODER)
+    student.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    return OnnxStudent(folder, geometry_of(student.model.config), max_input_tokens)
+
+
+def save_checkpoint(student: Student, folder: Path, **changes: object) -> Path:
+    """Writes what `training/distill.py` writes of a student. `changes` are to `student.json`."""
+    student.model.save_pretrained(folder)
+    student.tokenizer.save_pretrained(folder)
+    record = {
+        "name": "tiny",
+        "task": TASKS["svamp"].model_dump(),
+        "recipe": {"steps": 1, "examples": [{"text": text} for text in problems(2)]},
+        "seed": 0,
+        "base_model": "scratch",
+        "license": "apache-2.0",
+        "max_input_tokens": 64,
+        "max_label_tokens": 8,
+        "max_rationale_tokens": 24,
+        "data": {"fingerprint": "0" * 64, "train_rows": 100, "reports": ["made here: 100 rows"]},
+        "metrics": {"validation": {"accuracy": 0.25, "rows": 40}},
+        "code_version": "0.1.0",
+        "command": "python training/distill.py recipe.yaml",
+    } | changes
+    (folder / "student.json").write_text(json.dumps(record), encoding="utf-8")
+    rows = [{"input": {"text": text}, "label": "", "rationale": None} for text in problems(40)]
+    (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder

@@ -1,0 +1,259 @@
+"""The command: a checkpoint's folder to a bundle, or one clear line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from export import bundle, convert
+from tests.students import KINDS, problems, save_checkpoint, tiny_student
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tiny_student(), tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def copy(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_becomes_a_bundle(kind: str, tmp_path: Path) -> None:
+    student = tiny_student(kind)
+    checkpoint = save_checkpoint(student, tmp_path / "checkpoint")
+    out = tmp_path / "new" / "bundle"
+    assert convert.main([str(checkpoint), "--out", str(out), "--version", "2.1"]) == 0
+
+    read = bundle.read(out)
+    manifest = read.manifest
+    assert (manifest.name, manifest.version, manifest.precision) == ("tiny", "2.1", "fp32")
+    assert manifest.task.answer == "arithmetic"
+    assert manifest.task.examples == [{"text": text} for text in problems(2)]
+    assert manifest.limits.rationale_tokens == 24
+    assert manifest.provenance.parity["rows"] == 40
+    assert manifest.provenance.parity["equal"] == 80
+    assert manifest.provenance.recipe["steps"] == 1
+    assert names(out.parent) == ["bundle"]
+
+    assert len(read.golden) == 2
+    for golden in read.golden:
+        prompt = student.tokenizer(f"predict: {golden.fields['text']}", return_tensors="pt")
+        with torch.inference_mode():
+            tokens = student.model.generate(input_ids=prompt["input_ids"], max_new_tokens=8)[0]
+        label = student.tokenizer.decode(tokens, skip_special_tokens=True)
+        assert golden.label == label.strip()
+        assert golden.rationale not in ("", golden.label)
+
+
+def test_the_tokenizer_ends_texts_and_neither_pads_nor_truncates(
+    copy: Path, tmp_path: Path
+) -> None:
+    stored = Tokenizer.from_file(str(copy / "tokenizer.json"))
+    stored.enable_padding(length=100)
+    stored.enable_truncation(5)
+    stored.save(str(copy / "tokenizer.json"))
+    assert convert.main([str(copy), "--out", str(tmp_path / "bundle")]) == 0
+    tokenizer = Tokenizer.from_file(str(tmp_path / "bundle" / bundle.TOKENIZER))
+    assert tokenizer.padding is None
+    assert tokenizer.truncation is None
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(["a", problems(6)[5]])]
+    assert [row[-1] for row in ids] == [1, 1]
+    assert len(ids[0]) == 2
+    assert len(ids[1]) > 5
+
+
+def test_the_model_card_tells_how_the_student_was_made(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    assert convert.main([str(checkpoint), "--out", str(out)]) == 0
+    card = (out / bundle.MODEL_CARD).read_text()
+    golden = bundle.read(out).golden[0]
+    for expected in (
+        "license: apache-2.0",
+        "python training/distill.py recipe.yaml",
+        f"python -m export.convert {checkpoint} --out {out} --version 1",
+        "| validation | accuracy 0.25, rows 40 |",
+        json.dumps(golden.fields["text"]),
+        golden.model_dump_json(indent=2),
+        "on 40 inputs",
+        "equal: 80 of 80",
+    ):
+        assert expected in card
+    assert "{{" not in card
+    assert "{%" not in card
+
+
+def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "export.convert", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+
+    done = command(str(checkpoint), "--out", str(tmp_path / "bundle"))
+    assert done.returncode == 0
+    assert "fewer than 200 inputs" in done.stderr  # the checkpoint has 40
+    assert bundle.read(tmp_path / "bundle").manifest.name == "tiny"
+    assert command(str(checkpoint)).returncode == 2  # --out is missing
+
+
+def change_an_onnx_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the export itself wrong, as a mistake in it would be."""
+    build = convert.build_decoder
+
+    def build_wrongly(model: torch.nn.Module):
+        graph = build(model)
+        weight = graph.graph.initializers["1.feed_forward.wo"]
+        weight.const_value = convert.ir.tensor(weight.const_value.numpy() + np.float32(0.5))
+        return graph
+
+    monkeypatch.setattr(convert, "build_decoder", build_wrongly)
+
+
+def test_a_failing_gate_leaves_the_old_bundle(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "bundle"
+    assert convert.main([str(checkpoint), "--out", str(out)]) == 0
+    old = contents(out)
+    change_an_onnx_weight(monkeypatch)
+    assert convert.main([str(checkpoint), "--out", str(out), "--version", "2"]) == 1
+    assert capsys.readouterr().err.startswith("convert: no bundle written: ")
+    assert contents(out) == old
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_a_failing_gate_writes_no_bundle(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_an_onnx_weight(monkeypatch)
+    assert convert.main([str(checkpoint), "--out", str(tmp_path / "bundle")]) == 1
+    assert names(tmp_path) == []
+
+
+def test_an_old_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    for version in ("1", "2"):
+        assert convert.main([str(checkpoint), "--out", str(out), "--version", version]) == 0
+        assert bundle.read(out).manifest.version == version
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_what_is_no_bundle_is_not_replaced(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "photos"
+    out.mkdir()
+    (out / "manifest.json").write_text('{"schema_version": 1}')
+    (out / "holiday.jpg").write_text("the only copy")
+    before = contents(out)
+    assert convert.main([str(checkpoint), "--out", str(out)]) == 2
+    assert "exists and is no bundle, so it is not replaced" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def edit_record(folder: Path, **changes: object) -> None:
+    record = json.loads((folder / "student.json").read_text())
+    (folder / "student.json").write_text(json.dumps(record | changes))
+
+
+def edit_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def drop_end_token(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
+
+
+def truncate_weights(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:1000])
+
+
+def write(name: str, text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "student.json: missing"),
+        (write("student.json", "{"), "student.json: "),
+        (write("student.json", "{}"), "student.json: name Field required"),
+        (lambda folder: edit_record(folder, max_label_tokens=0), "student.json: max_label_tokens"),
+        (lambda folder: edit_record(folder, name="a/b"), "student.json: name"),
+        (lambda folder: (folder / "examples.jsonl").unlink(), "examples.jsonl: missing"),
+        (write("examples.jsonl", ""), "examples.jsonl, line 1: "),
+        (write("examples.jsonl", '{"input": {"text": "a"}}\n{"input": 1}'), "jsonl, line 2: input"),
+        (write("examples.jsonl", '{"input": {"question": "a"}}'), "fields question, but the task"),
+        (write("config.json", "{"), "no model can be loaded"),
+        (lambda folder: edit_config(folder, model_type="bert"), "a model of type 'bert'"),
+        (lambda folder: edit_config(folder, num_layers=3), "the weights lack encoder.block.2"),
+        (lambda folder: edit_config(folder, d_model=64), "no model can be loaded"),
+        (lambda folder: edit_config(folder, decoder_start_token_id=None), "decoder_start_token_id"),
+        (lambda folder: edit_config(folder, dense_act_fn="silu"), "the activation 'silu'"),
+        (truncate_weights, "no model can be loaded"),
+        (write("tokenizer.json", "{"), "no tokenizer can be loaded"),
+        (drop_end_token, "does not end a text with the end token"),
+    ],
+)
+def test_a_bad_checkpoint_is_one_line(
+    copy: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(copy)
+    assert convert.main([str(copy), "--out", str(tmp_path / "bundle")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith(f"convert: {copy}") or "activation" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_student_too_large_for_a_file_is_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(convert, "MAX_GRAPH_BYTES", 100_000)
+    assert convert.main([str(checkpoint), "--out", str(tmp_path / "bundle")]) == 2
+    assert "encoder.onnx would be" in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("version", ["", "../1", "a b"])
+def test_a_version_must_be_a_name(checkpoint: Path, tmp_path: Path, version: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        convert.main([str(checkpoint), "--out", str(tmp_path / "bundle"), "--version", version])
+    assert stopped.value.code == 2

@@ -1,0 +1,217 @@
+"""Both graphs against transformers, with random weights."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.bundle import DECODER
+from export.parity import OnnxStudent
+from tests.students import KINDS, Student, save_graphs, tiny_student
+
+WIDTH = 48  # M, the entries of a cache
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def student(request: pytest.FixtureRequest) -> Student:
+    # Distances saturate early, so that the tests pass far beyond.
+    return tiny_student(request.param, decoder_layers=3, relative_attention_max_distance=20)
+
+
+@pytest.fixture(scope="module")
+def folder(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture(scope="module")
+def graphs(student: Student, folder: Path) -> OnnxStudent:
+    return save_graphs(student, folder)
+
+
+class Decoder:
+    """Steps of the decoder over caches that are kept, as an engine keeps them."""
+
+    def __init__(self, graphs: OnnxStudent, input_ids: list[list[int]]) -> None:
+        self.graphs = graphs
+        self.rows = len(input_ids)
+        mask = np.zeros((self.rows, max(map(len, input_ids))), np.int64)
+        padded = mask.copy()
+        for i, row in enumerate(input_ids):
+            padded[i, : len(row)], mask[i, : len(row)] = row, 1
+        outputs = graphs.encoder.run(None, {"input_ids": padded, "attention_mask": mask})
+        names = [output.name for output in graphs.encoder.get_outputs()]
+        self.cross = dict(zip(names, outputs, strict=True)) | {"cross_mask": mask}
+        shape = (self.rows, graphs.geometry.heads, WIDTH, graphs.geometry.head_dim)
+        layers = range(graphs.geometry.decoder_layers)
+        self.caches = {
+            f"{kind}.{i}": np.zeros(shape, np.float32) for i in layers for kind in ("key", "value")
+        }
+
+    def step(
+        self,
+        tokens: np.ndarray,
+        positions: np.ndarray,
+        write_index: np.ndarray,
+        cache_positions: np.ndarray,
+        visible: np.ndarray,
+        targets: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        names = [output.name for output in self.graphs.decoder.get_outputs()]
+        feeds = {
+            "input_ids": tokens,
+            "positions": positions,
+            "write_index": write_index,
+            "cache_positions": cache_positions,
+            "visible": visible,
+            "target_ids": tokens if targets is None else targets,
+        }
+        results = self.graphs.decoder.run(None, feeds | self.cross | self.caches)
+        outputs = dict(zip(names, results, strict=True))
+        self.caches = {name: outputs[f"present_{name}"] for name in self.caches}
+        return outputs["next_id"], outputs["next_logprob"], outputs["target_logprob"]
+
+    def chain(
+        self, tokens: np.ndarray, at: np.ndarray, targets: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens [B,T] that follow each other, from place at[b] on in row b."""
+        positions = at[:, None] + np.arange(tokens.shape[1])
+        entries = np.tile(np.arange(WIDTH), (self.rows, 1))
+        visible = entries[:, None] <= positions[:, :, None]
+        return self.step(tokens, positions, at, entries, visible, targets)
+
+
+def logprobs(student: Student, input_ids: list[int], decoder_input_ids: list[int]) -> np.ndarray:
+    """Transformers' log-probabilities [T,V], of one row alone and without padding."""
+    with torch.inference_mode():
+        logits = student.model(
+            input_ids=torch.tensor([input_ids]), decoder_input_ids=torch.tensor([decoder_input_ids])
+        ).logits
+    return logits[0].log_softmax(-1).numpy()
+
+
+def random_tokens(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(3, 320, shape)
+
+
+def test_names_and_shapes(graphs: OnnxStudent) -> None:
+    caches = {f"{kind}.{i}" for i in range(3) for kind in ("key", "value")}
+    cross = {f"cross_{name}" for name in caches}
+    inputs = {"input_ids", "positions", "write_index", "cache_positions", "visible", "target_ids"}
+    assert {x.name for x in graphs.encoder.get_inputs()} == {"input_ids", "attention_mask"}
+    assert {x.name for x in graphs.encoder.get_outputs()} == cross
+    assert {x.name for x in graphs.decoder.get_inputs()} == inputs | caches | cross | {"cross_mask"}
+    outputs = {x.name: x.shape for x in graphs.decoder.get_outputs()}
+    assert outputs == {
+        **{name: ["B", "T"] for name in ("next_id", "next_logprob", "target_logprob")},
+        **{f"present_{name}": ["B", 4, "M", 8] for name in caches},
+    }
+
+
+@pytest.mark.usefixtures("graphs")
+def test_the_decoder_holds_each_weight_once(student: Student, folder: Path) -> None:
+    decoder = onnx.load(folder / DECODER)
+    onnx.checker.check_model(decoder, full_check=True)
+    held = sum(int(np.prod(tensor.dims)) for tensor in decoder.graph.initializer)
+    elsewhere = ("EncDecAttention.k.weight", "EncDecAttention.v.weight", "bias.weight")
+    weights = sum(
+        weight.numel()
+        for name, weight in student.model.named_parameters()  # tied weights come once
+        if name.startswith(("shared", "decoder", "lm_head")) and not name.endswith(elsewhere)
+    )
+    assert weights <= held < weights + 200  # the table of relative biases and some constants
+
+
+@pytest.mark.parametrize("lengths", [(1,), (1, 31), (64, 2, 17)])
+def test_chain_gives_the_log_probabilities_of_transformers(
+    student: Student, graphs: OnnxStudent, lengths: tuple[int, ...]
+) -> None:
+    inputs = [random_tokens((length,), seed=length).tolist() for length in lengths]
+    tokens = random_tokens((len(lengths), 40))  # twice the distance at which buckets saturate
+    targets = random_tokens(tokens.shape, seed=1)
+    next_id, next_logprob, target_logprob = Decoder(graphs, inputs).chain(
+        tokens, np.zeros(len(lengths), int), targets
+    )
+    for i, input_ids in enumerate(inputs):
+        expected = logprobs(student, input_ids, tokens[i].tolist())
+        assert next_id[i].tolist() == expected.argmax(-1).tolist()
+        np.testing.assert_allclose(next_logprob[i], expected.max(-1), atol=5e-5)
+        np.testing.assert_allclose(
+            target_logprob[i], expected[np.arange(40), targets[i]], atol=5e-5
+        )
+
+
+def test_steps_of_one_token_and_chains_are_the_same(graphs: OnnxStudent) -> None:
+    inputs = [random_tokens((9,)).tolist(), random_tokens((4,)).tolist()]
+    tokens = random_tokens((2, 40))
+    whole = Decoder(graphs, inputs).chain(tokens, np.zeros(2, int))
+    pieces = Decoder(graphs, inputs)
+    cuts = [0, 1, 2, 3, 8, 9, 25, 40]
+    parts = [
+        pieces.chain(tokens[:, start:stop], np.full(2, start)) for start, stop in pairwise(cuts)
+    ]
+    for expected, *actual in zip(whole, *parts, strict=True):
+        np.testing.assert_allclose(np.hstack(actual), expected, atol=1e-5)
+
+
+def test_rows_are_at_places_of_their_own(student: Student, graphs: OnnxStudent) -> None:
+    inputs = [random_tokens((5,)).tolist(), random_tokens((12,)).tolist()]
+    texts = random_tokens((2, 30))
+    decoder = Decoder(graphs, inputs)
+    decoder.chain(texts[:, :3], np.array([0, 0]))
+    # Row 1 goes on with 17 more tokens; row 0 begins again, and then goes on at 3.
+    decoder.chain(np.stack([texts[0, :17], texts[1, 3:20]]), np.array([0, 3]))
+    at = np.array([3, 20])
+    tokens = np.stack([texts[0, 3:8], texts[1, 20:25]])
+    next_id, next_logprob, _ = decoder.chain(tokens, at)
+    for i, input_ids in enumerate(inputs):
+        expected = logprobs(student, input_ids, texts[i, : at[i] + 5].tolist())[at[i] :]
+        assert next_id[i].tolist() == expected.argmax(-1).tolist()
+        np.testing.assert_allclose(next_logprob[i], expected.max(-1), atol=5e-5)
+
+
+def test_a_tree_scores_each_branch_as_if_it_were_alone(
+    student: Student, graphs: OnnxStudent
+) -> None:
+    """A trie of candidates after a common beginning, all in one step."""
+    input_ids = random_tokens((7,)).tolist()
+    begin = random_tokens((30,), seed=2).tolist()
+    candidates = [[10, 11, 12], [10, 11, 13, 14], [20], [10, 21]]
+    nodes: list[tuple[int, ...]] = sorted(
+        {tuple(c[: n + 1]) for c in candidates for n in range(len(c))}, key=len
+    )
+    decoder = Decoder(graphs, [input_ids])
+    decoder.chain(np.array([begin]), np.array([0]))
+
+    entries = np.arange(WIDTH)
+    cache_positions = np.where(entries < 30, entries, 0)
+    visible = np.zeros((len(nodes), WIDTH), bool)
+    visible[:, :30] = True
+    for i, node in enumerate(nodes):
+        cache_positions[30 + i] = 30 + len(node) - 1
+        for j, other in enumerate(nodes):
+            visible[i, 30 + j] = node[: len(other)] == other
+    next_id, next_logprob, _ = decoder.step(
+        tokens=np.array([[node[-1] for node in nodes]]),
+        positions=np.array([[30 + len(node) - 1 for node in nodes]]),
+        write_index=np.array([30]),
+        cache_positions=cache_positions[None],
+        visible=visible[None],
+    )
+    for i, node in enumerate(nodes):
+        expected = logprobs(student, input_ids, [*begin, *node])[-1]
+        assert next_id[0, i] == expected.argmax()
+        np.testing.assert_allclose(next_logprob[0, i], expected.max(), atol=5e-5)
+
+
+def test_a_row_that_sees_nothing_stays_finite(graphs: OnnxStudent) -> None:
+    decoder = Decoder(graphs, [random_tokens((5,)).tolist()] * 2)
+    entries = np.tile(np.arange(WIDTH), (2, 1))
+    visible = np.zeros((2, 1, WIDTH), bool)
+    visible[0, 0, 0] = True
+    zero = np.zeros((2, 1), np.int64)
+    _, next_logprob, _ = decoder.step(zero, zero, np.zeros(2, np.int64), entries, visible)
+    assert np.isfinite(next_logprob).all()
+    assert all(np.isfinite(cache).all() for cache in decoder.caches.values())
