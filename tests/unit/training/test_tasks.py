@@ -31,6 +31,8 @@ def test_equations_have_their_value(equation: str, value: float) -> None:
         "'ab' * 3",
         "[1, 2]",
         "10 < 20",
+        "(1 + 2) and (3 + 4)",
+        "(175, 5)",
         "1e308 * 10",
         "(" * 300 + "1" + ")" * 300,
         "'3'",
