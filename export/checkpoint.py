@@ -1,5 +1,6 @@
 """A distilled student as training leaves it: model, tokenizer, `student.json`, `examples.jsonl`."""
 
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +20,7 @@ from training.tasks import Task
 
 RECORD = "student.json"
 EXAMPLES = "examples.jsonl"
-GOLDEN_EXAMPLES = 4  # where the recipe names none
+GOLDEN_EXAMPLES = 4  # at most
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -83,8 +84,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         _parse(ExampleRow, f"{folder / EXAMPLES}, line {number}", line).input
         for number, line in enumerate(lines, 1)
     ]
-    golden = record.recipe.examples or inputs[:GOLDEN_EXAMPLES]
-    for fields in inputs + golden:
+    for fields in inputs + record.recipe.examples:
         if set(fields) != set(record.task.fields):
             raise CheckpointError(
                 f"{folder}: an example has the fields {', '.join(fields)}, but the task "
@@ -94,7 +94,36 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         record.task.render(inputs[0])
     except TemplateError as error:
         raise CheckpointError(f"{folder / RECORD}: the task's template fails: {error}") from error
-    return Checkpoint(_load_model(folder), _load_tokenizer(folder), record, inputs, golden)
+    tokenizer = _load_tokenizer(folder)
+    golden = _golden(folder, record, inputs, tokenizer)
+    return Checkpoint(_load_model(folder), tokenizer, record, inputs, golden)
+
+
+def _golden(
+    folder: Path,
+    record: Record,
+    inputs: list[dict[str, str]],
+    tokenizer: PreTrainedTokenizerFast,
+) -> list[dict[str, str]]:
+    """The inputs to show: the recipe's own, or the first of `inputs` that a service would take."""
+
+    def fits(fields: dict[str, str]) -> bool:
+        text = record.task.render(fields)
+        prompts = [record.task.predict_prefix + text, record.task.explain_prefix + text]
+        return max(map(len, tokenizer(prompts)["input_ids"])) <= record.max_input_tokens
+
+    for fields in record.recipe.examples:
+        if not fits(fields):
+            raise CheckpointError(
+                f"{folder / RECORD}: an example of the recipe has over "
+                f"{record.max_input_tokens} tokens: {reprlib.repr(fields)}"
+            )
+    golden = record.recipe.examples or [fields for fields in inputs if fits(fields)]
+    if not golden:
+        raise CheckpointError(
+            f"{folder / EXAMPLES}: no input has {record.max_input_tokens} tokens or fewer"
+        )
+    return golden[:GOLDEN_EXAMPLES]
 
 
 def _read(path: Path) -> str:

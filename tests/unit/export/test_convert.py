@@ -222,6 +222,10 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (truncate_weights, "no model can be loaded"),
         (write("tokenizer.json", "{"), "no tokenizer can be loaded"),
         (drop_end_token, "does not end a text with the end token"),
+        (
+            lambda folder: edit_record(folder, recipe={"examples": [{"text": "7 " * 99}]}),
+            "an example of the recipe has over 64 tokens",
+        ),
     ],
 )
 def test_a_bad_checkpoint_is_one_line(
