@@ -2,8 +2,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+from tests.bundles import student, tiny_bundle
+
+__all__ = ["student", "tiny_bundle"]  # fixtures
 
 ROOT = Path(__file__).parents[1]
+
+torch.set_num_threads(1)  # the tests' students are too small for more
 
 
 @pytest.fixture(scope="session")

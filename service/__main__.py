@@ -1,0 +1,77 @@
+"""Serves bundles over HTTP: `python -m service --help` tells of every setting."""
+
+import json
+import shlex
+import signal
+import socket
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsError
+
+from export.bundle import BundleError, TaskSpec
+from service.app import create_app
+from service.registry import Registry
+from service.settings import Settings
+
+
+def main() -> None:
+    """Exits with 0 after SIGTERM or SIGINT, and with 2 where there is nothing to serve."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(0))
+    try:
+        settings = CliApp.run(Settings)
+        listener = _listen(settings.host, settings.port)
+        registry = Registry.load(settings)
+    except (ValidationError, SettingsError, BundleError, OSError) as error:
+        reason = _setting_problem(error) if isinstance(error, ValidationError) else error
+        print(f"duet: {reason}", file=sys.stderr)
+        sys.exit(2)
+    url, model = _url(settings.host, listener.getsockname()[1]), registry.default.manifest
+    print(f"Duet serves {model.name}. Docs: {url}/docs", "Try it:", sep="\n")
+    print(f"  {_curl(url, model.task)}", flush=True)
+    config = uvicorn.Config(create_app(settings, registry), server_header=False)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """From here on clients can connect, and wait for their answers until all is loaded."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose others with --host "
+            "(DUET_HOST) and --port (DUET_PORT)"
+        ) from error
+    # Connections inherit it. asyncio sets it on sockets that it opens itself, and without it an
+    # answer waits up to 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _setting_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    flag = name.replace("_", "-")
+    return f"--{flag} (DUET_{name.upper()}): {problem['msg']}, got {problem['input']!r}"
+
+
+def _url(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _curl(url: str, task: TaskSpec) -> str:
+    """A command that asks the default model about a real input of its task."""
+    fields = task.examples[0] if task.examples else dict.fromkeys(task.fields, "…")
+    inputs = fields if len(fields) > 1 else next(iter(fields.values()))
+    body = json.dumps({"inputs": inputs, "explain": True}, ensure_ascii=False)
+    return shlex.join(
+        ["curl", f"{url}/predict", "-H", "content-type: application/json", "-d", body]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The engine: a bundle's student, answering many requests at once."""

@@ -1,0 +1,121 @@
+"""What stands between a request and the student: fields to tokens, tokens to text and value."""
+
+import ast
+import json
+import operator
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from simpleeval import simple_eval
+from tokenizers import Tokenizer
+
+from export.bundle import TOKENIZER, Bundle, BundleError
+from service.errors import EmptyInput, InvalidInput, TooManyTokens
+
+CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
+
+# No strings and no names, and too few characters to nest deeply or to make an infinite number.
+EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
+ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+}
+
+
+class TextProcessor:
+    """Renders, tokenises and reads back the texts of one bundle's task.
+
+    Raises BundleError where the bundle's template or tokenizer cannot be used.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.name = bundle.manifest.name
+        self.task = bundle.manifest.task
+        self.max_tokens = bundle.manifest.limits.input_tokens
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+        try:
+            self._template = environment.from_string(self.task.template)
+        except TemplateError as error:
+            raise BundleError(f"{bundle.folder}: the task's template: {error}") from error
+        path = bundle.path(TOKENIZER)
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises no narrower one
+            raise BundleError(f"{path}: not a tokenizer ({error})") from error
+        tokens = self._tokenizer.get_vocab_size()
+        if tokens > bundle.manifest.model.vocab_size:
+            raise BundleError(
+                f"{path}: {tokens} tokens, but the model knows {bundle.manifest.model.vocab_size}"
+            )
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def prompts(self, given: str | Mapping[str, str], *, explain: bool) -> list[list[int]]:
+        """Token ids of the prompt for the label, and with `explain` of that for the rationale.
+
+        Raises InvalidInput, EmptyInput, TooManyTokens. Safe in any thread, and other threads run
+        meanwhile.
+        """
+        text = self._render(self._fields(given))
+        prefixes = [self.task.predict_prefix, self.task.explain_prefix][: 1 + explain]
+        return [self._encode(prefix + text) for prefix in prefixes]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.strip()
+
+    def _render(self, fields: Mapping[str, str]) -> str:
+        for field, text in fields.items():
+            if not text.strip():
+                raise EmptyInput(f"{field} is empty")
+        try:
+            return self._template.render(fields)
+        except Exception as error:  # a template is data: it may raise whatever it likes
+            raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
+
+    def _encode(self, text: str) -> list[int]:
+        # The beginning of a very long text tells quickly that the whole of it is too long.
+        beginning = text[: CHARACTERS_PER_TOKEN * self.max_tokens]
+        for part in [text] if beginning == text else [beginning, text]:
+            # a batch of one, because only encoding a batch lets other threads run
+            ids: list[int] = self._tokenizer.encode_batch_fast([part])[0].ids
+            if len(ids) > self.max_tokens:
+                over = "" if part == text else "over "
+                raise TooManyTokens(
+                    f"{over}{len(ids)} tokens, but {self.name} takes at most {self.max_tokens}; "
+                    "shorten the input"
+                )
+        return ids
+
+    def _fields(self, given: str | Mapping[str, str]) -> Mapping[str, str]:
+        names = self.task.fields
+        if isinstance(given, str):
+            if len(names) > 1:
+                raise InvalidInput(f"expected {self._form()}, got a string")
+            return {names[0]: given}
+        for name in names:
+            if name not in given:
+                raise InvalidInput(f"{name} is missing; expected {self._form()}")
+        for name in given:
+            if name not in names:
+                raise InvalidInput(f"{reprlib.repr(name)} is unknown; expected {self._form()}")
+        return given
+
+    def _form(self) -> str:
+        return json.dumps(dict.fromkeys(self.task.fields, "…"), ensure_ascii=False)
+
+
+def evaluate_equation(equation: str) -> float | None:
+    """The value of an infix equation over + - * /, or None where it has none."""
+    if not EQUATION.fullmatch(equation):
+        return None
+    try:
+        return float(simple_eval(equation, operators=ARITHMETIC, functions={}, names={}))
+    except Exception:  # ast and simpleeval raise many kinds, from ZeroDivisionError to MemoryError
+        return None

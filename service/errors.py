@@ -1,0 +1,139 @@
+"""Everything that can go wrong with a request, answered in one shape: `ErrorBody`."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+MAX_MESSAGE_CHARACTERS = 1000
+HTTP_ERROR_TYPES = {  # of the errors that the framework raises
+    400: "invalid_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class ErrorBody(BaseModel):
+    """What every answer other than a success holds."""
+
+    error: str = Field(
+        description="what was wrong, and what was expected",
+        examples=["inputs: 2048 tokens, but svamp-mini takes at most 512"],
+    )
+    error_type: str = Field(
+        description="the kind of error, for programs", examples=["too_many_tokens"]
+    )
+
+
+class ServiceError(Exception):
+    """A request that cannot be served. The message is meant for the client."""
+
+    status: ClassVar[HTTPStatus]
+    error_type: ClassVar[str]
+
+
+class InputError(ServiceError):
+    """Something is wrong with an input."""
+
+
+class EmptyInput(InputError):
+    status = HTTPStatus.BAD_REQUEST
+    error_type = "empty_input"
+
+
+class InvalidInput(InputError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "validation"
+
+
+class TooManyTokens(InputError):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "too_many_tokens"
+
+
+class TooManyInputs(ServiceError):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    error_type = "too_many_inputs"
+
+
+class ModelNotFound(ServiceError):
+    status = HTTPStatus.NOT_FOUND
+    error_type = "model_not_found"
+
+
+class EngineUnavailable(ServiceError):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    error_type = "unavailable"
+
+
+def responses(errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's description of the errors that a route may answer with, by status."""
+    return {
+        status: {"model": ErrorBody, "description": description}
+        for status, description in errors.items()
+    }
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Makes every error of `app`, the framework's own included, an `ErrorBody`."""
+
+    @app.exception_handler(ServiceError)
+    async def service_error(_: Request, error: ServiceError) -> JSONResponse:
+        return _answer(error.status, error.error_type, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
+        problem = error.errors()[0]
+        if problem["type"] == "json_invalid":
+            reason = f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
+            return _answer(400, "invalid_json", f"the body is not JSON: {reason}")
+        field = ".".join(map(str, problem["loc"][1:])) or "body"
+        return _answer(422, "validation", f"{field}: {problem['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400 and error.__cause__:  # the body could not be parsed
+            message = f"the body is not JSON: {_unreadable(error.__cause__)}"
+        elif error.status_code in (404, 405):
+            message = f"{request.method} {request.url.path}: {error.detail}; see /docs"
+        else:
+            message = error.detail
+        error_type = HTTP_ERROR_TYPES.get(error.status_code, "http")
+        return _answer(error.status_code, error_type, message, error.headers)
+
+    @app.exception_handler(Exception)
+    async def internal_error(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _answer(500, "internal", "an error inside the service; its log says more")
+
+
+def _unreadable(cause: BaseException) -> str:
+    match cause:
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 at byte {cause.start}"
+        case ValueError():
+            return "a number in it has too many digits"
+        case _:
+            return "it cannot be read"
+
+
+def _answer(
+    status: int, error_type: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        message = message[:MAX_MESSAGE_CHARACTERS] + "…"
+    # a message may quote the request, where lone surrogates can come from JSON's \ud800
+    message = message.encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": message, "error_type": error_type}, status, headers)

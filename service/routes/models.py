@@ -1,0 +1,36 @@
+"""What is served."""
+
+from fastapi import APIRouter
+
+from service import __version__
+from service.errors import responses
+from service.routes import CurrentSettings, Models
+from service.schemas import ModelInfo, ServiceInfo
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/models")
+async def list_models(models: Models) -> list[ModelInfo]:
+    """The loaded models, the default one first."""
+    return [ModelInfo.of(engine.manifest, default=engine is models.default) for engine in models]
+
+
+@router.get("/models/{name}", responses=responses({404: "no model has this name"}))
+async def show_model(name: str, models: Models) -> ModelInfo:
+    engine = models.get(name)
+    return ModelInfo.of(engine.manifest, default=engine is models.default)
+
+
+@router.get("/info")
+async def info(models: Models, settings: CurrentSettings) -> ServiceInfo:
+    """What serves, and within which limits."""
+    return ServiceInfo(
+        version=__version__,
+        default_model=models.default.manifest.name,
+        models=[engine.manifest.name for engine in models],
+        max_client_batch=settings.max_client_batch,
+        max_body_bytes=settings.max_body_bytes,
+        max_rows=settings.max_rows,
+        threads=settings.threads,
+    )

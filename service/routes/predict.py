@@ -1,0 +1,124 @@
+"""POST /predict."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+
+from service.engine.engine import Engine, Prediction, PredictRequest
+from service.errors import InputError, TooManyInputs, responses
+from service.routes import CurrentSettings, Models
+from service.schemas import PredictAnswer, PredictBody
+
+T = TypeVar("T")
+
+CLIENT_CLOSED_REQUEST = 499  # as nginx has it; nobody is there to read it
+
+router = APIRouter(tags=["predict"])
+
+
+async def _require_json(request: Request) -> None:
+    given = request.headers.get("content-type", "")
+    media_type = given.partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise HTTPException(
+            415, "content-type: expected application/json, got " + (given or "none")
+        )
+
+
+@router.post(
+    "/predict",
+    dependencies=[Depends(_require_json)],
+    response_model_exclude_unset=True,
+    responses=responses(
+        {
+            400: "the body is not JSON, or an input is empty",
+            404: "no model has this name",
+            413: "the body is too large, or the list of inputs too long",
+            415: "the content type is not application/json",
+            422: "a field is not as it should be, or an input has too many tokens",
+            503: "the model cannot answer now",
+        }
+    ),
+)
+async def predict(
+    body: PredictBody,
+    request: Request,
+    response: Response,
+    models: Models,
+    settings: CurrentSettings,
+    explain: Annotated[bool, Query(description="the same as in the body")] = False,
+) -> PredictAnswer | list[PredictAnswer]:
+    """A label for one input, or a list of labels for a list, with rationales if asked for.
+
+    The headers x-total-time, x-tokenization-time, x-queue-time and x-inference-time tell where
+    the time went, in milliseconds: for a list, that of the slowest input.
+    """
+    started = time.perf_counter()
+    engine = models.get(body.model)
+    many = isinstance(body.inputs, list)
+    inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
+    if len(inputs) > settings.max_client_batch:
+        raise TooManyInputs(
+            f"inputs: {len(inputs)} of them, but a request may hold {settings.max_client_batch}"
+        )
+    places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
+    work = [
+        _predict_one(engine, place, PredictRequest(item, explain=explain or body.explain))
+        for place, item in zip(places, inputs, strict=True)
+    ]
+    predictions = await _unless_disconnected(request, _all(work))
+    _set_timing_headers(response, started, predictions)
+    answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
+    return answers if many else answers[0]
+
+
+async def _predict_one(engine: Engine, place: str, request: PredictRequest) -> Prediction:
+    try:
+        return await engine.predict(request)
+    except InputError as error:
+        raise type(error)(f"{place}: {error}") from error
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order. The first to fail cancels the others."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of the work, which is cancelled when the client goes away."""
+
+    async def disconnect() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnect())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise HTTPException(CLIENT_CLOSED_REQUEST, "the client closed the request")
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+def _set_timing_headers(
+    response: Response, started: float, predictions: Sequence[Prediction]
+) -> None:
+    timings = [prediction.timings for prediction in predictions]
+    seconds = {
+        "total": time.perf_counter() - started,
+        "tokenization": max(timing.tokenization for timing in timings),
+        "queue": max(timing.queue for timing in timings),
+        "inference": max(timing.inference for timing in timings),
+    }
+    for stage, value in seconds.items():
+        response.headers[f"x-{stage}-time"] = f"{value * 1000:.2f}"

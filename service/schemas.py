@@ -1,0 +1,151 @@
+"""The JSON that goes in and out."""
+
+import reprlib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+
+from export.bundle import Limits, Manifest, Provenance, TaskSpec
+from service.engine.engine import Prediction, Score, Usage
+from service.errors import InvalidInput
+
+EXAMPLE = "A baker fills 6 trays with 12 rolls each and sells 40. How many rolls are left?"
+JSON_KINDS = {bool: "a boolean", dict: "an object", float: "a number", int: "a number"}
+JSON_KINDS |= {list: "a list", str: "a string", type(None): "null"}
+
+
+def _check_inputs(inputs: Any) -> Any:
+    """Raises InvalidInput at the first thing wrong.
+
+    Left to pydantic, a long list of wrong inputs would cost a long list of errors.
+    """
+    if not isinstance(inputs, list):
+        _check_input("inputs", inputs)
+    elif not inputs:
+        raise InvalidInput("inputs: the list is empty, and at least one input is needed")
+    else:
+        for i, item in enumerate(inputs):
+            _check_input(f"inputs[{i}]", item)
+    return inputs
+
+
+def _check_input(place: str, item: Any) -> None:
+    if isinstance(item, dict):
+        for field, text in item.items():
+            _check_text(f"{place}[{reprlib.repr(field)}]", text, "a string")
+    else:
+        _check_text(place, item, "a string or an object with the task's fields")
+
+
+def _check_text(place: str, text: Any, expected: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidInput(f"{place}: expected {expected}, got {JSON_KINDS[type(text)]}")
+    if "\0" in text:
+        raise InvalidInput(f"{place}: expected text, got a NUL character in it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{place}: expected text, got half of a surrogate pair in it") from error
+
+
+Input = str | dict[str, str]
+
+
+class PredictBody(BaseModel):
+    """A request for predictions."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"inputs": EXAMPLE, "explain": True}]}
+    )
+
+    inputs: Annotated[Input | list[Input], BeforeValidator(_check_inputs)] = Field(
+        description="one input, or a list of them. An input is an object with the fields of the "
+        "model's task (see /models), or a string where the task has one field"
+    )
+    model: str | None = Field(None, description="name of a model; without it, the default one")
+    explain: StrictBool = Field(False, description="whether to answer with a rationale too")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, body: Any) -> Any:
+        """Stops at the first unknown key, as `_check_inputs` does at the first wrong input."""
+        for key in body if isinstance(body, dict) else ():
+            if key not in cls.model_fields:
+                known = ", ".join(cls.model_fields)
+                raise InvalidInput(f"{reprlib.repr(key)}: unknown; a request holds {known}")
+        return body
+
+
+class PredictAnswer(BaseModel):
+    """A label, and what goes with it. Token counts include the end tokens."""
+
+    label: str = Field(examples=["( 84.0 / 2.0 )"])
+    confidence: float = Field(description="calibrated probability of the label", examples=[0.93])
+    answer: float | None = Field(
+        default=None,
+        description="value of the label, where the task's labels are equations; null where this "
+        "one has none",
+        examples=[42.0],
+    )
+    rationale: str = Field(
+        default="", description="why, where the request said explain", examples=["84 / 2 = 42"]
+    )
+    scores: list[Score] = Field(description="confidence in each label, the best first")
+    decoder_passes: int = Field(description="1 for the label, 2 with its rationale")
+    model: str
+    version: str
+    usage: Usage
+
+    @classmethod
+    def of(cls, prediction: Prediction, model: Manifest) -> Self:
+        """Sets `answer` only where the task has one, `rationale` only where it was asked for."""
+        optional: dict[str, Any] = {}
+        if model.task.answer is not None:
+            optional["answer"] = prediction.answer
+        if prediction.rationale is not None:
+            optional["rationale"] = prediction.rationale
+        return cls(
+            label=prediction.label,
+            confidence=prediction.confidence,
+            scores=list(prediction.scores),
+            decoder_passes=prediction.decoder_passes,
+            model=model.name,
+            version=model.version,
+            usage=prediction.usage,
+            **optional,
+        )
+
+
+class ModelInfo(BaseModel):
+    """A loaded model, as its bundle's manifest tells of it."""
+
+    name: str
+    version: str
+    default: bool = Field(description="whether requests that name no model go to this one")
+    task: TaskSpec
+    precision: str
+    limits: Limits
+    metrics: dict[str, dict[str, float | int | str]]
+    provenance: Provenance
+    license: str
+
+    @classmethod
+    def of(cls, model: Manifest, *, default: bool) -> Self:
+        facts = {name: getattr(model, name) for name in cls.model_fields if name != "default"}
+        return cls(default=default, **facts)
+
+
+class ServiceInfo(BaseModel):
+    """What serves, and within which limits."""
+
+    version: str
+    default_model: str
+    models: list[str]
+    max_client_batch: int
+    max_body_bytes: int
+    max_rows: int
+    threads: int
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"

@@ -1,0 +1,57 @@
+"""Settings: each one is an environment variable DUET_… and a command line flag."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def embedded_student() -> list[Path]:
+    return [Path(__file__).parent / "bundles" / "svamp-mini"]
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _split(value: Any) -> Any:
+    """`a,b` and `[a, "b,c"]` (a flag given twice) are lists of paths."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list):
+        return [part for item in value for part in str(item).split(",") if part]
+    return value
+
+
+class Settings(BaseSettings):
+    """Serves students that predict a label and explain it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DUET_",
+        cli_prog_name="python -m service",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_show_env_vars=True,
+        cli_hide_none_type=True,
+        frozen=True,
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    models: Annotated[list[Path], NoDecode, BeforeValidator(_split), Field(min_length=1)] = Field(
+        default_factory=embedded_student,
+        description="folders of bundles, separated by commas; the first one is the default",
+    )
+    threads: int = Field(
+        default_factory=available_cores, ge=1, description="threads that a model computes with"
+    )
+    max_rows: int = Field(
+        32, ge=1, le=1024, description="texts that a model generates at once; the others wait"
+    )
+    max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
+    max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")

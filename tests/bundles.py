@@ -1,0 +1,113 @@
+"""Bundles for tests: of small students with random weights, with transformers as the reference."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx_ir as ir
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from export.bundle import (
+    DECODER,
+    ENCODER,
+    GOLDEN,
+    MODEL_CARD,
+    TOKENIZER,
+    Golden,
+    Limits,
+    Manifest,
+    Provenance,
+    TaskSpec,
+    seal,
+)
+from export.graphs import build_decoder, build_encoder, geometry_of
+from tests.students import Student, problems, tiny_student
+
+TASK = TaskSpec(
+    name="problems",
+    fields=["text"],
+    template="{{text}}",
+    answer="arithmetic",
+    examples=[{"text": "Ann has 3 apples and isn't hungry."}],
+)
+LIMITS = Limits(input_tokens=64, label_tokens=12, rationale_tokens=48)
+
+
+class Text(NamedTuple):
+    """What transformers generates greedily."""
+
+    text: str
+    tokens: list[int]
+    logprob: float
+
+
+class Voices(NamedTuple):
+    label: Text
+    rationale: Text
+
+
+@torch.inference_mode()
+def reference(student: Student, text: str, limits: Limits = LIMITS) -> Voices:
+    """Both voices of transformers' own student, one prompt at a time."""
+    return Voices(
+        _generate(student, TASK.predict_prefix + text, limits.label_tokens),
+        _generate(student, TASK.explain_prefix + text, limits.rationale_tokens),
+    )
+
+
+def _generate(student: Student, prompt: str, max_new_tokens: int) -> Text:
+    inputs = student.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+    ids = student.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
+    logits = student.model(**inputs, decoder_input_ids=ids[:, :-1]).logits
+    tokens = ids[:, 1:]
+    logprobs = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1))
+    text = student.tokenizer.decode(tokens[0], skip_special_tokens=True)
+    return Text(text.strip(), tokens[0].tolist(), float(logprobs.sum()))
+
+
+def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
+    """Exports `student` to the new folder `folder`. `changes` replace parts of the manifest."""
+    folder.mkdir()
+    ir.save(build_encoder(student.model), folder / ENCODER)
+    ir.save(build_decoder(student.model), folder / DECODER)
+    student.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+    (folder / MODEL_CARD).write_text("# A student for tests\n")
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        task=TASK,
+        model=geometry_of(student.model.config),
+        precision="fp32",
+        limits=LIMITS,
+        metrics={},
+        provenance=Provenance(
+            base_model="random",
+            recipe={},
+            data_fingerprint="none",
+            seed=0,
+            code_version="test",
+            parity={},
+        ),
+        license="Apache-2.0",
+    ).model_copy(update=changes)
+    golden = []
+    if manifest.task == TASK:
+        for text in problems(2):
+            label, rationale = reference(student, text, manifest.limits)
+            golden.append(Golden(fields={"text": text}, label=label.text, rationale=rationale.text))
+    (folder / GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden))
+    return seal(folder, manifest)
+
+
+@pytest.fixture(scope="session")
+def student() -> Student:
+    return tiny_student()
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, student: Student) -> Path:
+    """A bundle named tiny. Not to be changed: copy it first."""
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    write_bundle(folder, student)
+    return folder

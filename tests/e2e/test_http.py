@@ -1,0 +1,231 @@
+"""A server, as its users meet it."""
+
+import json
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import pytest
+
+from export.bundle import DECODER, TOKENIZER
+from tests.bundles import reference
+from tests.servers import ROOT, TIMEOUT, Server, command, environment, serve
+from tests.students import Student, problems
+
+TEXT = problems(1)[0]
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with serve(log, "--models", str(tiny_bundle), DUET_MAX_ROWS="4", DUET_THREADS="1") as server:
+        yield server
+        assert server.process.poll() is None
+        assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
+        yield client
+
+
+def test_the_printed_command_works(server: Server, client: httpx.Client) -> None:
+    line = next(line for line in server.log.read_text().splitlines() if "curl" in line)
+    curl, url, header_flag, header, data_flag, body = shlex.split(line)
+    assert (curl, header_flag, data_flag) == ("curl", "-H", "-d")
+    name, _, value = header.partition(": ")
+    answer = client.post(url, headers={name: value}, content=body).json()
+    assert answer["model"] == "tiny"
+    assert "rationale" in answer
+
+
+def test_single_and_list(client: httpx.Client, student: Student) -> None:
+    texts = problems(3)
+    expected = [reference(student, text) for text in texts]
+    answer = client.post("/predict", json={"inputs": texts[0], "explain": True}).json()
+    assert (answer["label"], answer["rationale"]) == (
+        expected[0].label.text,
+        expected[0].rationale.text,
+    )
+    answers = client.post(
+        "/predict?explain=true", json={"inputs": [texts[0], {"text": texts[1]}, texts[2]]}
+    ).json()
+    assert [answer["rationale"] for answer in answers] == [
+        voices.rationale.text for voices in expected
+    ]
+
+
+def test_many_clients_at_once_get_what_each_gets_alone(
+    client: httpx.Client, student: Student
+) -> None:
+    texts = problems(20) * 2
+
+    def ask(item: tuple[int, str]) -> dict[str, object]:
+        i, text = item
+        return client.post("/predict", json={"inputs": text, "explain": i % 3 == 0}).json()
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, enumerate(texts)))
+    for i, (text, answer) in enumerate(zip(texts, answers, strict=True)):
+        label, rationale = reference(student, text)
+        assert answer["label"] == label.text
+        assert answer.get("rationale") == (rationale.text if i % 3 == 0 else None)
+
+
+BAD_BODIES = {
+    "no body": (b"", 422, "validation"),
+    "cut JSON": (b'{"inputs": "a"', 400, "invalid_json"),
+    "nested JSON": (b'{"inputs": ' + b"[" * 100_000, 400, "invalid_json"),
+    "not UTF-8": (b'{"inputs": "\xff"}', 400, "invalid_json"),
+    "huge number": (b'{"inputs": ' + b"9" * 10_000 + b"}", 400, "invalid_json"),
+    "not a number": (b'{"inputs": NaN}', 422, "validation"),
+    "list": (b'["a"]', 422, "validation"),
+    "null": (b"null", 422, "validation"),
+    "empty text": (b'{"inputs": ""}', 400, "empty_input"),
+    "blank text": (b'{"inputs": " \\n "}', 400, "empty_input"),
+    "blank field": (b'{"inputs": {"text": " "}}', 400, "empty_input"),
+    "empty list": (b'{"inputs": []}', 422, "validation"),
+    "number": (b'{"inputs": 5}', 422, "validation"),
+    "number in a field": (b'{"inputs": {"text": 5}}', 422, "validation"),
+    "list in a list": (b'{"inputs": [["a"]]}', 422, "validation"),
+    "missing field": (b'{"inputs": {}}', 422, "validation"),
+    "unknown field": (b'{"inputs": {"text": "a", "txt": "b"}}', 422, "validation"),
+    "unknown key": (b'{"inputs": "a", "explian": true}', 422, "validation"),
+    "NUL": (b'{"inputs": "a\\u0000b"}', 422, "validation"),
+    "lone surrogate": (b'{"inputs": "a\\ud800b"}', 422, "validation"),
+    "lone surrogate in a key": (b'{"\\ud800": "b"}', 422, "validation"),
+    "explain as a string": (b'{"inputs": "a", "explain": "true"}', 422, "validation"),
+    "explain as a number": (b'{"inputs": "a", "explain": 1}', 422, "validation"),
+    "explain as null": (b'{"inputs": "a", "explain": null}', 422, "validation"),
+    "unknown model": (b'{"inputs": "a", "model": "b"}', 404, "model_not_found"),
+    "model as a number": (b'{"inputs": "a", "model": 1}', 422, "validation"),
+    "1 MB of text": (b'{"inputs": "' + b"a" * 10**6 + b'"}', 422, "too_many_tokens"),
+    "1 MB of spaces": (b'{"inputs": "a' + b" " * 10**6 + b'"}', 422, "too_many_tokens"),
+    "long list": (json.dumps({"inputs": ["a"] * 33}).encode(), 413, "too_many_inputs"),
+    "a million wrong inputs": (b'{"inputs": [' + b"1," * 999_999 + b"1]}", 422, "validation"),
+    "large body": (b'{"inputs": "' + b"a" * 3 * 2**20 + b'"}', 413, "body_too_large"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BODIES)
+def test_bad_bodies(name: str, client: httpx.Client) -> None:
+    content, status, error_type = BAD_BODIES[name]
+    response = client.post("/predict", content=content, headers=JSON)
+    assert response.status_code == status
+    assert response.json().keys() == {"error", "error_type"}
+    assert response.json()["error_type"] == error_type
+    assert len(response.content) < 2000
+    assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
+
+
+def test_a_large_body_that_declares_no_size(client: httpx.Client) -> None:
+    response = client.post("/predict", content=iter([b"a" * 65536] * 100), headers=JSON)
+    assert response.status_code == 413
+    assert response.json()["error_type"] == "body_too_large"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "error_type"),
+    [
+        ("POST", "/predict?explain=maybe", JSON, 422, "validation"),
+        ("POST", "/predict", {"content-type": "text/plain"}, 415, "unsupported_media_type"),
+        ("GET", "/predict", {}, 405, "method_not_allowed"),
+        ("GET", "/nowhere", {}, 404, "not_found"),
+        ("GET", "/models/nobody", {}, 404, "model_not_found"),
+    ],
+)
+def test_bad_requests(
+    client: httpx.Client,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+    error_type: str,
+) -> None:
+    content = json.dumps({"inputs": TEXT})
+    response = client.request(method, path, content=content, headers=headers)
+    assert response.status_code == status
+    assert response.json()["error_type"] == error_type
+
+
+def test_clients_that_leave_harm_nobody(server: Server, client: httpx.Client) -> None:
+    address = urlsplit(server.url)
+    body = json.dumps({"inputs": problems(32), "explain": True}).encode()
+    lines = ["POST /predict HTTP/1.1", "host: a", "content-type: application/json"]
+    head = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode()
+    for sent in (head, head + body[:100], head + body):
+        for _ in range(5):
+            with socket.create_connection((address.hostname, address.port)) as connection:
+                connection.sendall(sent)
+    assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
+
+
+def test_health_and_models(client: httpx.Client) -> None:
+    for path in ("/livez", "/readyz", "/health"):
+        assert client.get(path).json() == {"status": "ok"}
+    (model,) = client.get("/models").json()
+    assert model == client.get("/models/tiny").json()
+    assert model["task"]["fields"] == ["text"]
+    assert client.get("/info").json()["default_model"] == "tiny"
+    assert client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_cleanly(signum: signal.Signals, tiny_bundle: Path, tmp_path: Path) -> None:
+    with serve(tmp_path / "log", DUET_MODELS=str(tiny_bundle)) as server:
+        with httpx.Client(base_url=server.url) as client:  # its connection stays open
+            assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
+            assert server.stop(signum) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def fails(*arguments: str, **settings: str) -> str:
+    """Why a server does not start: it must say so in one line."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("duet: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_port_in_use(server: Server, tiny_bundle: Path) -> None:
+    port = str(urlsplit(server.url).port)
+    message = fails("--port", port, "--models", str(tiny_bundle))
+    assert f"cannot listen on 127.0.0.1, port {port}" in message
+    assert "--port" in message
+
+
+def test_a_setting_that_is_wrong() -> None:
+    assert "--port (DUET_PORT): Input should be a valid integer" in fails(DUET_PORT="http")
+
+
+def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
+    assert f"{tmp_path}: not a bundle" in fails("--port", "0", "--models", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", [DECODER, TOKENIZER])
+def test_a_bundle_that_was_changed(name: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_bundle, folder)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    message = fails("--port", "0", "--models", str(folder))
+    assert f"{folder / name}: its SHA-256 is not the manifest's" in message

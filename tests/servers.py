@@ -1,0 +1,63 @@
+"""Real servers for tests: `python -m service` in a process of its own, on a free port."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 60  # seconds; reached only where something hangs
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "service", *arguments]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DUET_")}
+    return clean | settings
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str = ""
+
+    def wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not (found := re.search(r"Docs: (\S+)/docs\n", self.log.read_text())):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        self.url = found[1]
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Sends a signal and returns the exit status."""
+        self.process.send_signal(signum)
+        return self.process.wait(TIMEOUT)
+
+
+@contextmanager
+def serve(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command("--port", "0", *arguments),
+            cwd=ROOT,
+            env=environment(**settings),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(process, log)
+    try:
+        server.wait_until_it_listens()
+        yield server
+    finally:
+        process.kill()
+        process.wait()

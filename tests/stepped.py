@@ -1,0 +1,41 @@
+"""A runner whose steps a test lets happen one by one."""
+
+import threading
+
+from export.bundle import Bundle
+from service.engine.runner import Runner
+from service.engine.slots import Array, Slots
+
+TIMEOUT = 60  # seconds; reached only where something hangs
+
+
+class SteppedRunner(Runner):
+    """The real runner, but each step waits until the test allows it, and can be made to fail."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        super().__init__(bundle, threads)
+        self.allowed = threading.Semaphore(0)
+        self.rows: list[int] = []  # in use, at each step
+        self.entered = threading.Semaphore(0)
+        self.fault: BaseException | None = None
+
+    def encode(self, ids: list[int]) -> dict[str, Array]:
+        if not ids:
+            raise RuntimeError("nothing to encode")
+        return super().encode(ids)
+
+    def step(self, slots: Slots) -> tuple[Array, Array]:
+        self.rows.append(slots.count)
+        self.entered.release()
+        assert self.allowed.acquire(timeout=TIMEOUT)
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+        return super().step(slots)
+
+    def release(self) -> None:
+        """Lets all further steps happen."""
+        self.allowed.release(10_000)
+
+    def wait_for_step(self) -> None:
+        assert self.entered.acquire(timeout=TIMEOUT)

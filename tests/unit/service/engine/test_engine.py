@@ -1,0 +1,135 @@
+import asyncio
+import itertools
+import json
+import math
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from export.bundle import GOLDEN, MANIFEST, BundleError, Calibration, Manifest, seal
+from service.engine.engine import Engine, Prediction, PredictRequest
+from service.errors import EmptyInput, EngineUnavailable, InvalidInput, TooManyTokens
+from tests.bundles import TASK, reference, write_bundle
+from tests.stepped import SteppedRunner
+from tests.students import Student, problems, tiny_student
+
+
+def predict(engine: Engine, *requests: PredictRequest) -> list[Prediction]:
+    async def gather() -> list[Prediction]:
+        return await asyncio.gather(*map(engine.predict, requests))
+
+    return asyncio.run(gather())
+
+
+def test_a_label(engine: Engine, student: Student) -> None:
+    text = problems(1)[0]
+    (prediction,) = predict(engine, PredictRequest({"text": text}))
+    expected = reference(student, text).label
+    assert prediction.label == expected.text
+    assert prediction.confidence == pytest.approx(math.exp(expected.logprob), rel=1e-3)
+    assert prediction.rationale is None
+    assert prediction.scores[0].label == prediction.label
+    assert prediction.scores[0].score == prediction.confidence
+    assert prediction.decoder_passes == 1
+    assert prediction.usage.input_tokens == len(student.tokenizer("predict: " + text)["input_ids"])
+    assert prediction.usage.label_tokens == len(expected.tokens)
+    assert prediction.usage.rationale_tokens == 0
+    assert prediction.usage.decoder_steps == len(expected.tokens)
+
+
+def test_a_label_with_its_rationale(engine: Engine, student: Student) -> None:
+    text = problems(1)[0]
+    (prediction,) = predict(engine, PredictRequest(text, explain=True))
+    label, rationale = reference(student, text)
+    assert (prediction.label, prediction.rationale) == (label.text, rationale.text)
+    assert prediction.decoder_passes == 2
+    assert prediction.usage.rationale_tokens == len(rationale.tokens)
+    assert prediction.usage.decoder_steps == max(len(label.tokens), len(rationale.tokens))
+
+
+@pytest.mark.parametrize("kind", ["v1_0", "v1_1"])
+def test_neighbours_and_order_change_nothing(kind: str, tmp_path: Path) -> None:
+    """Many at once, in several orders: the same as transformers gives for each one alone."""
+    student = tiny_student(kind, seed=1)
+    write_bundle(tmp_path / "bundle", student)
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=7)
+    texts = problems(30)
+    expected = {text: reference(student, text) for text in texts}
+    requests = [
+        PredictRequest(text, explain) for text, explain in itertools.product(texts, (False, True))
+    ]
+    for seed in range(3):
+        random.Random(seed).shuffle(requests)
+        for request, prediction in zip(requests, predict(engine, *requests), strict=True):
+            label, rationale = expected[request.input]
+            assert prediction.label == label.text
+            assert prediction.rationale == (rationale.text if request.explain else None)
+            assert prediction.confidence == pytest.approx(math.exp(label.logprob), rel=1e-3)
+    engine.close()
+
+
+def test_temperature_tempers_the_confidence(tmp_path: Path, student: Student) -> None:
+    write_bundle(tmp_path / "bundle", student, calibration=Calibration(temperature=4.0))
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=1)
+    text = problems(1)[0]
+    (prediction,) = predict(engine, PredictRequest(text))
+    logprob = reference(student, text).label.logprob
+    assert prediction.confidence == pytest.approx(math.exp(logprob / 4), rel=1e-3)
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [("", EmptyInput), ({"txt": "a"}, InvalidInput), ("apples " * 100, TooManyTokens)],
+)
+def test_a_bad_input_is_told_of(engine: Engine, given: object, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        predict(engine, PredictRequest(given))
+
+
+def test_a_cancelled_caller_gives_back_the_rows(
+    stepped_engine: Engine, runner: SteppedRunner
+) -> None:
+    async def abandon() -> Prediction:
+        gone = asyncio.create_task(stepped_engine.predict(PredictRequest("Ann", explain=True)))
+        await asyncio.to_thread(runner.wait_for_step)
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert gone.cancelled()
+        runner.release()
+        return await stepped_engine.predict(PredictRequest("Ann has 3 apples"))
+
+    prediction = asyncio.run(abandon())
+    assert runner.rows == [2] + [1] * prediction.usage.decoder_steps
+
+
+def test_a_closed_engine_is_unavailable(tiny_bundle: Path) -> None:
+    engine = Engine.load(tiny_bundle, threads=1, max_rows=1)
+    assert engine.alive
+    engine.close()
+    assert not engine.alive
+    with pytest.raises(EngineUnavailable):
+        predict(engine, PredictRequest("Ann has 3 apples"))
+
+
+@pytest.mark.parametrize("part", ["label", "rationale"])
+def test_a_bundle_that_gives_something_else_is_refused(
+    part: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, folder)
+    golden = json.loads((folder / GOLDEN).read_text())
+    golden[1][part] = "something else"
+    (folder / GOLDEN).write_text(json.dumps(golden))
+    seal(folder, Manifest.model_validate_json((folder / MANIFEST).read_bytes()))
+    with pytest.raises(BundleError, match=rf"golden\.json.* the {part} 'something else', but"):
+        Engine.load(folder, threads=1, max_rows=2)
+
+
+def test_a_bundle_whose_template_fails_is_refused(tmp_path: Path, student: Student) -> None:
+    task = TASK.model_copy(update={"template": "{{text"})
+    write_bundle(tmp_path / "bundle", student, task=task)
+    with pytest.raises(BundleError, match="template"):
+        Engine.load(tmp_path / "bundle", threads=1, max_rows=1)

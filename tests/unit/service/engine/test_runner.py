@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export import bundle
+from export.bundle import DECODER, BundleError
+from service.engine.runner import Runner
+from service.engine.slots import Slots
+from tests.bundles import write_bundle
+from tests.students import problems, tiny_student
+
+
+@pytest.mark.parametrize("kind", ["v1_0", "v1_1"])
+def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
+    """Rows of different inputs, one joining late: arg-max and log-probability at every step."""
+    student = tiny_student(kind)
+    write_bundle(tmp_path / "bundle", student)
+    runner = Runner(bundle.read(tmp_path / "bundle"), threads=1)
+    start = student.model.config.decoder_start_token_id
+    slots = Slots(runner.specs, capacity=3, start_id=start)
+    prompts = [student.tokenizer(text)["input_ids"] for text in problems(3)]
+    written: list[list[int]] = [[], [], []]
+    logprobs: list[list[float]] = [[], [], []]
+    for i in range(40):
+        if i in (0, 1, 5):
+            slots.add(runner.encode(prompts[slots.count]))
+        for row, (token, logprob) in enumerate(zip(*runner.step(slots), strict=True)):
+            written[row].append(int(token))
+            logprobs[row].append(float(logprob))
+    for prompt, tokens, values in zip(prompts, written, logprobs, strict=True):
+        with torch.inference_mode():
+            logits = student.model(
+                input_ids=torch.tensor([prompt]),
+                decoder_input_ids=torch.tensor([[start, *tokens[:-1]]]),
+            ).logits[0]
+        best = logits.log_softmax(-1).max(-1)
+        assert tokens == best.indices.tolist()
+        np.testing.assert_allclose(values, best.values, atol=1e-4)
+
+
+def test_caches_are_updated_in_place(tiny_bundle: Path) -> None:
+    runner = Runner(bundle.read(tiny_bundle), threads=1)
+    slots = Slots(runner.specs, capacity=4, start_id=0)
+    slots.add(runner.encode([5, 6, 1]))
+    slots.add(runner.encode([7, 1]))
+    runner.step(slots)
+    cache = slots.arrays["value.1"]
+    first = cache[:2, :, 0].copy()
+    assert first.any()
+    runner.step(slots)
+    assert slots.arrays["value.1"] is cache
+    assert (cache[:2, :, 0] == first).all()
+    assert cache[:2, :, 1].any()
+    assert not cache[:2, :, 2:].any()
+    assert not cache[2:].any()  # rows that are not in use
+
+
+def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> None:
+    source = bundle.read(tiny_bundle)
+    for path in tiny_bundle.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / DECODER).write_bytes(b"not a graph")
+    broken = bundle.Bundle(tmp_path, source.manifest, source.golden)
+    with pytest.raises(BundleError, match=r"decoder\.onnx: onnxruntime cannot load it"):
+        Runner(broken, threads=1)

@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import pytest
+
+from export import bundle
+from export.bundle import TOKENIZER, Bundle, BundleError, TaskSpec
+from service.engine.text import TextProcessor, evaluate_equation
+from service.errors import EmptyInput, InvalidInput, TooManyTokens
+from tests.students import Student
+
+PAIR = TaskSpec(
+    name="nli", fields=["premise", "hypothesis"], template="{{premise}}</s>{{hypothesis}}"
+)
+
+
+@pytest.fixture(scope="module")
+def source(tiny_bundle: Path) -> Bundle:
+    return bundle.read(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def text(source: Bundle) -> TextProcessor:
+    return TextProcessor(source)
+
+
+@pytest.fixture(scope="module")
+def pair(source: Bundle) -> TextProcessor:
+    manifest = source.manifest.model_copy(update={"task": PAIR})
+    return TextProcessor(Bundle(source.folder, manifest, []))
+
+
+def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student: Student) -> None:
+    given = "Ann has 3 apples, {{ braces }} and\ttabs. Ünï 🍎"
+    expected = [
+        student.tokenizer(prefix + given)["input_ids"] for prefix in ("predict: ", "explain: ")
+    ]
+    assert text.prompts(given, explain=True) == expected
+    assert text.prompts({"text": given}, explain=False) == expected[:1]
+
+
+def test_fields_go_into_the_template(pair: TextProcessor, student: Student) -> None:
+    prompts = pair.prompts({"hypothesis": "It rains.", "premise": "It pours."}, explain=False)
+    assert prompts == [student.tokenizer("predict: It pours.</s>It rains.")["input_ids"]]
+
+
+def test_decode_reads_without_special_tokens(text: TextProcessor, student: Student) -> None:
+    ids = student.tokenizer(" Ann has 3 apples ")["input_ids"]
+    assert text.decode([0, *ids, 0]) == "Ann has 3 apples"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("It rains.", "expected .*premise.*hypothesis.*, got a string"),
+        ({"premise": "It rains."}, "hypothesis is missing; expected .*premise"),
+        ({"premise": "a", "hypothesis": "b", "x" * 999: "c"}, "'x+...x+' is unknown; expected"),
+    ],
+)
+def test_wrong_fields_are_named(pair: TextProcessor, given: object, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
+        pair.prompts(given, explain=False)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t "])
+def test_each_field_must_hold_text(pair: TextProcessor, blank: str) -> None:
+    with pytest.raises(EmptyInput, match="hypothesis is empty"):
+        pair.prompts({"premise": "It rains.", "hypothesis": blank}, explain=False)
+
+
+def test_tokens_are_counted(text: TextProcessor, student: Student) -> None:
+    fits = next(
+        digits
+        for digits in ("7" * n for n in range(64))
+        if len(student.tokenizer("predict: " + digits)["input_ids"]) == 64
+    )
+    assert len(text.prompts(fits, explain=False)[0]) == 64
+    with pytest.raises(TooManyTokens, match=r"^65 tokens, but tiny takes at most 64"):
+        text.prompts(fits + "7", explain=False)
+
+
+def test_a_huge_text_is_refused_by_its_beginning(text: TextProcessor) -> None:
+    with pytest.raises(TooManyTokens, match=r"^over 1024 tokens"):
+        text.prompts("7" * 10**6, explain=False)
+
+
+def test_a_template_that_fails_on_an_input_is_told_of(source: Bundle) -> None:
+    task = TaskSpec(name="counting", fields=["text"], template="{{ range(text|int) | list }}")
+    manifest = source.manifest.model_copy(update={"task": task})
+    counting = TextProcessor(Bundle(source.folder, manifest, []))
+    with pytest.raises(InvalidInput, match="the template of counting refuses it: Range too big"):
+        counting.prompts("1000000000", explain=False)
+
+
+def test_templates_are_sandboxed(source: Bundle) -> None:
+    task = TaskSpec(name="escape", fields=["text"], template="{{ text.__class__.__mro__ }}")
+    manifest = source.manifest.model_copy(update={"task": task})
+    escaping = TextProcessor(Bundle(source.folder, manifest, []))
+    with pytest.raises(InvalidInput, match="unsafe"):
+        escaping.prompts("a", explain=False)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(source: Bundle) -> None:
+    model = source.manifest.model.model_copy(update={"vocab_size": 100})
+    manifest = source.manifest.model_copy(update={"model": model})
+    with pytest.raises(BundleError, match="tokens, but the model knows 100"):
+        TextProcessor(Bundle(source.folder, manifest, []))
+
+
+def test_what_is_no_tokenizer_is_refused(source: Bundle, tmp_path: Path) -> None:
+    (tmp_path / TOKENIZER).write_text("{}")
+    with pytest.raises(BundleError, match=r"tokenizer\.json: not a tokenizer"):
+        TextProcessor(Bundle(tmp_path, source.manifest, []))
+
+
+@pytest.mark.parametrize(
+    ("equation", "value"),
+    [
+        ("( 84.0 / 2.0 )", 42.0),
+        ("( ( 3.0 + 4.0 ) * 2.0 )", 14.0),
+        ("1 - -2", 3.0),
+        ("7", 7.0),
+        ("2 - 3 - 4", -5.0),
+        ("1 / 0", None),
+        ("( 1 + 2", None),
+        ("", None),
+        ("()", None),
+        ("...", None),
+        ("1 2", None),
+        ("2 ** 9", None),
+        ("7 // 2", None),
+        ("1(2)", None),
+        ("abs(1)", None),
+        ("'a' * 9999999999", None),
+        ("__import__('os')", None),
+        ("1e5", None),
+        ("9" * 256, 1e256),
+        ("9" * 257, None),
+        ("9*" * 127 + "9", 9.0**128),
+        ("(" * 120 + "1" + ")" * 120, 1.0),
+        ("-" * 255 + "1", -1.0),
+        ("1" + "+1" * 128, None),
+        ("1 + 1\n", None),
+        ("\u0661 + 1", None),
+    ],
+)
+def test_equations(equation: str, value: float | None) -> None:
+    assert evaluate_equation(equation) == (value if value is None else pytest.approx(value))

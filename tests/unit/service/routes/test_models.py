@@ -1,0 +1,24 @@
+from fastapi.testclient import TestClient
+
+from tests.bundles import LIMITS, TASK
+
+
+def test_a_model_tells_what_it_takes(client: TestClient) -> None:
+    model = client.get("/models/tiny").json()
+    assert (model["name"], model["version"], model["default"]) == ("tiny", "1", True)
+    assert model["task"] == TASK.model_dump()
+    assert model["limits"] == LIMITS.model_dump()
+    assert model["provenance"]["base_model"] == "random"
+    assert client.get("/models").json() == [model]
+
+
+def test_an_unknown_model_is_not_found(client: TestClient) -> None:
+    response = client.get("/models/nobody")
+    assert response.status_code == 404
+    assert response.json()["error_type"] == "model_not_found"
+
+
+def test_info_tells_the_limits(client: TestClient) -> None:
+    info = client.get("/info").json()
+    assert (info["default_model"], info["models"]) == ("tiny", ["tiny"])
+    assert (info["max_client_batch"], info["max_body_bytes"]) == (3, 100_000)

@@ -1,0 +1,148 @@
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.engine.engine import Engine
+from tests.bundles import reference
+from tests.stepped import SteppedRunner
+from tests.students import Student, problems
+
+TEXT = problems(1)[0]
+
+
+def test_one_input_one_answer(client: TestClient, student: Student) -> None:
+    response = client.post("/predict", json={"inputs": TEXT})
+    expected = reference(student, TEXT).label
+    answer = response.json()
+    assert response.status_code == 200
+    assert answer.keys() == {
+        "label",
+        "confidence",
+        "answer",
+        "scores",
+        "decoder_passes",
+        "model",
+        "version",
+        "usage",
+    }
+    assert answer["label"] == expected.text
+    assert (answer["model"], answer["version"]) == ("tiny", "1")
+    assert answer["usage"]["label_tokens"] == len(expected.tokens)
+    for stage in ("total", "tokenization", "queue", "inference"):
+        assert float(response.headers[f"x-{stage}-time"]) >= 0
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "explained"),
+    [
+        ("", {}, False),
+        ("", {"explain": True}, True),
+        ("?explain=true", {}, True),
+        ("?explain=true", {"explain": False}, True),
+        ("?explain=false", {"explain": True}, True),
+        ("?explain=false", {}, False),
+    ],
+)
+def test_explain_in_body_or_query(
+    client: TestClient, student: Student, query: str, body: dict[str, bool], explained: bool
+) -> None:
+    answer = client.post(f"/predict{query}", json={"inputs": TEXT, **body}).json()
+    assert answer["decoder_passes"] == 1 + explained
+    assert ("rationale" in answer) == explained
+    if explained:
+        assert answer["rationale"] == reference(student, TEXT).rationale.text
+
+
+def test_a_list_is_answered_in_its_order(client: TestClient, student: Student) -> None:
+    texts = problems(3)
+    inputs = [texts[0], {"text": texts[1]}, texts[2]]
+    answers = client.post("/predict", json={"inputs": inputs, "model": "tiny"}).json()
+    assert [answer["label"] for answer in answers] == [
+        reference(student, text).label.text for text in texts
+    ]
+    (alone,) = client.post("/predict", json={"inputs": [TEXT]}).json()
+    assert alone["label"] == answers[0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error_type", "message"),
+    [
+        ({"inputs": " "}, 400, "empty_input", "inputs: text is empty"),
+        ({"inputs": [TEXT, ""]}, 400, "empty_input", "inputs[1]: text is empty"),
+        ({"inputs": [TEXT, {"txt": ""}]}, 422, "validation", "inputs[1]: text is missing"),
+        ({"inputs": "a" * 90_000}, 422, "too_many_tokens", "inputs: over 1024 tokens, but tiny"),
+        ({"inputs": ["a"] * 4}, 413, "too_many_inputs", "inputs: 4 of them, but a request may"),
+        ({"inputs": "a" * 100_000}, 413, "body_too_large", "the body is larger than 100000 bytes"),
+        ({"inputs": "a", "model": "b"}, 404, "model_not_found", "model 'b': unknown"),
+        ({"explain": True}, 422, "validation", "inputs: Field required"),
+    ],
+)
+def test_bad_requests(
+    client: TestClient, body: dict[str, Any], status: int, error_type: str, message: str
+) -> None:
+    response = client.post("/predict", json=body)
+    assert response.status_code == status
+    assert response.json()["error_type"] == error_type
+    assert response.json()["error"].startswith(message)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_another_content_type_is_refused(client: TestClient, content_type: str) -> None:
+    content = json.dumps({"inputs": TEXT}).encode()
+    response = client.post("/predict", content=content, headers={"content-type": content_type})
+    assert response.status_code == 415
+    assert "expected application/json" in response.json()["error"]
+
+
+def test_a_failing_model_is_unavailable(stepped_client: TestClient, runner: SteppedRunner) -> None:
+    runner.fault = RuntimeError("out of memory")
+    runner.release()
+    response = stepped_client.post("/predict", json={"inputs": TEXT})
+    assert response.status_code == 503
+    assert response.json()["error_type"] == "unavailable"
+    assert stepped_client.post("/predict", json={"inputs": TEXT}).status_code == 200
+
+
+def test_a_client_who_leaves_gives_back_the_rows(
+    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner
+) -> None:
+    """Speaks ASGI itself: a request in full, and then a disconnect."""
+    sent: list[dict[str, Any]] = []
+    left = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if not sent_body:
+            sent_body.append(True)
+            body = json.dumps({"inputs": TEXT, "explain": True}).encode()
+            return {"type": "http.request", "body": body}
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    sent_body: list[bool] = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+
+    async def leave() -> None:
+        app: Callable[..., Awaitable[None]] = stepped_client.app
+        request = asyncio.create_task(app(scope, receive, send))
+        await asyncio.to_thread(runner.wait_for_step)
+        left.set()
+        await request
+
+    asyncio.run(leave())
+    assert sent[0]["status"] == 499
+    runner.release()
+    prediction = stepped_client.post("/predict", json={"inputs": TEXT}).json()
+    assert runner.rows == [2] + [1] * prediction["usage"]["decoder_steps"]

@@ -1,0 +1,50 @@
+import json
+import shlex
+import socket
+
+import pytest
+from pydantic_settings import SettingsError
+
+from export.bundle import TaskSpec
+from service.__main__ import _curl, _listen, _url
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with (
+        _listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
+def test_an_address_of_another_machine(host: str) -> None:
+    with pytest.raises(SettingsError, match=f"cannot listen on {host}, port 0: .*--host"):
+        _listen(host, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("example.org", "http://example.org:80"),
+    ],
+)
+def test_the_url_is_one_that_a_browser_here_can_open(host: str, url: str) -> None:
+    assert _url(host, 80) == url
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs"),
+    [
+        ({"text": "It's $5; isn't it?"}, "It's $5; isn't it?"),
+        ({"premise": "a", "hypothesis": "b"}, {"premise": "a", "hypothesis": "b"}),
+    ],
+)
+def test_the_command_holds_an_example(fields: dict[str, str], inputs: object) -> None:
+    task = TaskSpec(name="task", fields=list(fields), template="", examples=[fields])
+    *_, body = shlex.split(_curl("http://a", task))
+    assert json.loads(body) == {"inputs": inputs, "explain": True}

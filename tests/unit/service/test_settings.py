@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from service.settings import Settings
+
+
+def read(*arguments: str) -> Settings:
+    return CliApp.run(Settings, cli_args=list(arguments))
+
+
+def test_the_defaults_serve_the_embedded_student_on_loopback() -> None:
+    settings = read()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert [folder.name for folder in settings.models] == ["svamp-mini"]
+    assert settings.threads >= 1
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUET_PORT", "81")
+    monkeypatch.setenv("DUET_MAX_ROWS", "8")
+    settings = read("--port", "82")
+    assert (settings.port, settings.max_rows) == (82, 8)
+
+
+@pytest.mark.parametrize("arguments", [["a,b/c"], ["a", "--models", "b/c"]])
+def test_models_are_separated_by_commas_or_given_apart(arguments: list[str]) -> None:
+    assert read("--models", *arguments).models == [Path("a"), Path("b/c")]
+
+
+def test_models_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUET_MODELS", "a,b/c")
+    assert read().models == [Path("a"), Path("b/c")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--port", "65536"], ["--threads", "0"], ["--max-rows", "many"], ["--models", ""]],
+)
+def test_values_out_of_range_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        read(*arguments)
+
+
+def test_help_names_each_setting_with_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        read("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for name, field in Settings.model_fields.items():
+        assert "--" + name.replace("_", "-") in text
+        assert "DUET_" + name.upper() in text
+        assert field.description in text
