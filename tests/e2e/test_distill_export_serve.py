@@ -1,0 +1,94 @@
+"""The whole line: made data, a student really distilled, exported, served, and asked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from tests.servers import ROOT, TIMEOUT, serve
+from tests.word_problems import write_problems
+from training.tasks import TASKS, evaluate_equation
+
+RECIPE = "tests/recipes/word-problems.yaml"
+LEARNT = 0.8  # share of held-out labels that are right; guessing one of three signs is far below
+REASONED = 0.6
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train.jsonl` and `test.jsonl`, whose problems are all different."""
+    folder = tmp_path_factory.mktemp("data")
+    write_problems(folder / "all.jsonl", rows=700, seed=0)
+    lines = (folder / "all.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "train.jsonl").write_text("".join(lines[:600]), encoding="utf-8")
+    (folder / "test.jsonl").write_text("".join(lines[600:]), encoding="utf-8")
+    return folder
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def measured(checkpoint: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((checkpoint / "student.json").read_text(encoding="utf-8"))
+    return record["metrics"]["test"]
+
+
+def test_the_make_targets_give_a_student_that_learnt(data: Path, tmp_path: Path) -> None:
+    checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
+    printed = run(
+        "make",
+        "distill-mini",
+        "export-mini",
+        f"RECIPE={RECIPE}",
+        f"CHECKPOINT={checkpoint}",
+        f"BUNDLE={bundle}",
+        f"ARGS=data.train={data / 'train.jsonl'} data.test={data / 'test.jsonl'}",
+    )
+    assert "'loss_mi'" in printed
+    assert measured(checkpoint)["accuracy"] >= LEARNT
+    parity = json.loads((bundle / "manifest.json").read_text())["provenance"]["parity"]
+    assert parity["rows"] >= 200
+
+    rows = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
+    with serve(tmp_path / "log", "--models", str(bundle)) as server:
+        answers = []
+        for start in range(0, len(rows), 20):
+            inputs = [row["input"] for row in rows[start : start + 20]]
+            body = {"inputs": inputs, "explain": True}
+            answers += httpx.post(f"{server.url}/predict", json=body, timeout=TIMEOUT).json()
+    right = [
+        TASKS["svamp"].is_right(answer["label"], row["label"])
+        for answer, row in zip(answers, rows, strict=True)
+    ]
+    assert sum(right) / len(right) == measured(checkpoint)["accuracy"]
+    for answer in answers:
+        assert answer["model"] == "word-problems"
+        assert answer["answer"] == evaluate_equation(answer["label"])
+        assert 0 < answer["confidence"] <= 1
+    # the teacher's words up to the result: sums are more than so small a student learns
+    reasoned = [
+        answer["rationale"].partition(" = ")[0] == row["rationale"].partition(" = ")[0]
+        for answer, row in zip(answers, rows, strict=True)
+    ]
+    assert sum(reasoned) / len(reasoned) >= REASONED
+
+
+@pytest.mark.parametrize("objective", ["finetune", "dss"])
+def test_the_other_objectives_learn_too(data: Path, tmp_path: Path, objective: str) -> None:
+    run(
+        sys.executable,
+        "training/distill.py",
+        RECIPE,
+        f"objective={objective}",
+        f"data.train={data / 'train.jsonl'}",
+        f"data.test={data / 'test.jsonl'}",
+        f"output_dir={tmp_path}",
+    )
+    assert measured(tmp_path)["accuracy"] >= LEARNT
