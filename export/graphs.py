@@ -55,7 +55,7 @@ def build_encoder(model: T5ForConditionalGeneration) -> ir.Model:
     Raises UnsupportedModelError.
     """
     config = model.config
-    encoder = model.encoder
+    encoder: Any = model.encoder
     builder = _builder("encoder")
     op = builder.op
     input_ids = builder.input("input_ids", INT64, ["B", "S"])
@@ -92,7 +92,7 @@ def build_decoder(model: T5ForConditionalGeneration) -> ir.Model:
     Raises UnsupportedModelError.
     """
     config = model.config
-    decoder = model.decoder
+    decoder: Any = model.decoder
     builder = _builder("decoder")
     op = builder.op
     cross_shape = ["B", config.num_heads, "S", config.d_kv]
