@@ -22,6 +22,7 @@ REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
 
 MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
 
+Precision = Literal["fp32", "int8", "fp16", "bf16"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -99,7 +100,7 @@ class Manifest(_Part):
     version: Name
     task: TaskSpec
     model: Geometry
-    precision: Literal["fp32"]
+    precision: Precision
     limits: Limits
     calibration: Calibration = Calibration()
     metrics: dict[str, dict[str, float | int | str]] = Field(

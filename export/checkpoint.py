@@ -33,6 +33,7 @@ class Data(BaseModel, extra="allow"):
     """What the student learnt from."""
 
     fingerprint: str = Field(description="SHA-256 of the training rows")
+    validation_rows: int = Field(gt=0, description="held out: `examples.jsonl` begins with them")
 
 
 class Recipe(BaseModel, extra="allow"):
@@ -60,9 +61,10 @@ class Record(BaseModel):
 
 
 class ExampleRow(BaseModel):
-    """A row of `examples.jsonl`, a real input of the student's task."""
+    """A row of `examples.jsonl`: a real input of the student's task, and its right label."""
 
     input: dict[str, str]
+    label: str
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,24 @@ class Checkpoint:
     model: T5ForConditionalGeneration
     tokenizer: PreTrainedTokenizerFast
     record: Record
-    inputs: list[dict[str, str]]
+    examples: list[ExampleRow]
     golden: list[dict[str, str]]
+
+    @property
+    def validation(self) -> list[ExampleRow]:
+        """The examples that the student was not trained on."""
+        return self.examples[: self.record.data.validation_rows]
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Reads the folder that `training/distill.py` writes. Raises CheckpointError."""
     record = _parse(Record, str(folder / RECORD), _read(folder / RECORD))
     lines = _read(folder / EXAMPLES).rstrip("\n").split("\n")
-    inputs = [
-        _parse(ExampleRow, f"{folder / EXAMPLES}, line {number}", line).input
+    examples = [
+        _parse(ExampleRow, f"{folder / EXAMPLES}, line {number}", line)
         for number, line in enumerate(lines, 1)
     ]
+    inputs = [example.input for example in examples]
     for fields in inputs + record.recipe.examples:
         if set(fields) != set(record.task.fields):
             raise CheckpointError(
@@ -96,7 +104,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder / RECORD}: the task's template fails: {error}") from error
     tokenizer = _load_tokenizer(folder)
     golden = _golden(folder, record, inputs, tokenizer)
-    return Checkpoint(_load_model(folder), tokenizer, record, inputs, golden)
+    return Checkpoint(_load_model(folder), tokenizer, record, examples, golden)
 
 
 def _golden(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import jinja2
 import onnx_ir as ir
@@ -23,15 +24,19 @@ from export.bundle import (
     Limits,
     Manifest,
     Name,
+    Precision,
     Provenance,
     TaskSpec,
 )
 from export.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from export.graphs import UnsupportedModelError, build_decoder, build_encoder, geometry_of
-from export.parity import OnnxStudent, Parity, ParityError, Voice, check_parity
+from export.graphs import UnsupportedModelError, build_graphs, geometry_of
+from export.parity import LabelParity, Parity, ParityError, check_labels, check_parity
+from export.reference import NoKernelError, OnnxStudent, Voice
 
 WANTED_INPUTS = 200  # of the parity gate
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
+
+Measured = dict[str, float | int | str]
 
 log = logging.getLogger("duet.export")
 
@@ -44,15 +49,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", type=Path, required=True, help="the bundle; an old one is replaced"
     )
     parser.add_argument("--version", type=_version, default="1", help="of the bundle (default: 1)")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="fp32",
+        help="of weights and activations; fp16 and bf16 are for GPUs (default: fp32)",
+    )
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
     transformers.logging.set_verbosity_error()
     try:
-        convert(arguments.checkpoint, arguments.out, arguments.version)
+        convert(arguments.checkpoint, arguments.out, arguments.version, arguments.precision)
     except ParityError as error:
         print(f"convert: no bundle written: {error}", file=sys.stderr)
         return 1
-    except (CheckpointError, UnsupportedModelError, BundleError, OSError) as error:
+    except (
+        CheckpointError,
+        UnsupportedModelError,
+        BundleError,
+        OSError,
+    ) as error:
         print(f"convert: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -61,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def convert(source: Path, out: Path, version: str) -> None:
+def convert(source: Path, out: Path, version: str, precision: Precision = "fp32") -> None:
     """Writes the bundle of the student in `source` to `out`, if it passes the parity gate.
 
     A bundle that is at `out` already stays until the new one is complete. Raises CheckpointError,
@@ -72,48 +89,41 @@ def convert(source: Path, out: Path, version: str) -> None:
     log.info("reading %s", source)
     checkpoint = load_checkpoint(source)
     command = ["python", "-m", "export.convert", str(source), "--out", str(out)]
+    command += ["--version", version, "--precision", precision]
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")
         new.mkdir()
-        write_bundle(checkpoint, new, version, shlex.join([*command, "--version", version]))
+        write_bundle(checkpoint, new, version, precision, shlex.join(command))
         _replace(out, new, old)
     log.info("wrote %s", out)
 
 
-def write_bundle(checkpoint: Checkpoint, folder: Path, version: str, command: str) -> None:
+def write_bundle(
+    checkpoint: Checkpoint, folder: Path, version: str, precision: Precision, command: str
+) -> None:
     """Fills an empty folder; `command` is for the model card.
 
     Raises ParityError, and UnsupportedModelError for a T5 that has no place in ONNX.
     """
     record, model = checkpoint.record, checkpoint.model
     log.info("building the graphs of %.1f M parameters", model.num_parameters() / 1e6)
-    _save(build_encoder(model), folder / bundle.ENCODER)
-    _save(build_decoder(model), folder / bundle.DECODER)
+    for name, graph in build_graphs(model, precision).items():
+        _save(graph, folder / name)
     tokenizer = checkpoint.tokenizer.backend_tokenizer
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(folder / bundle.TOKENIZER))
 
     geometry = geometry_of(model.config)
-    student = OnnxStudent(folder, geometry, record.max_input_tokens)
-    predict = Voice(record.task.predict_prefix, record.max_label_tokens)
-    explain = Voice(record.task.explain_prefix, record.max_rationale_tokens)
-    parity = _check_parity(checkpoint, student, [predict, explain])
-
-    texts = [record.task.render(fields) for fields in checkpoint.golden]
-    labels, rationales = student.write(texts, predict), student.write(texts, explain)
-    golden = [
-        Golden(fields=fields, label=label, rationale=rationale)
-        for fields, label, rationale in zip(checkpoint.golden, labels, rationales, strict=True)
-    ]
+    parity, golden = _check(checkpoint, folder, geometry, precision)
     (folder / bundle.GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden, indent=2))
 
-    manifest = _manifest(checkpoint, version, geometry, parity)
+    manifest = _manifest(checkpoint, version, geometry, precision, parity)
     card = _render_card(
         manifest=manifest,
         record=record,
-        golden=golden[0].model_dump_json(indent=2),
+        golden=golden[0].model_dump_json(indent=2) if golden else None,
         command=command,
         parameters=model.num_parameters(),
         megabytes=sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
@@ -155,24 +165,72 @@ def _save(graph: ir.Model, path: Path) -> None:
     ir.save(graph, path)
 
 
-def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, voices: list[Voice]) -> Parity:
-    texts = [checkpoint.record.task.render(fields) for fields in checkpoint.inputs]
+def _check(
+    checkpoint: Checkpoint, folder: Path, geometry: Geometry, precision: Precision
+) -> tuple[Measured, list[Golden]]:
+    """What the parity gate measured of the graphs in `folder`, and their golden examples."""
+    task, record = checkpoint.record.task, checkpoint.record
+    try:
+        student = OnnxStudent(folder, geometry, record.max_input_tokens)
+    except NoKernelError as error:
+        if precision not in ("fp16", "bf16"):
+            raise
+        log.warning(
+            "WARNING: THE PARITY GATE WAS NOT RUN: this processor cannot run %s (%s). "
+            "Compare the bundle's answers with the student's on a GPU before you use it.",
+            precision,
+            error,
+        )
+        return {"not_run": f"onnxruntime's CPU provider cannot run {precision}"}, []
+    predict = Voice(task.predict_prefix, record.max_label_tokens)
+    explain = Voice(task.explain_prefix, record.max_rationale_tokens)
+    parity = _check_parity(checkpoint, student, precision, predict, explain)
+    golden = []
+    for fields in checkpoint.golden:
+        # Alone, as the service encodes: beside padding the last digits of a sum can differ.
+        texts = [task.render(fields)]
+        (label,), (rationale,) = student.write(texts, predict), student.write(texts, explain)
+        golden.append(Golden(fields=fields, label=label, rationale=rationale))
+    return parity, golden
+
+
+def _check_parity(
+    checkpoint: Checkpoint,
+    student: OnnxStudent,
+    precision: Precision,
+    predict: Voice,
+    explain: Voice,
+) -> Measured:
+    task, model, tokenizer = checkpoint.record.task, checkpoint.model, checkpoint.tokenizer
+    rows = checkpoint.examples if precision == "fp32" else checkpoint.validation
+    texts = [task.render(row.input) for row in rows]
     log.info("comparing with transformers on %d inputs", len(texts))
-    if len(texts) < WANTED_INPUTS:
-        log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
-    parity = check_parity(checkpoint.model, checkpoint.tokenizer, student, texts, voices)
+    parity: Parity | LabelParity
+    if precision == "fp32":
+        if len(texts) < WANTED_INPUTS:
+            log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
+        parity = check_parity(model, tokenizer, student, texts, [predict, explain])
+    else:
+        labelled = [(text, row.label) for text, row in zip(texts, rows, strict=True)]
+        parity = check_labels(model, tokenizer, student, task, labelled, predict, explain)
     log.info("parity: %s", ", ".join(f"{key} {value:.3g}" for key, value in asdict(parity).items()))
-    return parity
+    return asdict(parity) | {"reference": f"transformers {transformers.__version__}"}
 
 
-def _manifest(checkpoint: Checkpoint, version: str, geometry: Geometry, parity: Parity) -> Manifest:
+def _manifest(
+    checkpoint: Checkpoint,
+    version: str,
+    geometry: Geometry,
+    precision: Precision,
+    parity: Measured,
+) -> Manifest:
     record = checkpoint.record
     return Manifest(
         name=record.name,
         version=version,
         task=TaskSpec(**record.task.model_dump(), examples=checkpoint.golden),
         model=geometry,
-        precision="fp32",
+        precision=precision,
         limits=Limits(
             input_tokens=record.max_input_tokens,
             label_tokens=record.max_label_tokens,
@@ -185,7 +243,7 @@ def _manifest(checkpoint: Checkpoint, version: str, geometry: Geometry, parity: 
             data_fingerprint=record.data.fingerprint,
             seed=record.seed,
             code_version=record.code_version,
-            parity=asdict(parity) | {"reference": f"transformers {transformers.__version__}"},
+            parity=parity,
         ),
         license=record.license,
     )

@@ -1,4 +1,4 @@
-"""The two ONNX graphs of a T5 student (Raffel et al., 2020), at opset 24, in fp32.
+"""The two ONNX graphs of a T5 student (Raffel et al., 2020), at opset 24.
 
 Names and shapes, with B rows, S input tokens, T new tokens a row, M cache entries, H heads of
 Dk values, and one pair of caches for each decoder layer l = 0, 1, ...:
@@ -24,11 +24,17 @@ an entry that is not visible weighs nothing, but nothing times NaN is NaN.
 
 The place of a token is free, so one graph decodes (T = 1), verifies a chain of T tokens, and
 scores a tree, where siblings share a place and see their ancestors alone.
+
+Precisions: `fp32`; `int8` (see `export.quantize`); `fp16` and `bf16`, for GPUs. These two hold
+weights, activations, keys and values in 16 bits, but what would overflow or lose too much in fp32,
+as transformers does: the residual stream, the norms, the feed-forward's output projection and its
+weight, the softmax of attention, and from the logits on. Log-probabilities are fp32 always.
+onnxruntime's CPU provider runs fp16, slowly, and bf16 not at all: it has no bf16 kernels of MatMul,
+Mul, Where, Expand, Relu, Gelu and Attention.
 """
 
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from onnxscript import GraphBuilder, OpBuilder
@@ -36,20 +42,36 @@ from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention, T5LayerFF, T5LayerNorm
 
-from export.bundle import Geometry
+from export.bundle import DECODER, ENCODER, Geometry, Precision
+from export.quantize import quantize
 
 OPSET = 24
 IR_VERSION = 11  # the IR of opset 24
 
 FLOAT, INT64, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
-HIDDEN = float(np.finfo(np.float32).min)  # bias of what is not attended to, as in transformers
+DTYPES: dict[Precision, ir.DataType] = {
+    "fp32": FLOAT,
+    "int8": FLOAT,
+    "fp16": ir.DataType.FLOAT16,
+    "bf16": ir.DataType.BFLOAT16,
+}  # of activations, keys and values
 
 
 class UnsupportedModelError(ValueError):
     """A T5 that these graphs cannot hold."""
 
 
-def build_encoder(model: T5ForConditionalGeneration) -> ir.Model:
+def build_graphs(model: T5ForConditionalGeneration, precision: Precision) -> dict[str, ir.Model]:
+    """Both graphs, by the names of their files. Raises UnsupportedModelError."""
+    dtype = DTYPES[precision]
+    graphs = {ENCODER: build_encoder(model, dtype), DECODER: build_decoder(model, dtype)}
+    if precision == "int8":
+        for graph in graphs.values():
+            quantize(graph)
+    return graphs
+
+
+def build_encoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT) -> ir.Model:
     """Input tokens to the keys and values that the decoder's cross attention reads.
 
     Raises UnsupportedModelError.
@@ -63,30 +85,31 @@ def build_encoder(model: T5ForConditionalGeneration) -> ir.Model:
 
     places = op.Range(0, op.Squeeze(op.Shape(input_ids, start=1, end=2)), 1)  # [S]
     relative = op.Sub(op.Unsqueeze(places, [0, 1]), op.Unsqueeze(places, [0, 2]))  # [1,S,S]
-    bias = _relative_bias(op, encoder.block[0].layer[0].SelfAttention, relative)  # [1,H,S,S]
-    bias = op.Where(_attended(op, attention_mask), bias, HIDDEN)  # [B,H,S,S]
+    bias = _relative_bias(op, encoder.block[0].layer[0].SelfAttention, relative, dtype)  # [1,H,S,S]
+    bias = op.Where(_attended(op, attention_mask), bias, _hidden(dtype))  # [B,H,S,S]
 
-    x = op.Gather(_weight(op, "embedding", model.shared.weight), input_ids)  # [B,S,D]
+    embedding = _weight(op, "embedding", model.shared.weight, dtype)  # [V,D]
+    x = _cast(op, op.Gather(embedding, input_ids), FLOAT)  # [B,S,D]
     for i, block in enumerate(encoder.block):
         attention = block.layer[0].SelfAttention
-        h = _norm(op, f"{i}.attention.norm", block.layer[0].layer_norm, x)
+        h = _norm(op, f"{i}.attention.norm", block.layer[0].layer_norm, x, dtype)
         qkv = _linear(op, f"{i}.attention.qkv", h, attention.q, attention.k, attention.v)
         query, key, value = _split_heads(op, qkv, config, 3)
-        attended = op.Attention(query, key, value, bias, scale=1.0)
-        x = op.Add(x, _linear(op, f"{i}.attention.o", _join_heads(op, attended), attention.o))
-        x = op.Add(x, _feed_forward(op, f"{i}.feed_forward", block.layer[1], config, x))
-    x = _norm(op, "norm", encoder.final_layer_norm, x)
+        attended = _attention(op, query, key, value, bias)
+        x = _add(op, x, _linear(op, f"{i}.attention.o", attended, attention.o))
+        x = _add(op, x, _feed_forward(op, f"{i}.feed_forward", block.layer[1], config, x, dtype))
+    x = _norm(op, "norm", encoder.final_layer_norm, x, dtype)
 
     cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
     keys_values = [linear for attention in cross for linear in (attention.k, attention.v)]
     h = _linear(op, "cross", x, *keys_values)  # [B,S,L*2*H*Dk]
     names = [f"cross_{kind}.{i}" for i in range(len(cross)) for kind in ("key", "value")]
     for name, value in zip(names, _split_heads(op, h, config, len(names)), strict=True):
-        _output(builder, name, value, FLOAT, ["B", config.num_heads, "S", config.d_kv])
+        _output(builder, name, value, dtype, ["B", config.num_heads, "S", config.d_kv])
     return ir.Model(builder.graph, ir_version=IR_VERSION)
 
 
-def build_decoder(model: T5ForConditionalGeneration) -> ir.Model:
+def build_decoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT) -> ir.Model:
     """One step: T new tokens of each row, each through all decoder layers.
 
     Raises UnsupportedModelError.
@@ -104,29 +127,30 @@ def build_decoder(model: T5ForConditionalGeneration) -> ir.Model:
     visible = builder.input("visible", BOOL, ["B", "T", "M"])
     layers = range(len(decoder.block))
     cross = [
-        [builder.input(f"cross_{kind}.{i}", FLOAT, cross_shape) for kind in ("key", "value")]
+        [builder.input(f"cross_{kind}.{i}", dtype, cross_shape) for kind in ("key", "value")]
         for i in layers
     ]
     cross_mask = builder.input("cross_mask", INT64, ["B", "S"])
     caches = [
-        [builder.input(f"{kind}.{i}", FLOAT, cache_shape) for kind in ("key", "value")]
+        [builder.input(f"{kind}.{i}", dtype, cache_shape) for kind in ("key", "value")]
         for i in layers
     ]
     target_ids = builder.input("target_ids", INT64, ["B", "T"])
 
     relative = op.Sub(op.Unsqueeze(cache_positions, 1), op.Unsqueeze(positions, 2))  # [B,T,M]
-    bias = _relative_bias(op, decoder.block[0].layer[0].SelfAttention, relative)
-    bias = op.Where(op.Unsqueeze(visible, 1), bias, HIDDEN)  # [B,H,T,M]
-    cross_bias = op.Where(_attended(op, cross_mask), 0.0, HIDDEN)  # [B,1,1,S]
+    bias = _relative_bias(op, decoder.block[0].layer[0].SelfAttention, relative, dtype)
+    bias = op.Where(op.Unsqueeze(visible, 1), bias, _hidden(dtype))  # [B,H,T,M]
+    cross_bias = op.Where(_attended(op, cross_mask), 0.0, _hidden(dtype))
+    cross_bias = _cast(op, cross_bias, dtype)  # [B,1,1,S]
     tokens = op.Shape(input_ids, start=1, end=2)
     cross_bias = op.Expand(cross_bias, op.Concat([1, 1], tokens, [1], axis=0))  # [B,1,T,S]
 
-    embedding = _weight(op, "embedding", model.shared.weight)  # [V,D]
-    x = op.Gather(embedding, input_ids)  # [B,T,D]
+    embedding = _weight(op, "embedding", model.shared.weight, dtype)  # [V,D]
+    x = _cast(op, op.Gather(embedding, input_ids), FLOAT)  # [B,T,D]
     updated = []
     for i, block in enumerate(decoder.block):
         attention = block.layer[0].SelfAttention
-        h = _norm(op, f"{i}.attention.norm", block.layer[0].layer_norm, x)
+        h = _norm(op, f"{i}.attention.norm", block.layer[0].layer_norm, x, dtype)
         qkv = _linear(op, f"{i}.attention.qkv", h, attention.q, attention.k, attention.v)
         query, *entries = _split_heads(op, qkv, config, 3)  # [B,H,T,Dk] each
         key, value = (
@@ -134,23 +158,25 @@ def build_decoder(model: T5ForConditionalGeneration) -> ir.Model:
             for cache, entry in zip(caches[i], entries, strict=True)
         )
         updated += [(f"present_key.{i}", key), (f"present_value.{i}", value)]
-        attended = op.Attention(query, key, value, bias, scale=1.0)
-        x = op.Add(x, _linear(op, f"{i}.attention.o", _join_heads(op, attended), attention.o))
+        attended = _attention(op, query, key, value, bias)
+        x = _add(op, x, _linear(op, f"{i}.attention.o", attended, attention.o))
 
         attention = block.layer[1].EncDecAttention
-        h = _norm(op, f"{i}.cross.norm", block.layer[1].layer_norm, x)
+        h = _norm(op, f"{i}.cross.norm", block.layer[1].layer_norm, x, dtype)
         (query,) = _split_heads(op, _linear(op, f"{i}.cross.q", h, attention.q), config, 1)
-        attended = op.Attention(query, *cross[i], cross_bias, scale=1.0)
-        x = op.Add(x, _linear(op, f"{i}.cross.o", _join_heads(op, attended), attention.o))
-        x = op.Add(x, _feed_forward(op, f"{i}.feed_forward", block.layer[2], config, x))
-    x = _norm(op, "norm", decoder.final_layer_norm, x)
+        key, value = cross[i]
+        attended = _attention(op, query, key, value, cross_bias)
+        x = _add(op, x, _linear(op, f"{i}.cross.o", attended, attention.o))
+        x = _add(op, x, _feed_forward(op, f"{i}.feed_forward", block.layer[2], config, x, dtype))
+    x = _norm(op, "norm", decoder.final_layer_norm, x, dtype)
 
     if config.tie_word_embeddings:
         # Transposed here so that the file holds the matrix once; the product reads it as it lies.
         logits = op.MatMul(op.Mul(x, config.d_model**-0.5), op.Transpose(embedding, perm=[1, 0]))
     else:
         logits = _linear(op, "lm_head", x, model.lm_head)
-    logprobs = op.LogSoftmax(logits, axis=-1)  # [B,T,V]
+    logits = _cast(op, logits, FLOAT)  # [B,T,V]
+    logprobs = op.LogSoftmax(logits, axis=-1)
     next_id = op.ArgMax(logits, axis=-1, keepdims=1)  # [B,T,1]
 
     def logprob(ids: ir.Value) -> ir.Value:
@@ -160,7 +186,7 @@ def build_decoder(model: T5ForConditionalGeneration) -> ir.Model:
     _output(builder, "next_logprob", logprob(next_id), FLOAT, ["B", "T"])
     _output(builder, "target_logprob", logprob(op.Unsqueeze(target_ids, 2)), FLOAT, ["B", "T"])
     for name, cache in updated:
-        _output(builder, name, cache, FLOAT, cache_shape)
+        _output(builder, name, cache, dtype, cache_shape)
     return ir.Model(builder.graph, ir_version=IR_VERSION)
 
 
@@ -192,33 +218,57 @@ def _output(
     builder.add_output(value, name)
 
 
-def _weight(op: OpBuilder, name: str, weight: torch.Tensor) -> ir.Value:
-    array = weight.detach().to(torch.float32).contiguous().numpy()
-    return op.initializer(ir.tensor(array), name)
+def _weight(op: OpBuilder, name: str, weight: torch.Tensor, dtype: ir.DataType) -> ir.Value:
+    tensor = weight.detach().to(ir.tensor_adapters.to_torch_dtype(dtype)).contiguous()
+    return op.initializer(ir.tensor(tensor), name)
+
+
+def _cast(op: OpBuilder, x: ir.Value, dtype: ir.DataType) -> ir.Value:
+    return x if x.dtype == dtype else op.Cast(x, to=dtype)
+
+
+def _hidden(dtype: ir.DataType) -> float:
+    """The bias of what is not attended to: half the lowest number, so no sum with it overflows."""
+    return torch.finfo(ir.tensor_adapters.to_torch_dtype(dtype)).min / 2
 
 
 def _linear(op: OpBuilder, name: str, x: ir.Value, *linears: nn.Linear) -> ir.Value:
     """x [B,T,D] through several linears without bias as one product, results side by side."""
     weight = torch.cat([linear.weight for linear in linears]).T  # [D, sum of outputs]
-    return op.MatMul(x, _weight(op, name, weight))
+    assert x.dtype is not None
+    return op.MatMul(x, _weight(op, name, weight, x.dtype))
 
 
-def _norm(op: OpBuilder, name: str, norm: T5LayerNorm, x: ir.Value) -> ir.Value:
-    return op.RMSNormalization(x, _weight(op, name, norm.weight), epsilon=norm.variance_epsilon)
+def _add(op: OpBuilder, x: ir.Value, branch: ir.Value) -> ir.Value:
+    """The residual stream x, in fp32, and what a layer adds to it."""
+    return op.Add(x, _cast(op, branch, FLOAT))
+
+
+def _norm(op: OpBuilder, name: str, norm: T5LayerNorm, x: ir.Value, dtype: ir.DataType) -> ir.Value:
+    weight = _weight(op, name, norm.weight, FLOAT)
+    return _cast(op, op.RMSNormalization(x, weight, epsilon=norm.variance_epsilon), dtype)
+
+
+def _attention(
+    op: OpBuilder, query: ir.Value, key: ir.Value, value: ir.Value, bias: ir.Value
+) -> ir.Value:
+    """[B,H,T,Dk], over keys and values [B,H,M,Dk], to [B,T,H*Dk]."""
+    x = op.Attention(query, key, value, bias, scale=1.0, softmax_precision=FLOAT)
+    return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, -1])
 
 
 def _feed_forward(
-    op: OpBuilder, name: str, layer: T5LayerFF, config: T5Config, x: ir.Value
+    op: OpBuilder, name: str, layer: T5LayerFF, config: T5Config, x: ir.Value, dtype: ir.DataType
 ) -> ir.Value:
     dense: Any = layer.DenseReluDense
-    h = _norm(op, f"{name}.norm", layer.layer_norm, x)
+    h = _norm(op, f"{name}.norm", layer.layer_norm, x, dtype)
     if config.is_gated_act:
         h = _linear(op, f"{name}.wi", h, dense.wi_0, dense.wi_1)
         gate, linear = op.Split(h, axis=-1, num_outputs=2, _outputs=2)
         h = op.Mul(_activation(op, config.dense_act_fn, gate), linear)
     else:
         h = _activation(op, config.dense_act_fn, _linear(op, f"{name}.wi", h, dense.wi))
-    return _linear(op, f"{name}.wo", h, dense.wo)
+    return _linear(op, f"{name}.wo", _cast(op, h, FLOAT), dense.wo)
 
 
 def _activation(op: OpBuilder, name: str, x: ir.Value) -> ir.Value:
@@ -239,17 +289,14 @@ def _split_heads(op: OpBuilder, x: ir.Value, config: T5Config, parts: int) -> li
     return list(op.Split(x, axis=1, num_outputs=parts, _outputs=parts))
 
 
-def _join_heads(op: OpBuilder, x: ir.Value) -> ir.Value:
-    """[B,H,T,Dk] to [B,T,H*Dk]."""
-    return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, -1])
-
-
 def _attended(op: OpBuilder, mask: ir.Value) -> ir.Value:
     """A mask of ones and zeros [B,S] as booleans [B,1,1,S]."""
     return op.Cast(op.Unsqueeze(mask, [1, 2]), to=BOOL)
 
 
-def _relative_bias(op: OpBuilder, attention: T5Attention, relative: ir.Value) -> ir.Value:
+def _relative_bias(
+    op: OpBuilder, attention: T5Attention, relative: ir.Value, dtype: ir.DataType
+) -> ir.Value:
     """T5's bias [B,H,T,M] by `relative` [B,T,M], the place of the key less that of the query.
 
     The buckets saturate at `relative_attention_max_distance`, so a table of all distances up to
@@ -263,6 +310,7 @@ def _relative_bias(op: OpBuilder, attention: T5Attention, relative: ir.Value) ->
         num_buckets=attention.relative_attention_num_buckets,
         max_distance=furthest,
     )
-    table = _weight(op, "relative_bias", attention.relative_attention_bias.weight[buckets].T)
+    biases = attention.relative_attention_bias.weight[buckets].T
+    table = _weight(op, "relative_bias", biases, dtype)
     rows = op.Add(op.Clip(relative, -furthest, ahead), furthest)
     return op.Transpose(op.Gather(table, rows, axis=1), perm=[1, 0, 2, 3])  # from [H,B,T,M]

@@ -8,9 +8,9 @@ import onnx_ir as ir
 import torch
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from export.bundle import DECODER, ENCODER, TOKENIZER
-from export.graphs import build_decoder, build_encoder, geometry_of
-from export.parity import OnnxStudent
+from export.bundle import TOKENIZER, Precision
+from export.graphs import build_graphs, geometry_of
+from export.reference import OnnxStudent, pad
 from training.student import train_tokenizer
 from training.tasks import TASKS
 
@@ -70,10 +70,38 @@ def tiny_student(
     return Student(model, tokenizer)
 
 
-def save_graphs(student: Student, folder: Path, max_input_tokens: int = 64) -> OnnxStudent:
+def answers(count: int) -> list[tuple[str, str]]:
+    """The label and the rationale of each of the `problems`."""
+    return [
+        (f"( {i + 3} + {i % 3} )", f"{NAMES[i % 6]} had {i + 3} {THINGS[i % 4]}.")
+        for i in range(count)
+    ]
+
+
+def learned_student(rows: int = 20, steps: int = 80) -> Student:
+    """A student that knows the answers to some problems by heart, so its outputs are sure."""
+    student = tiny_student(d_model=64, d_ff=128)
+    tokenizer = student.tokenizer
+    pairs = list(zip(problems(rows), answers(rows), strict=True))
+    inputs = [f"{voice}: {text}" for voice in ("predict", "explain") for text, _ in pairs]
+    targets = [answer[i] for i in (0, 1) for _, answer in pairs]
+    input_ids, mask = map(torch.from_numpy, pad(tokenizer(inputs)["input_ids"], 0))
+    labels = torch.from_numpy(pad(tokenizer(targets)["input_ids"], -100)[0])
+    optimizer = torch.optim.AdamW(student.model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        loss = student.model(input_ids=input_ids, attention_mask=mask, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return student
+
+
+def save_graphs(
+    student: Student, folder: Path, precision: Precision = "fp32", max_input_tokens: int = 64
+) -> OnnxStudent:
     """Writes a student's graphs and tokenizer, and loads them to be run."""
-    ir.save(build_encoder(student.model), folder / ENCODER)
-    ir.save(build_decoder(student.model), folder / DECODER)
+    for name, graph in build_graphs(student.model, precision).items():
+        ir.save(graph, folder / name)
     student.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     return OnnxStudent(folder, geometry_of(student.model.config), max_input_tokens)
 
@@ -90,14 +118,22 @@ def save_checkpoint(student: Student, folder: Path, **changes: object) -> Path:
         "base_model": "scratch",
         "license": "apache-2.0",
         "max_input_tokens": 64,
-        "max_label_tokens": 8,
+        "max_label_tokens": 16,
         "max_rationale_tokens": 24,
-        "data": {"fingerprint": "0" * 64, "train_rows": 100, "reports": ["made here: 100 rows"]},
+        "data": {
+            "fingerprint": "0" * 64,
+            "train_rows": 100,
+            "validation_rows": 20,
+            "reports": ["made here: 100 rows"],
+        },
         "metrics": {"validation": {"accuracy": 0.25, "rows": 40}},
         "code_version": "0.1.0",
         "command": "python training/distill.py recipe.yaml",
     } | changes
     (folder / "student.json").write_text(json.dumps(record), encoding="utf-8")
-    rows = [{"input": {"text": text}, "label": "", "rationale": None} for text in problems(40)]
+    rows = [
+        {"input": {"text": text}, "label": label, "rationale": rationale}
+        for text, (label, rationale) in zip(problems(40), answers(40), strict=True)
+    ]
     (folder / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

@@ -146,7 +146,7 @@ def test_a_changed_folder_is_refused(
         ({"schema_version": "1"}, "schema version '1', but this Duet reads version 1"),
         ({"name": ".."}, "manifest.json: name: "),
         ({"surprise": 1}, "manifest.json: surprise: "),
-        ({"precision": "fp16"}, "manifest.json: precision: "),
+        ({"precision": "fp8"}, "manifest.json: precision: "),
         ({"files": {"../secret": {"size": 1, "sha256": "0" * 64}}}, "manifest.json: files.../sec"),
         ({"files": {"/etc/passwd": {"size": 1, "sha256": "0" * 64}}}, "manifest.json: files./etc"),
         ({"files": {}}, "manifest.json: lists no encoder.onnx"),

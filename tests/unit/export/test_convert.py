@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from tokenizers import Tokenizer
 
-from export import bundle, convert
-from tests.students import KINDS, problems, save_checkpoint, tiny_student
+from export import bundle, convert, graphs
+from tests.students import KINDS, learned_student, problems, save_checkpoint, tiny_student
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,7 +60,7 @@ def test_a_checkpoint_becomes_a_bundle(kind: str, tmp_path: Path) -> None:
     for golden in read.golden:
         prompt = student.tokenizer(f"predict: {golden.fields['text']}", return_tensors="pt")
         with torch.inference_mode():
-            tokens = student.model.generate(input_ids=prompt["input_ids"], max_new_tokens=8)[0]
+            tokens = student.model.generate(input_ids=prompt["input_ids"], max_new_tokens=16)[0]
         label = student.tokenizer.decode(tokens, skip_special_tokens=True)
         assert golden.label == label.strip()
         assert golden.rationale not in ("", golden.label)
@@ -90,7 +91,7 @@ def test_the_model_card_tells_how_the_student_was_made(checkpoint: Path, tmp_pat
     for expected in (
         "license: apache-2.0",
         "python training/distill.py recipe.yaml",
-        f"python -m export.convert {checkpoint} --out {out} --version 1",
+        f"python -m export.convert {checkpoint} --out {out} --version 1 --precision fp32",
         "| validation | accuracy 0.25, rows 40 |",
         json.dumps(golden.fields["text"]),
         golden.model_dump_json(indent=2),
@@ -100,6 +101,65 @@ def test_the_model_card_tells_how_the_student_was_made(checkpoint: Path, tmp_pat
         assert expected in card
     assert "{{" not in card
     assert "{%" not in card
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(learned_student(), tmp_path_factory.mktemp("learned"))
+
+
+def test_int8_is_gated_on_the_validation_rows(learned: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    assert convert.main([str(learned), "--out", str(out), "--precision", "int8"]) == 0
+    read = bundle.read(out)
+    assert read.manifest.precision == "int8"
+    parity = read.manifest.provenance.parity
+    assert (parity["rows"], parity["equal_labels"]) == (20, 20)  # of 40 examples
+    assert (parity["accuracy"], parity["reference_accuracy"]) == (1.0, 1.0)
+    assert (parity["least_equal_labels"], parity["most_accuracy_lost"]) == (0.99, 0.005)
+    assert [golden.label for golden in read.golden] == ["( 3 + 0 )", "( 4 + 1 )"]
+    card = (out / bundle.MODEL_CARD).read_text()
+    for expected in (
+        "two ONNX graphs\n(int8)",
+        "--precision int8",
+        "labels that are equal: 20 (at least 99 % must be)",
+        "accuracy: 100.00 %, and 100.00 % by transformers (at most 0.5 points may be lost)",
+        "measured before its export to int8",
+    ):
+        assert expected in card
+
+
+def test_int8_of_a_student_that_is_not_sure_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bundle"
+    assert convert.main([str(checkpoint), "--out", str(out), "--precision", "int8"]) == 1
+    assert "labels differ, but 99% must be equal" in capsys.readouterr().err
+    assert names(tmp_path) == []
+
+
+def test_fp16_is_gated_on_the_processor(learned: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    assert convert.main([str(learned), "--out", str(out), "--precision", "fp16"]) == 0
+    manifest = bundle.read(out).manifest
+    assert manifest.precision == "fp16"
+    assert manifest.provenance.parity["equal_labels"] == 20
+
+
+def test_bf16_is_written_with_a_warning_that_nothing_was_compared(
+    learned: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "bundle"
+    assert convert.main([str(learned), "--out", str(out), "--precision", "bf16"]) == 0
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "THE PARITY GATE WAS NOT RUN" in warning.message
+    read = bundle.read(out)
+    assert read.golden == []
+    parity = read.manifest.provenance.parity
+    assert parity == {"not_run": "onnxruntime's CPU provider cannot run bf16"}
+    card = (out / bundle.MODEL_CARD).read_text()
+    assert "**Not compared with transformers**" in card
+    assert "## Example" not in card
 
 
 def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
@@ -121,15 +181,16 @@ def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
 
 def change_an_onnx_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the export itself wrong, as a mistake in it would be."""
-    build = convert.build_decoder
+    build = graphs.build_decoder
 
-    def build_wrongly(model: torch.nn.Module):
-        graph = build(model)
+    def build_wrongly(model: torch.nn.Module, dtype: ir.DataType) -> ir.Model:
+        graph = build(model, dtype)
         weight = graph.graph.initializers["1.feed_forward.wo"]
-        weight.const_value = convert.ir.tensor(weight.const_value.numpy() + np.float32(0.5))
+        assert weight.const_value is not None
+        weight.const_value = ir.tensor(weight.const_value.numpy() + np.float32(0.5))
         return graph
 
-    monkeypatch.setattr(convert, "build_decoder", build_wrongly)
+    monkeypatch.setattr(graphs, "build_decoder", build_wrongly)
 
 
 def test_a_failing_gate_leaves_the_old_bundle(
@@ -211,8 +272,15 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (lambda folder: edit_record(folder, name="a/b"), "student.json: name"),
         (lambda folder: (folder / "examples.jsonl").unlink(), "examples.jsonl: missing"),
         (write("examples.jsonl", ""), "examples.jsonl, line 1: "),
-        (write("examples.jsonl", '{"input": {"text": "a"}}\n{"input": 1}'), "jsonl, line 2: input"),
-        (write("examples.jsonl", '{"input": {"question": "a"}}'), "fields question, but the task"),
+        (write("examples.jsonl", '{"input": {"text": "a"}}'), "examples.jsonl, line 1: label"),
+        (
+            write("examples.jsonl", '{"input": {"text": "a"}, "label": ""}\n{"input": 1}'),
+            "jsonl, line 2: input",
+        ),
+        (
+            write("examples.jsonl", '{"input": {"question": "a"}, "label": ""}'),
+            "fields question, but the task",
+        ),
         (write("config.json", "{"), "no model can be loaded"),
         (lambda folder: edit_config(folder, model_type="bert"), "a model of type 'bert'"),
         (lambda folder: edit_config(folder, num_layers=3), "the weights lack encoder.block.2"),

@@ -1,0 +1,98 @@
+"""A graph with its weights, and what is multiplied by them, in 8-bit integers.
+
+A row of activations x [D] is quantised by its own largest value, so that no neighbour in the batch
+changes it: with s = max|x| / 127, x ≈ s · (q − 128), q in [1, 255] as uint8. (onnxruntime's own
+DynamicQuantizeLinear takes one scale for all rows.) A weight is quantised by output channel n:
+W[:, n] ≈ t[n] · w[:, n], w in [−64, 64] as int8. Then, with an exact sum in 32 bits,
+
+    (x W)[n] ≈ s · t[n] · Σ_d (q[d] − 128) · w[d, n].
+
+Weights take 7 bits of their 8, as processors with AVX2 or AVX-512 but without VNNI add two products
+of uint8 and int8 in 16 bits, and saturate there: 2 · 255 · 64 < 2¹⁵.
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript import GraphBuilder, OpBuilder
+
+ACTIVATION_LEVELS = 127  # on each side of zero
+WEIGHT_LEVELS = 64
+ZERO_POINT = 128  # of activations
+SMALLEST = np.finfo(np.float32).tiny  # the scale of a row of zeros, which stay zeros
+
+
+def quantize(model: ir.Model) -> None:
+    """Replaces, in place, every product with a weight and every look-up of a weight's rows.
+
+    A weight that serves both, as tied embeddings do, is held once, with a scale for each token.
+    """
+    quantizer = _Quantizer(GraphBuilder(model.graph).op)
+    for node in list(model.graph):
+        inputs: Any = node.inputs
+        if node.op_type == "MatMul":
+            new = quantizer.product(*inputs)
+        elif node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
+            new = quantizer.look_up(*inputs)
+        else:
+            continue
+        ir.convenience.replace_all_uses_with(node.outputs[0], new)
+    RemoveUnusedNodesPass()(model)
+    model.graph.sort()
+
+
+def quantize_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Int8 values of a matrix, and the scale of each of its channels, which lie along `axis`."""
+    largest = np.abs(weight).max(1 - axis, keepdims=True)
+    scale = np.maximum(largest / WEIGHT_LEVELS, SMALLEST)
+    return np.rint(weight / scale).astype(np.int8), scale.squeeze(1 - axis)
+
+
+class _Quantizer:
+    """Adds the operators of integers to a graph."""
+
+    def __init__(self, op: OpBuilder) -> None:
+        self._op = op
+        self._weights: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
+        self._levels = self._constant("levels", np.float32(ACTIVATION_LEVELS))
+        self._smallest = self._constant("smallest", np.float32(SMALLEST))
+        self._one = self._constant("one", np.float32(1))
+        self._zero_point = self._constant("zero_point", np.uint8(ZERO_POINT))
+        self._last = self._constant("last_axis", np.array([-1]))
+
+    def product(self, x: ir.Value, matrix: ir.Value) -> ir.Value:
+        """x [B,T,D] and a weight [D,N], or a transposed weight [N,D], to [B,T,N]."""
+        op = self._op
+        transpose: Any = matrix.producer()
+        if transpose is None:
+            weight, scale = self._weight(matrix, axis=1)
+        else:
+            weight, scale = self._weight(transpose.inputs[0], axis=0)
+            weight = op.Transpose(weight, perm=[1, 0])
+        largest = op.ReduceMax(op.Abs(x), self._last)  # [B,T,1]
+        row_scale = op.Max(op.Div(largest, self._levels), self._smallest)
+        rows = op.QuantizeLinear(op.Div(x, row_scale), self._one, self._zero_point)
+        sums = op.MatMulInteger(rows, weight, self._zero_point)
+        return op.Mul(op.Mul(op.Cast(sums, to=ir.DataType.FLOAT), row_scale), scale)
+
+    def look_up(self, table: ir.Value, ids: ir.Value) -> ir.Value:
+        """The rows [B,T,D] of a table [V,D]."""
+        op = self._op
+        weight, scale = self._weight(table, axis=0)
+        rows = op.Cast(op.Gather(weight, ids), to=ir.DataType.FLOAT)
+        return op.Mul(rows, op.Unsqueeze(op.Gather(scale, ids), self._last))
+
+    def _weight(self, weight: ir.Value, axis: int) -> tuple[ir.Value, ir.Value]:
+        if weight not in self._weights:
+            assert weight.const_value is not None
+            values, scale = quantize_weight(weight.const_value.numpy(), axis)
+            self._weights[weight] = (
+                self._constant(f"{weight.name}.values", values),
+                self._constant(f"{weight.name}.scale", scale),
+            )
+        return self._weights[weight]
+
+    def _constant(self, name: str, value: np.ndarray | np.generic) -> ir.Value:
+        return self._op.initializer(ir.tensor(np.asarray(value)), f"int8.{name}")

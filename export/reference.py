@@ -1,0 +1,133 @@
+"""A student's graphs, run in the plainest way: one token a step, with no bindings.
+
+The parity gate runs them so, and a faster engine is held against it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernelError  # noqa: F401
+from tokenizers import Tokenizer
+
+from export.bundle import DECODER, ENCODER, TOKENIZER, Geometry
+
+CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+Feeds = dict[str, np.ndarray]
+
+
+class Voice(NamedTuple):
+    """One of a student's two: the prefix of its prompts, and how long its texts may be."""
+
+    prefix: str
+    max_new_tokens: int
+
+
+class OnnxStudent:
+    """Runs the graphs and the tokenizer of a bundle's folder on batches of prompts.
+
+    Raises NoKernelError where onnxruntime's CPU provider cannot run a graph in its precision.
+    """
+
+    def __init__(self, folder: Path, geometry: Geometry, max_input_tokens: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors: it warns at each step that caches are copied
+        self.geometry = geometry
+        self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        self.tokenizer.enable_truncation(max_input_tokens)
+        self.encoder = onnxruntime.InferenceSession(folder / ENCODER, options)
+        self.decoder = onnxruntime.InferenceSession(folder / DECODER, options)
+        self.cross_names = [output.name for output in self.encoder.get_outputs()]
+        caches = self.decoder.get_outputs()[3:]
+        self.cache_names = [output.name for output in caches]
+        self.cache_dtype = CACHE_DTYPES[caches[0].type]
+
+    def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(prompts))]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
+        """Greedy tokens after each prompt, the end token included where it came in time."""
+        feeds = self._encode(prompts) | self._empty_caches(len(prompts), max_new_tokens)
+        token = np.full((len(prompts), 1), self.geometry.decoder_start_id)
+        written: list[np.ndarray] = []
+        ended = np.zeros(len(prompts), bool)
+        while len(written) < max_new_tokens and not ended.all():
+            token, _ = self._step(feeds, token, at=len(written), targets=token)
+            written.append(token)
+            ended |= token[:, 0] == self.geometry.eos_id
+        return [until_end(row, self.geometry.eos_id) for row in np.hstack(written).tolist()]
+
+    def write(self, texts: Sequence[str], voice: Voice) -> list[str]:
+        """What a voice says of each of the rendered inputs."""
+        outputs = self.generate([voice.prefix + text for text in texts], voice.max_new_tokens)
+        return [self.text(tokens) for tokens in outputs]
+
+    def score(self, prompts: Sequence[str], outputs: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        """The log-probability of each token of each output after its prompt, in one step."""
+        targets, _ = pad(outputs, self.geometry.pad_id)  # [B,T]
+        start = np.full((len(outputs), 1), self.geometry.decoder_start_id)
+        feeds = self._encode(prompts) | self._empty_caches(*targets.shape)
+        _, logprobs = self._step(feeds, np.hstack([start, targets[:, :-1]]), at=0, targets=targets)
+        return [row[: len(output)] for row, output in zip(logprobs, outputs, strict=True)]
+
+    def _encode(self, prompts: Sequence[str]) -> Feeds:
+        input_ids, mask = pad(self.tokens(prompts), self.geometry.pad_id)
+        cross = self.encoder.run(None, {"input_ids": input_ids, "attention_mask": mask})
+        return dict(zip(self.cross_names, cross, strict=True)) | {"cross_mask": mask}
+
+    def _empty_caches(self, rows: int, width: int) -> Feeds:
+        shape = (rows, self.geometry.heads, width, self.geometry.head_dim)
+        zeros = np.zeros(shape, self.cache_dtype)
+        return {name.removeprefix("present_"): zeros for name in self.cache_names}
+
+    def _step(
+        self, feeds: Feeds, tokens: np.ndarray, at: int, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Feeds a chain of tokens [B,T] that begins at place `at`, and updates the caches.
+
+        Returns the arg-max after each token, and the log-probabilities of the targets: [B,T] both.
+        """
+        rows, length = tokens.shape
+        width = feeds["key.0"].shape[2]
+        places = np.arange(at, at + length)
+        entries = np.arange(width)
+        visible = entries <= places[:, None]  # [T,M]
+        next_id, _, logprobs, *caches = self.decoder.run(
+            None,
+            feeds
+            | {
+                "input_ids": tokens,
+                "positions": np.tile(places, (rows, 1)),
+                "write_index": np.full(rows, at),
+                "cache_positions": np.tile(entries, (rows, 1)),
+                "visible": np.tile(visible, (rows, 1, 1)),
+                "target_ids": targets,
+            },
+        )
+        for name, cache in zip(self.cache_names, caches, strict=True):
+            feeds[name.removeprefix("present_")] = cache
+        return next_id, logprobs
+
+
+def until_end(tokens: list[int], eos_id: int) -> list[int]:
+    """The tokens up to the first end token and with it."""
+    return tokens[: tokens.index(eos_id) + 1] if eos_id in tokens else tokens
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows side by side [B,T], and the mask [B,T] of what is a token: 1, or padding: 0."""
+    width = max(map(len, rows))
+    padded = np.full((len(rows), width), pad_id)
+    mask = np.zeros((len(rows), width), np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return padded, mask
