@@ -30,6 +30,7 @@ from export.bundle import (
 )
 from export.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from export.graphs import UnsupportedModelError, build_graphs, geometry_of
+from export.optimum import OptimumMissingError, export_with_optimum
 from export.parity import LabelParity, Parity, ParityError, check_labels, check_parity
 from export.reference import NoKernelError, OnnxStudent, Voice
 
@@ -55,18 +56,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="fp32",
         help="of weights and activations; fp16 and bf16 are for GPUs (default: fp32)",
     )
+    parser.add_argument(
+        "--layout",
+        choices=("duet", "optimum"),
+        default="duet",
+        help="duet: a bundle; optimum: a folder for ORTModelForSeq2SeqLM (default: duet)",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.layout == "optimum" and arguments.precision != "fp32":
+        parser.error("the layout optimum has no --precision but fp32")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     transformers.logging.set_verbosity_error()
     try:
-        convert(arguments.checkpoint, arguments.out, arguments.version, arguments.precision)
+        if arguments.layout == "optimum":
+            export_with_optimum(arguments.checkpoint, arguments.out)
+            log.info("wrote %s", arguments.out)
+        else:
+            convert(arguments.checkpoint, arguments.out, arguments.version, arguments.precision)
     except ParityError as error:
         print(f"convert: no bundle written: {error}", file=sys.stderr)
         return 1
     except (
         CheckpointError,
         UnsupportedModelError,
+        OptimumMissingError,
         BundleError,
         OSError,
     ) as error:

@@ -1,0 +1,82 @@
+"""The layout of Hugging Face Optimum, which `ORTModelForSeq2SeqLM.from_pretrained` loads."""
+
+import logging
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from export.checkpoint import Checkpoint, load_checkpoint
+from export.parity import ParityError
+from export.reference import pad
+
+COMPARED = 16  # examples
+
+
+class OptimumMissingError(Exception):
+    """Optimum's exporter is not installed."""
+
+
+def export_with_optimum(source: Path, out: Path) -> None:
+    """Writes the student in `source` to the new folder `out`, by Optimum's own exporter.
+
+    Raises CheckpointError, OptimumMissingError, OSError (also where `out` exists), and ParityError
+    where Optimum's runner does not write transformers' label for one of the first examples.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} exists; choose another --out, or delete it")
+    checkpoint = load_checkpoint(source)
+    try:
+        from optimum.exporters.onnx import main_export
+    except ImportError as error:
+        raise OptimumMissingError(
+            f"the layout optimum needs the package optimum-onnx ({error}); "
+            "install it, or Duet's extra export"
+        ) from error
+    logging.getLogger("optimum").setLevel(logging.ERROR)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        new = Path(temporary, "new")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tracing: what it gave is compared below
+            main_export(
+                str(source),
+                new,
+                task="text2text-generation-with-past",
+                dtype="fp32",
+                local_files_only=True,
+                do_validation=False,  # it would write a folder that fails, with a warning
+            )
+        _compare(checkpoint, new)
+        new.rename(out)
+
+
+@torch.inference_mode()
+def _compare(checkpoint: Checkpoint, folder: Path) -> None:
+    from optimum.onnxruntime import ORTModelForSeq2SeqLM
+
+    record, model = checkpoint.record, checkpoint.model
+    texts = [record.task.render(example.input) for example in checkpoint.examples[:COMPARED]]
+    prompts = checkpoint.tokenizer(
+        [record.task.predict_prefix + text for text in texts],
+        truncation=True,
+        max_length=record.max_input_tokens,
+    )
+    input_ids, mask = map(
+        torch.from_numpy, pad(prompts["input_ids"], checkpoint.tokenizer.pad_token_id)
+    )
+    students: tuple[Any, ...] = (model, ORTModelForSeq2SeqLM.from_pretrained(folder))
+    expected, actual = (
+        student.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=record.max_label_tokens,
+        )
+        for student in students
+    )
+    if not torch.equal(expected, actual):
+        raise ParityError("the labels that Optimum's runner writes are not those of transformers")
