@@ -9,8 +9,6 @@ import torch
 from pydantic import TypeAdapter
 
 from export.bundle import (
-    DECODER,
-    ENCODER,
     GOLDEN,
     MODEL_CARD,
     TOKENIZER,
@@ -21,7 +19,7 @@ from export.bundle import (
     TaskSpec,
     seal,
 )
-from export.graphs import build_decoder, build_encoder, geometry_of
+from export.graphs import build_graphs, geometry_of
 from tests.students import Student, problems, tiny_student
 
 TASK = TaskSpec(
@@ -69,8 +67,8 @@ def _generate(student: Student, prompt: str, max_new_tokens: int) -> Text:
 def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
     """Exports `student` to the new folder `folder`. `changes` replace parts of the manifest."""
     folder.mkdir()
-    ir.save(build_encoder(student.model), folder / ENCODER)
-    ir.save(build_decoder(student.model), folder / DECODER)
+    for name, graph in build_graphs(student.model, changes.get("precision", "fp32")).items():
+        ir.save(graph, folder / name)
     student.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
     (folder / MODEL_CARD).write_text("# A student for tests\n")
     manifest = Manifest(
@@ -92,7 +90,7 @@ def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
         license="Apache-2.0",
     ).model_copy(update=changes)
     golden = []
-    if manifest.task == TASK:
+    if manifest.task == TASK and manifest.precision == "fp32":
         for text in problems(2):
             label, rationale = reference(student, text, manifest.limits)
             golden.append(Golden(fields={"text": text}, label=label.text, rationale=rationale.text))

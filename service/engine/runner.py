@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from export.bundle import DECODER, ENCODER, Bundle, BundleError
+from export.bundle import DECODER, ENCODER, Bundle, BundleError, Precision
 from service.engine.slots import Array, Slots, TensorSpec
 
 DTYPES: dict[str, type[np.generic]] = {
@@ -13,6 +13,7 @@ DTYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(int64)": np.int64,
 }
+CPU_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
 class Runner:
@@ -22,6 +23,12 @@ class Runner:
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
+        precision = bundle.manifest.precision
+        if precision not in CPU_PRECISIONS:
+            raise BundleError(
+                f"{bundle.folder}: in {precision}, which is for GPUs, but this service computes on "
+                f"the CPU; export it in {' or '.join(CPU_PRECISIONS)}"
+            )
         self._encoder = _load(bundle, ENCODER, threads)
         self._decoder = _load(bundle, DECODER, threads)
         self._cross_names = [output.name for output in self._encoder.get_outputs()]

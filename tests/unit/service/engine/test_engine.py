@@ -70,6 +70,17 @@ def test_neighbours_and_order_change_nothing(kind: str, tmp_path: Path) -> None:
     engine.close()
 
 
+def test_neighbours_change_nothing_in_int8(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", tiny_student(seed=1), precision="int8")
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=7)
+    requests = [PredictRequest(text, explain=True) for text in problems(20)]
+    alone = [predict(engine, request)[0] for request in requests]
+    for one, among in zip(alone, predict(engine, *requests), strict=True):
+        assert (among.label, among.rationale) == (one.label, one.rationale)
+        assert among.confidence == pytest.approx(one.confidence, rel=1e-6)
+    engine.close()
+
+
 def test_temperature_tempers_the_confidence(tmp_path: Path, student: Student) -> None:
     write_bundle(tmp_path / "bundle", student, calibration=Calibration(temperature=4.0))
     engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=1)

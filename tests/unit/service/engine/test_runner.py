@@ -9,7 +9,7 @@ from export.bundle import DECODER, BundleError
 from service.engine.runner import Runner
 from service.engine.slots import Slots
 from tests.bundles import write_bundle
-from tests.students import problems, tiny_student
+from tests.students import Student, problems, tiny_student
 
 
 @pytest.mark.parametrize("kind", ["v1_0", "v1_1"])
@@ -65,3 +65,9 @@ def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> 
     broken = bundle.Bundle(tmp_path, source.manifest, source.golden)
     with pytest.raises(BundleError, match=r"decoder\.onnx: onnxruntime cannot load it"):
         Runner(broken, threads=1)
+
+
+def test_a_precision_for_gpus_is_a_bundle_error(student: Student, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "bundle", student, precision="fp16")
+    with pytest.raises(BundleError, match=r"in fp16, which is for GPUs, .* fp32 or int8"):
+        Runner(bundle.read(tmp_path / "bundle"), threads=1)
