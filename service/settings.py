@@ -48,7 +48,10 @@ class Settings(BaseSettings):
         description="folders of bundles, separated by commas; the first one is the default",
     )
     threads: int = Field(
-        default_factory=available_cores, ge=1, description="threads that a model computes with"
+        default_factory=available_cores,
+        ge=1,
+        le=256,
+        description="threads that a model computes with",
     )
     max_rows: int = Field(
         32, ge=1, le=1024, description="texts that a model generates at once; the others wait"
