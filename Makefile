@@ -48,7 +48,7 @@ clean: ## Remove the environment and the caches
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Duet needs Python 3.11 or newer; point PYTHON=… at one")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) '.[cpu]'

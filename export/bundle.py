@@ -7,9 +7,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -47,6 +55,13 @@ class TaskSpec(_Part):
         None, description="arithmetic: the label is an equation, its value is the answer"
     )
     examples: list[dict[str, str]] = Field(default=[], description="inputs to try")
+
+    @model_validator(mode="after")
+    def _examples_fit(self) -> Self:
+        for example in self.examples:
+            if set(example) != set(self.fields) or not all(map(str.strip, example.values())):
+                raise ValueError(f"an example must give each of {', '.join(self.fields)} a text")
+        return self
 
 
 class Geometry(_Part):
@@ -141,6 +156,9 @@ def read(folder: Path | str) -> Bundle:
     manifest = _read_manifest(folder)
     for name, entry in manifest.files.items():
         _verify(folder, name, entry)
+    for path in folder.iterdir():
+        if path.name != MANIFEST and path.name not in manifest.files:
+            raise BundleError(f"{path}: not in the manifest, so nothing vouches for it; remove it")
     try:
         golden = TypeAdapter(list[Golden]).validate_json((folder / GOLDEN).read_bytes())
     except ValidationError as error:

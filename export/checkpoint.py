@@ -93,6 +93,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     ]
     inputs = [example.input for example in examples]
     for fields in inputs + record.recipe.examples:
+        if not all(map(str.strip, fields.values())):
+            raise CheckpointError(f"{folder}: an example has an empty text: {reprlib.repr(fields)}")
         if set(fields) != set(record.task.fields):
             raise CheckpointError(
                 f"{folder}: an example has the fields {', '.join(fields)}, but the task "

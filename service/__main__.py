@@ -15,6 +15,8 @@ from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
 
+GRACE_SECONDS = 10  # for requests in flight, and for clients that never finish theirs
+
 
 def main() -> None:
     """Exits with 0 after SIGTERM or SIGINT, and with 2 where there is nothing to serve."""
@@ -31,7 +33,11 @@ def main() -> None:
     url, model = _url(settings.host, listener.getsockname()[1]), registry.default.manifest
     print(f"Duet serves {model.name}. Docs: {url}/docs", "Try it:", sep="\n")
     print(f"  {_curl(url, model.task)}", flush=True)
-    config = uvicorn.Config(create_app(settings, registry), server_header=False)
+    config = uvicorn.Config(
+        create_app(settings, registry),
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -40,9 +46,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise SettingsError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose others with --host "
+            f"cannot listen on {host}, port {port}: {reason}; choose others with --host "
             "(DUET_HOST) and --port (DUET_PORT)"
         ) from error
     # Connections inherit it. asyncio sets it on sockets that it opens itself, and without it an

@@ -1,10 +1,10 @@
 """The recipe of a distillation: a YAML file, with `key=value` overrides from the command line."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from training.tasks import TASKS, Task
 
@@ -16,7 +16,7 @@ class ConfigError(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DssData(_Part):
@@ -81,8 +81,15 @@ class DistillConfig(_Part):
     max_input_tokens: int = Field(1024, gt=1)
     max_label_tokens: int = Field(256, gt=1)
     max_rationale_tokens: int = Field(256, gt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     output_dir: Path
+
+    @model_validator(mode="after")
+    def _examples_fit(self) -> Self:
+        for example in self.examples:
+            if set(example) != set(self.task.fields) or not all(map(str.strip, example.values())):
+                raise ValueError(f"an example must give each of {self.task.fields} a text")
+        return self
 
     @field_validator("task", mode="before")
     @classmethod
@@ -106,7 +113,7 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{recipe}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{recipe}: not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{recipe}: expected keys and values, such as `task: svamp`")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -53,14 +54,14 @@ class Report:
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (place, row) for each line of a JSON lines file; `place` is for error messages."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 place = f"{path}, line {number}"
                 if not line.strip():
                     continue
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise DataError(f"{place}: not JSON ({error})") from error
                 if not isinstance(row, dict):
                     raise DataError(f"{place}: expected an object, found {type(row).__name__}")
@@ -75,7 +76,10 @@ def text_of(row: dict[str, Any], key: str, place: str) -> str:
     """The non-empty text under `key` of a row. Raises DataError."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f'{place}: expected a non-empty text under "{key}", found {value!r}')
+        found = reprlib.repr(value)
+        raise DataError(f'{place}: expected a non-empty text under "{key}", found {found}')
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError(f'{place}: half of a surrogate pair under "{key}", which is no text')
     return value.strip()
 
 
@@ -129,7 +133,10 @@ def hold_out(examples: list[Example], rows: int, seed: int) -> tuple[list[Exampl
 
 
 class TokenizedExamples(Dataset[dict[str, list[int]]]):
-    """Examples as token ids, with the prefix of either pass before the input."""
+    """Examples as token ids, with the prefix of either pass before the input.
+
+    What is longer than its limit is cut, its end token kept; `cut` counts the rows by column.
+    """
 
     def __init__(
         self,
@@ -141,19 +148,27 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
         max_label_tokens: int,
         max_rationale_tokens: int,
     ) -> None:
-        def ids(texts: list[str], limit: int) -> list[list[int]]:
-            return tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
+        self.cut: Counter[str] = Counter()
+
+        def ids(column: str, texts: list[str], limit: int) -> list[list[int]]:
+            rows = tokenizer(texts)["input_ids"]
+            self.cut[column] += sum(len(row) > limit for row in rows)
+            return [
+                row if len(row) <= limit else [*row[: limit - 1], tokenizer.eos_token_id]
+                for row in rows
+            ]
 
         texts = [task.render(example.input) for example in examples]
+        predict = [task.predict_prefix + text for text in texts]
+        explain = [task.explain_prefix + text for text in texts]
+        rationales = [example.rationale for example in examples]
         self.columns = {
-            "predict_input": ids([task.predict_prefix + text for text in texts], max_input_tokens),
-            "explain_input": ids([task.explain_prefix + text for text in texts], max_input_tokens),
-            "label": ids([example.label for example in examples], max_label_tokens),
+            "predict_input": ids("input", predict, max_input_tokens),
+            "explain_input": ids("input", explain, max_input_tokens),
+            "label": ids("label", [example.label for example in examples], max_label_tokens),
             "rationale": [
-                []
-                if example.rationale is None
-                else ids([example.rationale], max_rationale_tokens)[0]
-                for example in examples
+                [] if rationale is None else ids("rationale", [rationale], max_rationale_tokens)[0]
+                for rationale in rationales
             ],
         }
 

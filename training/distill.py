@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = load_config(arguments.recipe, arguments.overrides)
         splits = load_splits(config)
-        distill(config, splits, command=shlex.join(["python", *sys.argv]))
-    except (ConfigError, DataError) as error:
+        words = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+        distill(config, splits, command=shlex.join(["python", *words]))
+    except (ConfigError, DataError, OSError) as error:
         print(f"distill: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -81,12 +82,12 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
     Goes on from the last checkpoint of the same recipe where there is one. The step that is kept
     is the best by validation accuracy; test rows are only measured on, at the end.
     """
-    checkpoints = _claim(config)
+    checkpoints = _claim(config, splits)
     texts = [text for example in splits.train for text in _texts(config, example)]
     model, tokenizer = load_student(config, texts)
 
     def tokenized(examples: list[Example]) -> TokenizedExamples:
-        return TokenizedExamples(
+        rows = TokenizedExamples(
             examples,
             config.task,
             tokenizer,
@@ -94,6 +95,10 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
             max_label_tokens=config.max_label_tokens,
             max_rationale_tokens=config.max_rationale_tokens,
         )
+        for column, count in rows.cut.items():
+            if count:
+                log.warning("cut at max_%s_tokens: %d of %d texts", column, count, len(rows))
+        return rows
 
     pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
     assert pad_id is not None
@@ -122,21 +127,22 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
     shutil.rmtree(checkpoints)
 
 
-def _claim(config: DistillConfig) -> Path:
-    """Makes the output folder this recipe's, and returns the folder in it for checkpoints.
+def _claim(config: DistillConfig, splits: Splits) -> Path:
+    """Makes the output folder this run's, and returns the folder in it for checkpoints.
 
-    Raises ConfigError rather than mix two recipes in one folder.
+    Raises ConfigError rather than mix two recipes, or two data sets, in one folder.
     """
     recipe = config.output_dir / "recipe.json"
-    mine = config.model_dump_json(indent=2) + "\n"
-    if recipe.is_file() and recipe.read_text(encoding="utf-8") != mine:
+    run = {"recipe": config.model_dump(mode="json"), "data": splits.fingerprint()}
+    mine = (json.dumps(run, indent=2) + "\n").encode()
+    if recipe.is_file() and recipe.read_bytes() != mine:
         raise ConfigError(
-            f"output_dir: {config.output_dir} holds a student of another recipe (see {recipe}); "
-            "choose another output_dir, or delete that folder"
+            f"output_dir: {config.output_dir} holds a student of another recipe or of other data "
+            f"(see {recipe}); choose another output_dir, or delete that folder"
         )
     checkpoints = config.output_dir / "checkpoints"
     checkpoints.mkdir(parents=True, exist_ok=True)
-    recipe.write_text(mine, encoding="utf-8")
+    recipe.write_bytes(mine)
     return checkpoints
 
 

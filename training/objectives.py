@@ -29,7 +29,8 @@ class Weights(NamedTuple):
 
 def finetune(predict: Pass, explain: Pass, weights: Weights) -> dict[str, Tensor]:
     """Labels alone: L_predict."""
-    return {"loss": cross_entropy(predict)}
+    label = cross_entropy(predict)
+    return {"loss": label, "loss_predict": label}
 
 
 def dss(predict: Pass, explain: Pass, weights: Weights) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from tokenizers import (
     trainers,
 )
 from transformers import (
+    AutoConfig,
     AutoTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -34,12 +35,32 @@ def load_student(
     if not isinstance(config.model, str):
         tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
         return T5ForConditionalGeneration(_t5_config(config.model.scratch, tokenizer)), tokenizer
+    return _pretrained(config.model)
+
+
+def _pretrained(name: str) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
     try:
-        model = T5ForConditionalGeneration.from_pretrained(config.model)
-        return model, AutoTokenizer.from_pretrained(config.model)
-    except (OSError, ValueError) as error:
+        kind = AutoConfig.from_pretrained(name).model_type
+        if kind != "t5":
+            raise ConfigError(f"model: {name} is a {kind!r}, but a student is a 't5'")
+        model, loading = T5ForConditionalGeneration.from_pretrained(name, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except ConfigError:
+        raise
+    except Exception as error:  # transformers, safetensors and tokenizers raise many kinds
         reason = " ".join(str(error).split())
-        raise ConfigError(f"model: {config.model} cannot be loaded as a T5 ({reason})") from error
+        raise ConfigError(f"model: {name} cannot be loaded as a T5 ({reason})") from error
+    if loading["missing_keys"]:
+        raise ConfigError(f"model: the weights of {name} lack {sorted(loading['missing_keys'])[0]}")
+    for key in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+        if not isinstance(getattr(model.config, key), int):
+            raise ConfigError(f"model: the configuration of {name} has no {key}")
+    if len(tokenizer) > model.config.vocab_size:
+        raise ConfigError(
+            f"model: the tokenizer of {name} has {len(tokenizer)} tokens, but the model knows "
+            f"{model.config.vocab_size}"
+        )
+    return model.float(), tokenizer
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -4,11 +4,11 @@ import ast
 import math
 import operator
 import re
-from typing import Literal
+from typing import Literal, Self
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from simpleeval import simple_eval
 
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
@@ -37,9 +37,18 @@ class Task(BaseModel):
     labels: Literal["open"] = "open"
     answer: Literal["arithmetic"] | None = None
 
+    @model_validator(mode="after")
+    def _template_renders(self) -> Self:
+        try:
+            self.render(dict.fromkeys(self.fields, "text"))
+        except Exception as error:  # a template is data: it may raise whatever it likes
+            raise ValueError(f"the template fails on {', '.join(self.fields)}: {error}") from error
+        return self
+
     def render(self, fields: dict[str, str]) -> str:
         """The input as one text, without a prefix."""
-        return _TEMPLATES.from_string(self.template).render(fields)
+        stripped = {name: text.strip() for name, text in fields.items()}
+        return _TEMPLATES.from_string(self.template).render(stripped)
 
     def is_right(self, prediction: str, label: str) -> bool:
         """Whether a predicted label is right: for arithmetic, whether its value is."""

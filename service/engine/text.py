@@ -75,7 +75,8 @@ class TextProcessor:
             if not text.strip():
                 raise EmptyInput(f"{field} is empty")
         try:
-            return self._template.render(fields)
+            # stripped, as training reads its rows
+            return self._template.render({name: text.strip() for name, text in fields.items()})
         except Exception as error:  # a template is data: it may raise whatever it likes
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 

@@ -26,6 +26,9 @@ async def _require_json(request: Request) -> None:
         raise HTTPException(
             415, "content-type: expected application/json, got " + (given or "none")
         )
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise HTTPException(415, f"content-encoding: expected none, got {encoding}")
 
 
 @router.post(

@@ -85,6 +85,10 @@ def link_outside(folder: Path) -> None:
     (folder / bundle.ENCODER).symlink_to(outside)
 
 
+def add_a_file(folder: Path) -> None:
+    (folder / "weights.bin").write_bytes(b"external data of a graph")
+
+
 def put_a_folder(folder: Path) -> None:
     (folder / bundle.MODEL_CARD).unlink()
     (folder / bundle.MODEL_CARD).mkdir()
@@ -122,6 +126,7 @@ def link_the_manifest(folder: Path) -> None:
         (truncate, "decoder.onnx: 1199 bytes, but the manifest says 1200"),
         (remove, "tokenizer.json: missing"),
         (link_outside, "encoder.onnx: a link"),
+        (add_a_file, "weights.bin: not in the manifest"),
         (put_a_folder, "MODEL_CARD.md: missing"),
         (remove_the_manifest, "no manifest.json in it"),
         (write_no_json, "manifest.json: not JSON"),

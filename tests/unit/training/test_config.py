@@ -51,6 +51,11 @@ def test_a_task_of_ones_own() -> None:
         ("steps=[", "the value is not YAML"),
         ("steps.of=3", "steps of the recipe has no keys below it"),
         ("name=../up", "name: String should match"),
+        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        ("learning_rate=.inf", "learning_rate: Input should be a finite number"),
+        ("examples=[{txt: a}]", "an example must give each of ['text'] a text"),
+        ("examples=[{text: ' '}]", "an example must give each of ['text'] a text"),
+        ("task={name: t, fields: [a], template: '{{b}}'}", "the template fails on a"),
     ],
 )
 def test_a_bad_override_is_named(override: str, complaint: str) -> None:

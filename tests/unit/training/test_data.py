@@ -45,6 +45,8 @@ def test_inputs_may_be_objects_and_rationales_missing(tmp_path: Path) -> None:
     [
         ("{", "not JSON"),
         ("[1]", "expected an object, found list"),
+        ("[" * 100_000, "not JSON"),
+        ('{"input": {"a": "x", "b": "\\ud800"}, "label": "z"}', "half of a surrogate pair"),
         ('{"label": "z"}', '"input" must be an object with a, b'),
         ('{"input": "x", "label": "z"}', '"input" must be an object with a, b'),
         ('{"input": {"a": "x"}, "label": "z"}', 'a non-empty text under "b", found None'),
@@ -90,6 +92,17 @@ def test_the_fingerprint_follows_what_is_learned_from() -> None:
     fingerprint = Splits([a], [b], [], []).fingerprint()
     assert Splits([a], [b], [a, b], []).fingerprint() == fingerprint
     assert Splits([b], [a], [], []).fingerprint() != fingerprint
+
+
+def test_texts_over_their_limit_are_cut_and_counted() -> None:
+    tokenizer = train_tokenizer(["one two three"] * 3, vocab_size=320)
+    examples = [Example({"text": "one"}, "one two three", None), Example({"text": "one"}, "7", "7")]
+    limits = {"max_input_tokens": 4, "max_label_tokens": 3, "max_rationale_tokens": 2}
+    rows = TokenizedExamples(examples, SVAMP, tokenizer, **limits)
+    assert rows.cut == {"input": 4, "label": 1, "rationale": 0}
+    assert (
+        rows[0]["label"] == tokenizer("one two three", truncation=True, max_length=3)["input_ids"]
+    )
 
 
 def test_the_collator_pads_two_passes() -> None:

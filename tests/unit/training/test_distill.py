@@ -9,6 +9,7 @@ import pytest
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from tests.conftest import ROOT
+from tests.students import tiny_student
 from tests.word_problems import write_problems
 from training.distill import main
 from training.tasks import evaluate_equation
@@ -79,6 +80,7 @@ def test_teacher_rationales_may_be_missing(arguments: list[str], tmp_path: Path)
         ("data.train=/nowhere.jsonl", "/nowhere.jsonl: No such file"),
         ("validation_rows=60", "60 usable training rows"),
         ("model=/no/such/model", "model: /no/such/model cannot be loaded as a T5"),
+        ("output_dir=/dev/null", "Not a directory"),
     ],
 )
 def test_what_is_wrong_takes_one_line_and_exit_code_2(
@@ -89,12 +91,56 @@ def test_what_is_wrong_takes_one_line_and_exit_code_2(
     assert complaint in line
 
 
+def test_a_pretrained_student(arguments: list[str], tmp_path: Path) -> None:
+    save_pretrained(tmp_path / "t5")
+    assert main([*arguments, f"model={tmp_path / 't5'}"]) == 0
+    record = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert record["base_model"] == str(tmp_path / "t5")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"model_type": "mt5"}, "is a 'mt5', but a student is a 't5'"),
+        ({"num_layers": 3}, "lack encoder.block.2"),
+        ({"decoder_start_token_id": None}, "has no decoder_start_token_id"),
+    ],
+)
+def test_a_model_that_is_no_student_is_refused(
+    arguments: list[str],
+    tmp_path: Path,
+    changes: dict[str, object],
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_pretrained(tmp_path / "t5")
+    path = tmp_path / "t5" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    assert main([*arguments, f"model={tmp_path / 't5'}"]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def save_pretrained(folder: Path) -> None:
+    student = tiny_student()
+    student.model.save_pretrained(folder)
+    student.tokenizer.save_pretrained(folder)
+
+
 def test_two_recipes_never_mix_in_one_folder(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0
     assert main([*arguments, "beta=0.5"]) == 2
     assert "holds a student of another recipe" in capsys.readouterr().err
+
+
+def test_two_data_sets_never_mix_in_one_folder(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    write_problems(tmp_path / "train.jsonl", rows=60, seed=7)
+    assert main(arguments) == 2
+    assert "or of other data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
