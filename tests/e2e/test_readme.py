@@ -1,0 +1,41 @@
+"""What the README shows is what a newcomer gets."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
+import pytest
+
+from tests.servers import ROOT, serve
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_request_has_the_answer_shown(tmp_path: Path) -> None:
+    shell = re.search(r"```sh\n(curl .*?)```", README, re.DOTALL)
+    shown = re.search(r"```json\n(.*?)```", README, re.DOTALL)
+    assert shell
+    assert shown
+    _, url, _, header, _, body = shlex.split(shell[1].replace("\\\n", " "))
+    name, _, value = header.partition(": ")
+    with serve(tmp_path / "log") as server:  # the embedded student
+        path = urlsplit(url).path
+        answer = httpx.post(server.url + path, headers={name: value}, content=body.encode()).json()
+    expected = json.loads(shown[1])
+    for numbers in (expected, expected["scores"][0]):
+        for key in {"confidence", "score"} & numbers.keys():
+            numbers[key] = pytest.approx(numbers[key], rel=1e-3)  # processors round differently
+    assert answer == expected
+
+
+def test_the_accuracy_is_the_bundles() -> None:
+    manifest = json.loads((ROOT / "service/bundles/svamp-mini/manifest.json").read_text())
+    table = re.findall(r"^\| (\d+) (validation|test) rows.*\| (\d+) % \| (\d+) % \|$", README, re.M)
+    shown = {split: [int(rows), int(right), int(exact)] for rows, split, right, exact in table}
+    assert shown == {
+        split: [measured["rows"], round(100 * measured["accuracy"]), round(100 * measured["exact"])]
+        for split, measured in manifest["metrics"].items()
+    }
