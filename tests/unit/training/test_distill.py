@@ -147,8 +147,15 @@ def test_two_data_sets_never_mix_in_one_folder(
 def test_a_stopped_run_goes_on_where_it_was(
     arguments: list[str], tmp_path: Path, end: signal.Signals
 ) -> None:
-    command = [sys.executable, "training/distill.py", *arguments, "steps=40", "eval_every=4"]
-    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command = [sys.executable, "training/distill.py", *arguments, "steps=60", "eval_every=4"]
+    run = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # a background job's children ignore it from the start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     output = b""
     while b"'eval_loss'" not in output or not output.endswith(b"}"):
         output += (byte := run.stdout.read(1))
