@@ -6,6 +6,7 @@ This module is all that `export` and `service` share. It imports neither torch n
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -28,10 +29,15 @@ GOLDEN = "golden.json"
 MODEL_CARD = "MODEL_CARD.md"
 REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
 
+MAX_LABELS: Final = 1000  # of a closed set
 MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
 
 Precision = Literal["fp32", "int8", "fp16", "bf16"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+Label = Annotated[str, StringConstraints(pattern=r"\S")]
+Fields = dict[str, str | list[str]]  # an input: texts, and lists of labels to choose from
 
 
 class BundleError(ValueError):
@@ -42,6 +48,12 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LabelField(_Part):
+    """Each input brings its own labels, as a list in one of its fields."""
+
+    field: str
+
+
 class TaskSpec(_Part):
     """What the service must know of a task, as data."""
 
@@ -50,18 +62,48 @@ class TaskSpec(_Part):
     template: str = Field(description="Jinja2 template that renders the fields to one text")
     predict_prefix: str = "predict: "
     explain_prefix: str = "explain: "
-    labels: Literal["open"] = Field("open", description="open: the label is decoded freely")
+    labels: (
+        Literal["open"]
+        | Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS)]
+        | LabelField
+    ) = Field(
+        "open",
+        description="open: the label is decoded freely; a list: it is one of these; field: it is "
+        "one of those that this field of the input holds",
+    )
     answer: Literal["arithmetic"] | None = Field(
         None, description="arithmetic: the label is an equation, its value is the answer"
     )
-    examples: list[dict[str, str]] = Field(default=[], description="inputs to try")
+    examples: list[Fields] = Field(default=[], description="inputs to try")
+
+    @property
+    def choices(self) -> str | None:
+        """The field that holds an input's labels, where one does."""
+        return self.labels.field if isinstance(self.labels, LabelField) else None
+
+    def form(self) -> Fields:
+        """What an input looks like."""
+        return {name: ["…"] if name == self.choices else "…" for name in self.fields}
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.choices is not None and self.choices not in self.fields:
+            raise ValueError(f"labels: {self.choices!r} is none of the input's fields")
+        if isinstance(self.labels, list) and len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: one of them stands there twice")
+        return self
 
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:
         for example in self.examples:
-            if set(example) != set(self.fields) or not all(map(str.strip, example.values())):
+            if set(example) != set(self.fields) or not all(starmap(self._fits, example.items())):
                 raise ValueError(f"an example must give each of {', '.join(self.fields)} a text")
         return self
+
+    def _fits(self, field: str, value: str | list[str]) -> bool:
+        if field != self.choices:
+            return isinstance(value, str) and bool(value.strip())
+        return isinstance(value, list) and bool(value) and all(map(str.strip, value))
 
 
 class Geometry(_Part):
@@ -129,7 +171,7 @@ class Manifest(_Part):
 class Golden(_Part):
     """An input with the outputs that this bundle must give for it."""
 
-    fields: dict[str, str]
+    fields: Fields
     label: str
     rationale: str
 

@@ -72,7 +72,7 @@ def _url(host: str, port: int) -> str:
 
 def _curl(url: str, task: TaskSpec) -> str:
     """A command that asks the default model about a real input of its task."""
-    fields = task.examples[0] if task.examples else dict.fromkeys(task.fields, "…")
+    fields = task.examples[0] if task.examples else task.form()
     inputs = fields if len(fields) > 1 else next(iter(fields.values()))
     body = json.dumps({"inputs": inputs, "explain": True}, ensure_ascii=False)
     return shlex.join(

@@ -3,9 +3,17 @@
 import reprlib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
-from export.bundle import Limits, Manifest, Provenance, TaskSpec
+from export.bundle import Fields, Limits, Manifest, Provenance, TaskSpec
 from service.engine.engine import Prediction, Score, Usage
 from service.errors import InvalidInput
 
@@ -31,8 +39,13 @@ def _check_inputs(inputs: Any) -> Any:
 
 def _check_input(place: str, item: Any) -> None:
     if isinstance(item, dict):
-        for field, text in item.items():
-            _check_text(f"{place}[{reprlib.repr(field)}]", text, "a string")
+        for field, value in item.items():
+            within = f"{place}[{reprlib.repr(field)}]"
+            if isinstance(value, list):
+                for i, text in enumerate(value):
+                    _check_text(f"{within}[{i}]", text, "a string")
+            else:
+                _check_text(within, value, "a string or a list of strings")
     else:
         _check_text(place, item, "a string or an object with the task's fields")
 
@@ -48,7 +61,7 @@ def _check_text(place: str, text: Any, expected: str) -> None:
         raise InvalidInput(f"{place}: expected text, got half of a surrogate pair in it") from error
 
 
-Input = str | dict[str, str]
+Input = str | Fields
 
 
 class PredictBody(BaseModel):
@@ -64,6 +77,12 @@ class PredictBody(BaseModel):
     )
     model: str | None = Field(None, description="name of a model; without it, the default one")
     explain: StrictBool = Field(False, description="whether to answer with a rationale too")
+    top_k: StrictInt | None = Field(
+        None,
+        ge=1,
+        description="how many scores to answer with, the best ones; without it, the scores of all "
+        "labels. A label that is decoded freely has one score",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +109,7 @@ class PredictAnswer(BaseModel):
     rationale: str = Field(
         default="", description="why, where the request said explain", examples=["84 / 2 = 42"]
     )
-    scores: list[Score] = Field(description="confidence in each label, the best first")
+    scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
     decoder_passes: int = Field(description="1 for the label, 2 with its rationale")
     model: str
     version: str

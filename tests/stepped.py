@@ -3,7 +3,7 @@
 import threading
 
 from export.bundle import Bundle
-from service.engine.runner import Runner
+from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Array, Slots
 
 TIMEOUT = 60  # seconds; reached only where something hangs
@@ -16,6 +16,8 @@ class SteppedRunner(Runner):
         super().__init__(bundle, threads)
         self.allowed = threading.Semaphore(0)
         self.rows: list[int] = []  # in use, at each step
+        self.tokens: list[int] = []  # new ones, of all rows and with padding, at each step
+        self.width = 0  # most cache entries that a step had
         self.entered = threading.Semaphore(0)
         self.fault: BaseException | None = None
 
@@ -24,14 +26,16 @@ class SteppedRunner(Runner):
             raise RuntimeError("nothing to encode")
         return super().encode(ids)
 
-    def step(self, slots: Slots) -> tuple[Array, Array]:
+    def step(self, slots: Slots, new: NewTokens) -> Choices:
         self.rows.append(slots.count)
+        self.tokens.append(new.input_ids.size)
+        self.width = max(self.width, slots.width)
         self.entered.release()
         assert self.allowed.acquire(timeout=TIMEOUT)
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
-        return super().step(slots)
+        return super().step(slots, new)
 
     def release(self) -> None:
         """Lets all further steps happen."""

@@ -3,23 +3,26 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from export.bundle import GOLDEN, Bundle, BundleError, read
+from service.engine.generation import Generation
+from service.engine.job import Job, Row
+from service.engine.labels import Scoring, rank
 from service.engine.runner import Runner
-from service.engine.scheduler import Job, Scheduler, Sequence
-from service.engine.text import TextProcessor, evaluate_equation
+from service.engine.scheduler import Scheduler
+from service.engine.text import Input, TextProcessor, evaluate_equation
 from service.errors import ServiceError
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """An input as the task's fields, or as a string where the task has one field."""
+    """`top_k` is how many scores of a closed label set to give; None: all of them."""
 
-    input: str | Mapping[str, str]
+    input: Input
     explain: bool = False
+    top_k: int | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens, the end tokens included, and steps of the decoder."""
+    """Tokens, the end tokens included, and steps of the decoder that the request took part in."""
 
     input_tokens: int
     label_tokens: int
@@ -65,13 +68,7 @@ class Engine:
     def __init__(self, bundle: Bundle, *, threads: int, max_rows: int) -> None:
         self.manifest = bundle.manifest
         self._text = TextProcessor(bundle)
-        model = bundle.manifest.model
-        self._scheduler = Scheduler(
-            Runner(bundle, threads),
-            max_rows=max_rows,
-            start_id=model.decoder_start_id,
-            eos_id=model.eos_id,
-        )
+        self._scheduler = Scheduler(Runner(bundle, threads), max_rows=max_rows)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int, max_rows: int) -> "Engine":
@@ -99,36 +96,42 @@ class Engine:
         A caller who is cancelled gives back the request's slots before the next step.
         """
         started = time.perf_counter()
-        prompts = await asyncio.to_thread(
-            self._text.prompts, request.input, explain=request.explain
-        )
+        rows = await asyncio.to_thread(self._rows, request)
         tokenization = time.perf_counter() - started
-        limits = self.manifest.limits
-        max_tokens = (limits.label_tokens, limits.rationale_tokens)
-        job = Job([Sequence(*pair) for pair in zip(prompts, max_tokens, strict=False)])
+        job = Job(rows)
         self._scheduler.submit(job)
         await asyncio.wrap_future(job.future)
-        return self._prediction(job, tokenization)
+        return self._prediction(job, request, tokenization)
 
     def close(self) -> None:
         self._scheduler.close()
 
-    def _prediction(self, job: Job, tokenization: float) -> Prediction:
-        label, *rationales = job.sequences
-        text = self._text.decode(label.tokens)
-        confidence = math.exp(label.logprob / self.manifest.calibration.temperature)
+    def _rows(self, request: PredictRequest) -> list[Row]:
+        """The row of the label, and with `explain` that of the rationale."""
+        limits = self.manifest.limits
+        predict, *explain = self._text.prompts(request.input, explain=request.explain)
+        trie = self._text.labels(request.input)
+        label = Scoring(predict, trie) if trie else Generation(predict, limits.label_tokens)
+        return [label, *(Generation(prompt, limits.rationale_tokens) for prompt in explain)]
+
+    def _prediction(self, job: Job, request: PredictRequest, tokenization: float) -> Prediction:
+        label, *rest = job.rows
+        rationales = [row for row in rest if isinstance(row, Generation)]
+        scores, label_tokens = self._scores(label)
+        best = scores[0]
+        arithmetic = self.manifest.task.answer == "arithmetic"
         return Prediction(
-            label=text,
-            confidence=confidence,
-            answer=evaluate_equation(text) if self.manifest.task.answer == "arithmetic" else None,
+            label=best.label,
+            confidence=best.score,
+            answer=evaluate_equation(best.label) if arithmetic else None,
             rationale=self._text.decode(rationales[0].tokens) if rationales else None,
-            scores=(Score(text, confidence),),
-            decoder_passes=len(job.sequences),
+            scores=scores[: request.top_k],
+            decoder_passes=len(job.rows),
             usage=Usage(
                 input_tokens=len(label.prompt),
-                label_tokens=len(label.tokens),
+                label_tokens=label_tokens,
                 rationale_tokens=sum(len(rationale.tokens) for rationale in rationales),
-                decoder_steps=max(len(sequence.tokens) for sequence in job.sequences),
+                decoder_steps=job.steps,
             ),
             timings=Timings(
                 tokenization=tokenization,
@@ -136,6 +139,18 @@ class Engine:
                 inference=job.finished - job.admitted,
             ),
         )
+
+    def _scores(self, row: Row) -> tuple[tuple[Score, ...], int]:
+        """The scores of labels, the best first, and how many tokens the best label has."""
+        temperature = self.manifest.calibration.temperature
+        if isinstance(row, Scoring):
+            trie = row.trie
+            order, probabilities = rank(row.logprobs, temperature)
+            scores = (Score(trie.labels[i], probabilities[i]) for i in order)
+            return tuple(scores), trie.lengths[order[0]]
+        assert isinstance(row, Generation)
+        confidence = math.exp(row.logprob / temperature)
+        return (Score(self._text.decode(row.tokens), confidence),), len(row.tokens)
 
     async def _reproduce(self, bundle: Bundle) -> None:
         """Raises BundleError where a golden example does not come out as it should."""

@@ -1,6 +1,8 @@
 """The runner: a bundle's two graphs in onnxruntime."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnxruntime
@@ -16,6 +18,23 @@ DTYPES: dict[str, type[np.generic]] = {
 CPU_PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
+class NewTokens(NamedTuple):
+    """What goes into a step for each of n rows, under the decoder's names."""
+
+    input_ids: Array  # [n,T]
+    positions: Array  # [n,T], the place of each in its own sequence
+    visible: Array  # [n,T,M] bool, the cache entries, new ones included, that each attends to
+    target_ids: Array  # [n,T], tokens whose log-probability is wanted
+
+
+class Choices(NamedTuple):
+    """What comes out of a step for each new token, under the decoder's names: [n,T] each."""
+
+    next_id: Array  # the most probable next token
+    next_logprob: Array
+    target_logprob: Array
+
+
 class Runner:
     """Encodes inputs and takes decoder steps. For one thread alone.
 
@@ -29,6 +48,7 @@ class Runner:
                 f"{bundle.folder}: in {precision}, which is for GPUs, but this service computes on "
                 f"the CPU; export it in {' or '.join(CPU_PRECISIONS)}"
             )
+        self.model = bundle.manifest.model
         self._encoder = _load(bundle, ENCODER, threads)
         self._decoder = _load(bundle, DECODER, threads)
         self._cross_names = [output.name for output in self._encoder.get_outputs()]
@@ -41,7 +61,7 @@ class Runner:
             TensorSpec(tensor.name, DTYPES[tensor.type], tuple(tensor.shape[1:]))
             for tensor in self._decoder.get_inputs()
         ]
-        self._layout: int | None = None
+        self._bindings: WeakKeyDictionary[Slots, tuple[int, Any]] = WeakKeyDictionary()
 
     def encode(self, ids: list[int]) -> dict[str, Array]:
         """The cross keys and values [1,H,S,Dk] of one input, by the decoder's names for them."""
@@ -50,33 +70,36 @@ class Runner:
         feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
         return dict(zip(self._cross_names, self._encoder.run(None, feeds), strict=True))
 
-    def step(self, slots: Slots) -> tuple[Array, Array]:
-        """Takes one step of every row in use.
+    def step(self, slots: Slots, new: NewTokens) -> Choices:
+        """Puts the new tokens of every row in use through the decoder, and into its cache."""
+        binding = self._bound(slots)
+        new = NewTokens(*map(np.ascontiguousarray, new))
+        for name, array in zip(new._fields, new, strict=True):
+            _bind(binding.bind_input, name, array, *array.shape)
+        shape = new.input_ids.shape
+        choices = Choices(np.empty(shape, np.int64), *np.empty((2, *shape), np.float32))
+        for name, array in zip(choices._fields, choices, strict=True):
+            _bind(binding.bind_output, name, array, *shape)
+        self._decoder.run_with_iobinding(binding)
+        return choices
 
-        Returns the most probable next token of each [count] and its log-probability [count].
-        """
-        slots.open_step()
-        if slots.layout != self._layout:
-            self._bind(slots)
-        self._decoder.run_with_iobinding(self._binding)
-        slots.close_step(self._next_id[:, 0])
-        return self._next_id[:, 0], self._next_logprob[:, 0]
+    def _bound(self, slots: Slots) -> Any:
+        """The binding of all that outlives a step, made anew where the slots' layout changed."""
+        layout, binding = self._bindings.get(slots, (None, None))
+        if layout != slots.layout:
+            binding = self._decoder.io_binding()
+            for name, array in slots.arrays.items():
+                _bind(binding.bind_input, name, array, slots.count, *array.shape[1:])
+            for name in self._cache_names:
+                # a cache comes out where it went in, so the graph updates it in place
+                array = slots.arrays[name.removeprefix("present_")]
+                _bind(binding.bind_output, name, array, slots.count, *array.shape[1:])
+            self._bindings[slots] = (slots.layout, binding)
+        return binding
 
-    def _bind(self, slots: Slots) -> None:
-        self._next_id = np.zeros((slots.count, 1), np.int64)
-        self._next_logprob = np.zeros((slots.count, 1), np.float32)
-        outputs: dict[str, Array] = {
-            "next_id": self._next_id,
-            "next_logprob": self._next_logprob,
-        }
-        # a cache comes out where it went in, so the graph updates it in place
-        outputs |= {name: slots.arrays[name.removeprefix("present_")] for name in self._cache_names}
-        binding = self._decoder.io_binding()
-        for bind, arrays in ((binding.bind_input, slots.arrays), (binding.bind_output, outputs)):
-            for name, array in arrays.items():
-                shape = (slots.count, *array.shape[1:])
-                bind(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
-        self._binding, self._layout = binding, slots.layout
+
+def _bind(bind: Callable[..., None], name: str, array: Array, *shape: int) -> None:
+    bind(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)
 
 
 def _load(bundle: Bundle, name: str, threads: int) -> Any:

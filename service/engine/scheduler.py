@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
+from service.engine.generation import Generation, generate_step
+from service.engine.job import Job, Row
+from service.engine.labels import Scoring, score_step
 from service.engine.runner import Runner
 from service.engine.slots import Slots
 from service.errors import EngineUnavailable
@@ -16,52 +18,85 @@ from service.errors import EngineUnavailable
 logger = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class Sequence:
-    """One text, generated greedily after a prompt until the end token or `max_tokens`."""
-
-    prompt: list[int]
-    max_tokens: int
-    job: "Job" = field(init=False)
-    tokens: list[int] = field(default_factory=list)  # the end token included
-    logprob: float = 0.0  # of all tokens together
+R = TypeVar("R", bound=Row)
 
 
-class Job:
-    """The sequences of one request. Its future gives the job itself, once all are generated."""
+class Pool(Generic[R]):
+    """Rows of one kind in their slots, and those that wait for one, first come first served."""
 
-    def __init__(self, sequences: list[Sequence]) -> None:
-        self.sequences = sequences
-        self.unfinished = len(sequences)
-        self.future: Future[Job] = Future()
-        self.submitted = self.admitted = self.finished = time.perf_counter()  # seconds
-        for sequence in sequences:
-            sequence.job = self
+    def __init__(
+        self, runner: Runner, capacity: int, step: Callable[[Runner, Slots, Sequence[R]], None]
+    ) -> None:
+        self._runner = runner
+        self._step = step
+        self._slots = Slots(runner.specs, capacity)
+        self.running: list[R] = []  # by slot
+        self.waiting: deque[R] = deque()
 
-    def resolve(self, error: Exception | None = None) -> None:
-        """Hands out the result, unless the job is over or its future cancelled."""
-        if self.future.done() or not self.future.set_running_or_notify_cancel():
+    def drop_abandoned(self) -> None:
+        self._drop(lambda row: row.job.future.done())  # cancelled, or failed with another row
+
+    def admit(self) -> None:
+        while self.waiting and len(self.running) < self._slots.capacity:
+            row = self.waiting.popleft()
+            if row.job.future.done():
+                continue
+            if row is row.job.rows[0]:
+                row.job.admitted = time.perf_counter()
+            try:
+                self._slots.add(self._runner.encode(row.prompt))
+            except Exception:
+                logger.exception("the encoder failed")
+                fail([row], "the model failed at this input")
+            else:
+                self.running.append(row)
+
+    def step(self) -> None:
+        """Takes a step of all rows together, and lets go of those that are done."""
+        for job in {row.job for row in self.running}:
+            job.steps += 1
+        try:
+            self._step(self._runner, self._slots, self.running)
+        except Exception:
+            logger.exception("the decoder failed, and with it %d rows", len(self.running))
+            fail(self.running, "the model failed at a step; send the request again")
+            self.running.clear()
+            self._slots.clear()
             return
-        self.finished = time.perf_counter()
-        if error is None:
-            self.future.set_result(self)
-        else:
-            self.future.set_exception(error)
+        for row in self._drop(lambda row: row.done):
+            row.job.unfinished -= 1
+            if not row.job.unfinished:
+                row.job.resolve()
+
+    def _drop(self, leaves: Callable[[R], bool]) -> list[R]:
+        dropped: list[R] = []
+        for slot in reversed(range(len(self.running))):  # as a row that leaves moves the last one
+            if leaves(self.running[slot]):
+                self._slots.remove(slot)
+                dropped.append(self.running[slot])
+                last = self.running.pop()
+                if slot < len(self.running):
+                    self.running[slot] = last
+        return dropped
+
+
+def fail(rows: Iterable[Row], message: str) -> None:
+    for row in rows:
+        row.job.resolve(EngineUnavailable(message))
 
 
 class Scheduler:
-    """Lets sequences into slots as soon as there is room, and steps all of them together.
+    """Lets rows into slots as soon as there is room, and steps all of a kind together.
 
-    Sequences join and leave between steps, first come first served. Those of a job whose future
-    is cancelled leave before the next step.
+    Rows join and leave between steps. Those of a job whose future is cancelled leave before the
+    next step. Labels to score and texts to generate take turns, a step each.
     """
 
-    def __init__(self, runner: Runner, *, max_rows: int, start_id: int, eos_id: int) -> None:
-        self._runner = runner
-        self._eos_id = eos_id
-        self._slots = Slots(runner.specs, max_rows, start_id)
-        self._running: list[Sequence] = []  # by row
-        self._waiting: deque[Sequence] = deque()
+    def __init__(self, runner: Runner, *, max_rows: int) -> None:
+        self._pools: dict[type[Row], Pool[Any]] = {
+            Scoring: Pool(runner, max_rows, score_step),
+            Generation: Pool(runner, max_rows, generate_step),
+        }
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
         self._submitting = threading.Lock()  # so that nothing is submitted after the last look
@@ -85,12 +120,14 @@ class Scheduler:
         self._thread.join()
 
     def _run(self) -> None:
+        pools = self._pools.values()
         try:
             while self._receive():
-                self._drop_abandoned()
-                self._admit()
-                if self._running:
-                    self._step()
+                for pool in pools:
+                    pool.drop_abandoned()
+                    pool.admit()
+                    if pool.running:
+                        pool.step()
         except BaseException:
             logger.critical("the engine's thread dies", exc_info=True)
         finally:
@@ -98,67 +135,22 @@ class Scheduler:
                 self._closed = True
             while not self._inbox.empty():
                 if job := self._inbox.get():
-                    self._waiting.extend(job.sequences)
-            self._fail([*self._running, *self._waiting], "the engine has stopped")
+                    self._wait(job)
+            for pool in pools:
+                fail([*pool.running, *pool.waiting], "the engine has stopped")
 
     def _receive(self) -> bool:
         """Takes in what was submitted; waits where there is nothing to do. False: it is over."""
         while True:
-            idle = not self._running and not self._waiting
+            idle = not any(pool.running or pool.waiting for pool in self._pools.values())
             try:
                 job = self._inbox.get(block=idle)
             except Empty:
                 return True
             if job is None:
                 return False
-            self._waiting.extend(job.sequences)
+            self._wait(job)
 
-    def _drop_abandoned(self) -> None:
-        for row in reversed(range(len(self._running))):
-            if self._running[row].job.future.done():  # cancelled, or failed with another sequence
-                self._leave(row)
-
-    def _admit(self) -> None:
-        while self._waiting and len(self._running) < self._slots.capacity:
-            sequence = self._waiting.popleft()
-            if sequence.job.future.done():
-                continue
-            if sequence is sequence.job.sequences[0]:
-                sequence.job.admitted = time.perf_counter()
-            try:
-                self._slots.add(self._runner.encode(sequence.prompt))
-            except Exception:
-                logger.exception("the encoder failed")
-                self._fail([sequence], "the model failed at this input")
-            else:
-                self._running.append(sequence)
-
-    def _step(self) -> None:
-        try:
-            next_ids, logprobs = self._runner.step(self._slots)
-        except Exception:
-            logger.exception("the decoder failed, and with it %d texts", len(self._running))
-            self._fail(self._running, "the model failed at a step; send the request again")
-            self._running.clear()
-            self._slots.clear()
-            return
-        for row in reversed(range(len(self._running))):  # as a row that leaves moves a later one
-            sequence = self._running[row]
-            sequence.tokens.append(int(next_ids[row]))
-            sequence.logprob += float(logprobs[row])
-            if sequence.tokens[-1] == self._eos_id or len(sequence.tokens) == sequence.max_tokens:
-                self._leave(row)
-                sequence.job.unfinished -= 1
-                if not sequence.job.unfinished:
-                    sequence.job.resolve()
-
-    def _leave(self, row: int) -> None:
-        self._slots.remove(row)
-        last = self._running.pop()
-        if row < len(self._running):
-            self._running[row] = last
-
-    @staticmethod
-    def _fail(sequences: Iterable[Sequence], message: str) -> None:
-        for sequence in sequences:
-            sequence.job.resolve(EngineUnavailable(message))
+    def _wait(self, job: Job) -> None:
+        for row in job.rows:
+            self._pools[type(row)].waiting.append(row)

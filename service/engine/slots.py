@@ -1,6 +1,6 @@
-"""Slots: one row for each text being generated, with all that the decoder reads of it."""
+"""Slots: one row for each sequence in work, with all that the decoder remembers of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,23 +24,35 @@ class TensorSpec:
 class Slots:
     """Preallocated rows, of which the first `count` are always those in use.
 
-    `arrays` holds the decoder's inputs by name, the caches included, each [capacity, ...]: the
-    rows in use are one contiguous block of each. The widths M (cache entries) and S (input tokens)
-    follow what the rows in use need, T (new tokens) is 1. `layout` changes whenever the block
-    has another place or shape.
+    `arrays` holds by name the decoder's inputs that outlive a step, the caches included, each
+    [capacity, ...]: the rows in use are one contiguous block of each. The widths M (cache entries)
+    and S (input tokens) follow what the rows in use need. `layout` changes whenever the block has
+    another place or shape.
     """
 
-    def __init__(self, specs: Iterable[TensorSpec], capacity: int, start_id: int) -> None:
+    def __init__(self, specs: Iterable[TensorSpec], capacity: int) -> None:
         self.capacity = capacity
         self.count = 0
         self.layout = 0
-        self._specs = tuple(specs)
-        self._start_id = start_id
-        self._widths = {"T": 1, "M": 0, "S": 0}
+        self._specs = tuple(spec for spec in specs if "T" not in spec.dims)
+        self._widths = {"M": 0, "S": 0}
         self.arrays = {spec.name: self._zeros(spec, self._widths) for spec in self._specs}
 
+    @property
+    def lengths(self) -> Array:
+        """Cache entries [count] that count. The next step writes after them; set it to keep more.
+
+        What a step wrote and is not kept is overwritten by the next one.
+        """
+        return self.arrays["write_index"][: self.count]
+
+    @property
+    def width(self) -> int:
+        """M, of the step that is open."""
+        return self._widths["M"]
+
     def add(self, cross: Mapping[str, Array]) -> None:
-        """Takes a row into use, for a text of which nothing is generated yet.
+        """Takes a row into use, with no entry in its cache.
 
         `cross` holds the decoder's `cross_key.l` and `cross_value.l` [1,H,S,Dk] of its input.
         """
@@ -50,10 +62,7 @@ class Slots:
         for name, values in cross.items():
             self.arrays[name][row, :, :source] = values[0]
         self.arrays["cross_mask"][row] = np.arange(self._widths["S"]) < source
-        self.arrays["input_ids"][row] = self._start_id
-        self.arrays["positions"][row] = 0
         self.arrays["write_index"][row] = 0
-        self.arrays["visible"][row] = False
         self.count += 1
         self.layout += 1
 
@@ -70,20 +79,21 @@ class Slots:
         self.count = 0
         self.layout += 1
 
-    def open_step(self) -> None:
-        """Makes room for one more entry in each cache, and lets the new tokens see it."""
-        rows = np.arange(self.count)
-        entry = self.arrays["write_index"][rows]
-        self._fit("M", int(entry.max()) + 1)
+    def open_step(self, positions: Array) -> None:
+        """Makes room for new tokens at `positions` [count,T] of their sequences."""
+        self._fit("M", int(self.lengths.max()) + positions.shape[1])
         self._fit("S", self._longest_source())
-        self.arrays["visible"][rows, 0, entry] = True
+        entries = self.lengths[:, None] + np.arange(positions.shape[1])
+        np.put_along_axis(self.arrays["cache_positions"][: self.count], entries, positions, axis=1)
 
-    def close_step(self, next_ids: Array) -> None:
-        """Makes `next_ids` [count] the tokens of the next step."""
-        rows = slice(self.count)
-        self.arrays["input_ids"][rows, 0] = next_ids
-        self.arrays["positions"][rows] += 1
-        self.arrays["write_index"][rows] += 1
+    def keep(self, row: int, entries: Sequence[int]) -> None:
+        """Makes these entries of a row's cache, in this order, all that it holds."""
+        kept = len(entries)
+        for spec in self._specs:
+            if "M" in spec.dims:
+                cache = np.moveaxis(self.arrays[spec.name][row], spec.dims.index("M"), 0)
+                cache[:kept] = cache[list(entries)]
+        self.lengths[row] = kept
 
     def _fit(self, dim: str, needed: int) -> None:
         """Widens to `needed`; narrows where that halves the width, so that it does not swing."""
@@ -94,7 +104,6 @@ class Slots:
         self.arrays |= {
             spec.name: self._resized(spec, widths) for spec in self._specs if dim in spec.dims
         }
-        self.arrays["cache_positions"][:] = np.arange(widths["M"])
         self._widths = widths
         self.layout += 1
 

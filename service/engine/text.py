@@ -12,8 +12,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from simpleeval import simple_eval
 from tokenizers import Tokenizer
 
-from export.bundle import TOKENIZER, Bundle, BundleError
+from export.bundle import MAX_LABELS, TOKENIZER, Bundle, BundleError
+from service.engine.labels import LabelTrie
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
+
+# The fields of a task, or a string where the task has one field.
+Input = str | Mapping[str, str | Sequence[str]]
 
 CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
 
@@ -38,6 +42,7 @@ class TextProcessor:
         self.name = bundle.manifest.name
         self.task = bundle.manifest.task
         self.max_tokens = bundle.manifest.limits.input_tokens
+        self.max_label_tokens = bundle.manifest.limits.label_tokens
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         try:
             self._template = environment.from_string(self.task.template)
@@ -55,8 +60,14 @@ class TextProcessor:
             )
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._closed: LabelTrie | None = None
+        if isinstance(self.task.labels, list):
+            try:
+                self._closed = self._trie(self.task.labels, "labels")
+            except TooManyTokens as error:
+                raise BundleError(f"{bundle.folder}: {error}") from error
 
-    def prompts(self, given: str | Mapping[str, str], *, explain: bool) -> list[list[int]]:
+    def prompts(self, given: Input, *, explain: bool) -> list[list[int]]:
         """Token ids of the prompt for the label, and with `explain` of that for the rationale.
 
         Raises InvalidInput, EmptyInput, TooManyTokens. Safe in any thread, and other threads run
@@ -66,17 +77,27 @@ class TextProcessor:
         prefixes = [self.task.predict_prefix, self.task.explain_prefix][: 1 + explain]
         return [self._encode(prefix + text) for prefix in prefixes]
 
+    def labels(self, given: Input) -> LabelTrie | None:
+        """What a label for this input is one of; None where it is decoded freely.
+
+        Raises InvalidInput, EmptyInput, TooManyTokens.
+        """
+        field = self.task.choices
+        if field is None:
+            return self._closed
+        # who names a choice twice means one label
+        choices = tuple(dict.fromkeys(self._fields(given)[field]))
+        if len(choices) > MAX_LABELS:
+            raise InvalidInput(f"{field}: {len(choices)} labels, but at most {MAX_LABELS} may be")
+        return self._trie(choices, field)
+
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.strip()
 
-    def _render(self, fields: Mapping[str, str]) -> str:
-        for field, text in fields.items():
-            if not text.strip():
-                raise EmptyInput(f"{field} is empty")
+    def _render(self, fields: dict[str, str | list[str]]) -> str:
         try:
-            # stripped, as training reads its rows
-            return self._template.render({name: text.strip() for name, text in fields.items()})
+            return self._template.render(fields)
         except Exception as error:  # a template is data: it may raise whatever it likes
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
@@ -94,22 +115,45 @@ class TextProcessor:
                 )
         return ids
 
-    def _fields(self, given: str | Mapping[str, str]) -> Mapping[str, str]:
+    def _trie(self, labels: Sequence[str], place: str) -> LabelTrie:
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(labels))]
+        for label, tokens in zip(labels, ids, strict=True):
+            if len(tokens) > self.max_label_tokens:
+                raise TooManyTokens(
+                    f"{place}: {reprlib.repr(label)} has {len(tokens)} tokens, but a label of "
+                    f"{self.name} has at most {self.max_label_tokens}"
+                )
+        return LabelTrie(labels, ids)
+
+    def _fields(self, given: Input) -> dict[str, str | list[str]]:
+        """The texts, stripped as training strips its rows."""
         names = self.task.fields
         if isinstance(given, str):
-            if len(names) > 1:
+            if len(names) > 1 or self.task.choices:
                 raise InvalidInput(f"expected {self._form()}, got a string")
-            return {names[0]: given}
+            given = {names[0]: given}
         for name in names:
             if name not in given:
                 raise InvalidInput(f"{name} is missing; expected {self._form()}")
-        for name in given:
+        fields: dict[str, str | list[str]] = {}
+        for name, value in given.items():
             if name not in names:
                 raise InvalidInput(f"{reprlib.repr(name)} is unknown; expected {self._form()}")
-        return given
+            if isinstance(value, str) == (name == self.task.choices):
+                got = "a string" if isinstance(value, str) else "a list"
+                raise InvalidInput(f"{name} is {got}; expected {self._form()}")
+            if isinstance(value, str):
+                fields[name] = value.strip()
+            else:
+                fields[name] = [label.strip() for label in value]
+                if not all(fields[name]):
+                    raise EmptyInput(f"a label in {name} is empty")
+            if not fields[name]:
+                raise EmptyInput(f"{name} is empty")
+        return fields
 
     def _form(self) -> str:
-        return json.dumps(dict.fromkeys(self.task.fields, "…"), ensure_ascii=False)
+        return json.dumps(self.task.form(), ensure_ascii=False)
 
 
 def evaluate_equation(equation: str) -> float | None:

@@ -68,10 +68,8 @@ async def predict(
             f"inputs: {len(inputs)} of them, but a request may hold {settings.max_client_batch}"
         )
     places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
-    work = [
-        _predict_one(engine, place, PredictRequest(item, explain=explain or body.explain))
-        for place, item in zip(places, inputs, strict=True)
-    ]
+    requests = [PredictRequest(item, explain or body.explain, body.top_k) for item in inputs]
+    work = [_predict_one(engine, place, item) for place, item in zip(places, requests, strict=True)]
     predictions = await _unless_disconnected(request, _all(work))
     _set_timing_headers(response, started, predictions)
     answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]

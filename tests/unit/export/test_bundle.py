@@ -164,6 +164,18 @@ def test_a_changed_manifest_is_refused(folder: Path, change: dict[str, Any], mes
         bundle.read(folder)
 
 
+@pytest.mark.parametrize(
+    "labels", [[], ["a", "a"], ["a", " "], {"field": "choices"}, [str(i) for i in range(1001)]]
+)
+def test_labels_that_are_none_are_refused(folder: Path, labels: object) -> None:
+    path = folder / bundle.MANIFEST
+    content = json.loads(path.read_text())
+    content["task"]["labels"] = labels
+    path.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"task.*labels"):
+        bundle.read(folder)
+
+
 @pytest.mark.parametrize("content", ["not JSON", "[{}]", '[{"fields": {}, "label": 1}]'])
 def test_golden_examples_that_are_none_are_refused(folder: Path, content: str) -> None:
     (folder / bundle.GOLDEN).write_text(content)

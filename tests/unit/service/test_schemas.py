@@ -7,7 +7,7 @@ from service.schemas import PredictAnswer, PredictBody
 
 
 @pytest.mark.parametrize(
-    "inputs", ["Ann", {"text": "Ann"}, ["Ann", {"text": "Ann"}], "\ufeffé\u202e🍎", {}]
+    "inputs", ["Ann", {"text": "Ann"}, ["Ann", {"text": ["Ann", "Ben"]}], "\ufeffé\u202e🍎", {}]
 )
 def test_inputs_are_taken_as_they_are(inputs: object) -> None:
     assert PredictBody.model_validate({"inputs": inputs}).inputs == inputs
@@ -21,8 +21,11 @@ def test_inputs_are_taken_as_they_are(inputs: object) -> None:
         (None, "^inputs: expected .*, got null$"),
         ([], "^inputs: the list is empty"),
         (["a", ["b"]], r"^inputs\[1\]: expected .*, got a list$"),
-        ({"text": {}}, r"^inputs\['text'\]: expected a string, got an object$"),
-        (["a", {"text": 1.5}], r"^inputs\[1\]\['text'\]: expected a string, got a number$"),
+        ({"text": {}}, r"^inputs\['text'\]: expected a string or a list of strings, got an"),
+        (["a", {"text": 1.5}], r"^inputs\[1\]\['text'\]: expected a string or .*, got a number$"),
+        ({"text": ["a", 5]}, r"^inputs\['text'\]\[1\]: expected a string, got a number$"),
+        ({"text": [["a"]]}, r"^inputs\['text'\]\[0\]: expected a string, got a list$"),
+        ({"text": ["a\0"]}, r"^inputs\['text'\]\[0\]: expected text, got a NUL character"),
         ("a\0", "^inputs: expected text, got a NUL character"),
         ({"text": "a\ud83c"}, r"^inputs\['text'\]: expected text, got half of a surrogate pair"),
     ],
@@ -41,6 +44,12 @@ def test_an_unknown_key_is_named() -> None:
 def test_explain_is_a_boolean_and_nothing_like_one(explain: object) -> None:
     with pytest.raises(ValidationError, match="valid boolean"):
         PredictBody.model_validate({"inputs": "a", "explain": explain})
+
+
+@pytest.mark.parametrize("top_k", [0, -1, True, "3", 1.5])
+def test_top_k_is_a_positive_number(top_k: object) -> None:
+    with pytest.raises(ValidationError, match="top_k"):
+        PredictBody.model_validate({"inputs": "a", "top_k": top_k})
 
 
 def test_answer_and_rationale_are_there_where_they_belong(engine) -> None:

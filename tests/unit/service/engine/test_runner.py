@@ -6,10 +6,20 @@ import torch
 
 from export import bundle
 from export.bundle import DECODER, BundleError
-from service.engine.runner import Runner
+from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Slots
 from tests.bundles import write_bundle
 from tests.students import Student, problems, tiny_student
+
+
+def step(runner: Runner, slots: Slots, tokens: list[int]) -> Choices:
+    """One token more for each row."""
+    ids, positions = np.array(tokens)[:, None], slots.lengths[:, None]
+    slots.open_step(positions)
+    visible = np.arange(slots.width) <= positions[:, :, None]
+    choices = runner.step(slots, NewTokens(ids, positions, visible, ids))
+    slots.lengths[:] += 1
+    return choices
 
 
 @pytest.mark.parametrize("kind", ["v1_0", "v1_1"])
@@ -19,16 +29,18 @@ def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", student)
     runner = Runner(bundle.read(tmp_path / "bundle"), threads=1)
     start = student.model.config.decoder_start_token_id
-    slots = Slots(runner.specs, capacity=3, start_id=start)
+    slots = Slots(runner.specs, capacity=3)
     prompts = [student.tokenizer(text)["input_ids"] for text in problems(3)]
     written: list[list[int]] = [[], [], []]
     logprobs: list[list[float]] = [[], [], []]
     for i in range(40):
         if i in (0, 1, 5):
             slots.add(runner.encode(prompts[slots.count]))
-        for row, (token, logprob) in enumerate(zip(*runner.step(slots), strict=True)):
-            written[row].append(int(token))
-            logprobs[row].append(float(logprob))
+        last = [tokens[-1] if tokens else start for tokens in written[: slots.count]]
+        choices = step(runner, slots, last)
+        for row in range(slots.count):
+            written[row].append(int(choices.next_id[row, 0]))
+            logprobs[row].append(float(choices.next_logprob[row, 0]))
     for prompt, tokens, values in zip(prompts, written, logprobs, strict=True):
         with torch.inference_mode():
             logits = student.model(
@@ -42,14 +54,14 @@ def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
 
 def test_caches_are_updated_in_place(tiny_bundle: Path) -> None:
     runner = Runner(bundle.read(tiny_bundle), threads=1)
-    slots = Slots(runner.specs, capacity=4, start_id=0)
+    slots = Slots(runner.specs, capacity=4)
     slots.add(runner.encode([5, 6, 1]))
     slots.add(runner.encode([7, 1]))
-    runner.step(slots)
+    step(runner, slots, [4, 5])
     cache = slots.arrays["value.1"]
     first = cache[:2, :, 0].copy()
     assert first.any()
-    runner.step(slots)
+    step(runner, slots, [4, 5])
     assert slots.arrays["value.1"] is cache
     assert (cache[:2, :, 0] == first).all()
     assert cache[:2, :, 1].any()

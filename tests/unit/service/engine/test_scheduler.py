@@ -3,7 +3,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.engine.scheduler import Job, Scheduler, Sequence
+from service.engine.generation import Generation
+from service.engine.job import Job
+from service.engine.scheduler import Scheduler
 from service.errors import EngineUnavailable
 from tests.bundles import reference
 from tests.stepped import TIMEOUT, SteppedRunner
@@ -11,21 +13,18 @@ from tests.students import Student, problems
 
 
 @pytest.fixture
-def scheduler(runner: SteppedRunner, student: Student) -> Iterator[Scheduler]:
-    config = student.model.config
-    scheduler = Scheduler(
-        runner, max_rows=3, start_id=config.decoder_start_token_id, eos_id=config.eos_token_id
-    )
+def scheduler(runner: SteppedRunner) -> Iterator[Scheduler]:
+    scheduler = Scheduler(runner, max_rows=3)
     yield scheduler
     runner.release()
     scheduler.close()
 
 
 def job(*max_tokens: int, prompt: tuple[int, ...] = (5, 6, 1)) -> Job:
-    return Job([Sequence(list(prompt), limit) for limit in max_tokens])
+    return Job([Generation(list(prompt), limit) for limit in max_tokens])
 
 
-def test_sequences_join_and_leave_between_steps(
+def test_rows_join_and_leave_between_steps(
     scheduler: Scheduler, runner: SteppedRunner, student: Student
 ) -> None:
     """Five jobs in three rows: each text is transformers' own, and no row stays empty."""
@@ -33,22 +32,20 @@ def test_sequences_join_and_leave_between_steps(
     jobs = []
     for text in texts:
         prompt = student.tokenizer("predict: " + text)["input_ids"]
-        jobs.append(Job([Sequence(prompt, 12)]))
+        jobs.append(Job([Generation(prompt, 12)]))
         scheduler.submit(jobs[-1])
     runner.release()
     for text, done in zip(texts, jobs, strict=True):
         assert done.future.result(TIMEOUT) is done
         expected = reference(student, text).label
-        assert done.sequences[0].tokens == expected.tokens
-        assert done.sequences[0].logprob == pytest.approx(expected.logprob, abs=1e-3)
+        assert done.rows[0].tokens == expected.tokens
+        assert done.rows[0].logprob == pytest.approx(expected.logprob, abs=1e-3)
         assert done.submitted <= done.admitted <= done.finished
     assert max(runner.rows) == 3
-    assert sum(runner.rows) == sum(len(done.sequences[0].tokens) for done in jobs)
+    assert sum(runner.rows) == sum(len(done.rows[0].tokens) for done in jobs)
 
 
-def test_a_job_is_done_when_all_its_sequences_are(
-    scheduler: Scheduler, runner: SteppedRunner
-) -> None:
+def test_a_job_is_done_when_all_its_rows_are(scheduler: Scheduler, runner: SteppedRunner) -> None:
     both = job(1, 3)
     scheduler.submit(both)
     runner.allowed.release(2)
@@ -58,7 +55,7 @@ def test_a_job_is_done_when_all_its_sequences_are(
     assert not both.future.done()
     runner.allowed.release()
     both.future.result(TIMEOUT)
-    assert [len(sequence.tokens) for sequence in both.sequences] == [1, 3]
+    assert [len(row.tokens) for row in both.rows] == [1, 3]
 
 
 def test_a_cancelled_job_leaves_before_the_next_step(
@@ -76,7 +73,7 @@ def test_a_cancelled_job_leaves_before_the_next_step(
     runner.wait_for_step()
     assert runner.rows[-1] == 1
     runner.allowed.release(10)
-    assert len(stays.future.result(TIMEOUT).sequences[0].tokens) == 4
+    assert len(stays.future.result(TIMEOUT).rows[0].tokens) == 4
 
 
 def test_a_job_cancelled_while_it_waits_never_runs(
@@ -106,7 +103,7 @@ def test_a_failing_step_fails_what_is_in_flight_and_nothing_else(
     with pytest.raises(EngineUnavailable, match="send the request again"):
         in_flight.future.result(TIMEOUT)
     done = waiting.future.result(TIMEOUT)
-    assert done.sequences[0].tokens == reference(student, text).label.tokens
+    assert done.rows[0].tokens == reference(student, text).label.tokens
     assert scheduler.alive
 
 
@@ -119,7 +116,7 @@ def test_an_input_that_cannot_be_encoded_fails_alone(
     runner.allowed.release(10)
     with pytest.raises(EngineUnavailable, match="at this input"):
         bad.future.result(TIMEOUT)
-    assert len(good.future.result(TIMEOUT).sequences[0].tokens) == 3
+    assert len(good.future.result(TIMEOUT).rows[0].tokens) == 3
 
 
 def test_close_fails_what_is_not_finished(scheduler: Scheduler, runner: SteppedRunner) -> None:

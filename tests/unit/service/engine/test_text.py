@@ -3,13 +3,21 @@ from pathlib import Path
 import pytest
 
 from export import bundle
-from export.bundle import TOKENIZER, Bundle, BundleError, TaskSpec
+from export.bundle import TOKENIZER, Bundle, BundleError, LabelField, TaskSpec
 from service.engine.text import TextProcessor, evaluate_equation
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tests.students import Student
 
 PAIR = TaskSpec(
     name="nli", fields=["premise", "hypothesis"], template="{{premise}}</s>{{hypothesis}}"
+)
+
+
+CHOICE = TaskSpec(
+    name="cqa",
+    fields=["question", "choices"],
+    template="{{question}}{% for choice in choices %}\n({{loop.index}}) {{choice}}{% endfor %}",
+    labels=LabelField(field="choices"),
 )
 
 
@@ -29,6 +37,12 @@ def pair(source: Bundle) -> TextProcessor:
     return TextProcessor(Bundle(source.folder, manifest, []))
 
 
+@pytest.fixture(scope="module")
+def choice(source: Bundle) -> TextProcessor:
+    manifest = source.manifest.model_copy(update={"task": CHOICE})
+    return TextProcessor(Bundle(source.folder, manifest, []))
+
+
 def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student: Student) -> None:
     given = "Ann has 3 apples, {{ braces }} and\ttabs. Ünï 🍎"
     expected = [
@@ -41,6 +55,62 @@ def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student
 def test_fields_go_into_the_template(pair: TextProcessor, student: Student) -> None:
     prompts = pair.prompts({"hypothesis": "It rains.", "premise": "It pours."}, explain=False)
     assert prompts == [student.tokenizer("predict: It pours.</s>It rains.")["input_ids"]]
+
+
+def test_choices_go_into_the_template_and_are_the_labels(
+    choice: TextProcessor, student: Student
+) -> None:
+    given = {"question": "What?", "choices": ["pens", "apples", "pens"]}
+    prompts = choice.prompts(given, explain=False)
+    text = "predict: What?\n(1) pens\n(2) apples\n(3) pens"
+    assert prompts == [student.tokenizer(text)["input_ids"]]
+    trie = choice.labels(given)
+    assert trie is not None
+    assert trie.labels == ("pens", "apples")
+    assert trie.lengths == [len(student.tokenizer(label)["input_ids"]) for label in trie.labels]
+
+
+def test_a_task_has_its_labels_or_none(source: Bundle, text: TextProcessor) -> None:
+    assert text.labels("Ann") is None
+    task = source.manifest.task.model_copy(update={"labels": ["yes", "no"]})
+    manifest = source.manifest.model_copy(update={"task": task})
+    trie = TextProcessor(Bundle(source.folder, manifest, [])).labels("Ann")
+    assert trie is not None
+    assert trie.labels == ("yes", "no")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"question": "a", "choices": "b"}, InvalidInput, r'choices is a string; .*\["…"\]'),
+        ({"question": ["a"], "choices": ["b"]}, InvalidInput, "question is a list; expected"),
+        ({"question": "a", "choices": []}, EmptyInput, "^choices is empty$"),
+        ({"question": "a", "choices": ["b", " "]}, EmptyInput, "^a label in choices is empty$"),
+        ({"question": "a"}, InvalidInput, "choices is missing"),
+        (
+            {"question": "a", "choices": ["b", "7 " * 40]},
+            TooManyTokens,
+            "choices: .* but a label of tiny has at most 12",
+        ),
+        (
+            {"question": "a", "choices": [str(i) for i in range(1001)]},
+            InvalidInput,
+            "choices: 1001 labels, but at most 1000",
+        ),
+    ],
+)
+def test_wrong_choices_are_named(
+    choice: TextProcessor, given: dict[str, str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        choice.labels(given)
+
+
+def test_labels_too_long_for_the_bundle_are_refused(source: Bundle) -> None:
+    task = source.manifest.task.model_copy(update={"labels": ["yes", "7 " * 40]})
+    manifest = source.manifest.model_copy(update={"task": task})
+    with pytest.raises(BundleError, match=r"labels: '7 7 .* tokens, but a label of tiny has at"):
+        TextProcessor(Bundle(source.folder, manifest, []))
 
 
 def test_decode_reads_without_special_tokens(text: TextProcessor, student: Student) -> None:

@@ -1,13 +1,18 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from export.bundle import LabelField
+from service.app import create_app
 from service.engine.engine import Engine
-from tests.bundles import reference
+from service.registry import Registry
+from service.settings import Settings
+from tests.bundles import TASK, reference, write_bundle
 from tests.stepped import SteppedRunner
 from tests.students import Student, problems
 
@@ -88,6 +93,39 @@ def test_bad_requests(
     assert response.status_code == status
     assert response.json()["error_type"] == error_type
     assert response.json()["error"].startswith(message)
+
+
+def test_choices_and_top_k(tmp_path: Path, student: Student) -> None:
+    task = TASK.model_copy(
+        update={
+            "fields": ["text", "choices"],
+            "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
+            "labels": LabelField(field="choices"),
+            "answer": None,
+            "examples": [],
+        }
+    )
+    write_bundle(tmp_path / "bundle", student, task=task)
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
+    client = TestClient(create_app(Settings(), Registry({"tiny": engine})))
+    inputs = {"text": TEXT, "choices": ["pens", "apples", "stamps"]}
+    every = client.post("/predict", json={"inputs": inputs}).json()
+    assert sum(score["score"] for score in every["scores"]) == pytest.approx(1)
+    assert {score["label"] for score in every["scores"]} == set(inputs["choices"])
+    assert every["scores"][0] == {"label": every["label"], "score": every["confidence"]}
+    assert every["usage"]["decoder_steps"] == 1
+    (best,) = client.post("/predict", json={"inputs": [inputs], "top_k": 1}).json()
+    assert best["scores"] == every["scores"][:1]
+    for choices, status, message in (
+        ([], 400, "inputs: choices is empty"),
+        (["pens", ""], 400, "inputs: a label in choices is empty"),
+        ("pens", 422, "inputs: choices is a string; expected"),
+        (["pens", 5], 422, "inputs['choices'][1]: expected a string, got a number"),
+    ):
+        response = client.post("/predict", json={"inputs": inputs | {"choices": choices}})
+        assert response.status_code == status
+        assert response.json()["error"].startswith(message)
+    engine.close()
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])

@@ -1,0 +1,38 @@
+"""Jobs: what a request wants of the decoder, in rows."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False)
+class Row:
+    """Something to find out after a prompt, in a slot of its own."""
+
+    prompt: list[int]
+    job: "Job" = field(init=False)
+    done: bool = field(init=False, default=False)
+
+
+class Job:
+    """The rows of one request. Its future gives the job itself, once all are done."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.unfinished = len(rows)
+        self.steps = 0  # of the decoder, that a row of it took part in
+        self.future: Future[Job] = Future()
+        self.submitted = self.admitted = self.finished = time.perf_counter()  # seconds
+        for row in rows:
+            row.job = self
+
+    def resolve(self, error: Exception | None = None) -> None:
+        """Hands out the result, unless the job is over or its future cancelled."""
+        if self.future.done() or not self.future.set_running_or_notify_cancel():
+            return
+        self.finished = time.perf_counter()
+        if error is None:
+            self.future.set_result(self)
+        else:
+            self.future.set_exception(error)

@@ -1,0 +1,134 @@
+"""Labels in one pass: a closed set as a trie, whose every node is a new token of the same step.
+
+A node is a label's token after the tokens before it, the end token included, so labels that begin
+alike share nodes. It goes into the decoder as its parent's token, at the place of its depth, and
+sees its ancestors alone; what comes out is the log-probability of its own token. The sums along the
+way to the ends are the labels' exact log-probabilities.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.engine.job import Row
+from service.engine.runner import NewTokens, Runner
+from service.engine.slots import Array, Slots
+
+STEP_TOKENS = 128  # of a step, which bounds the memory for their logits
+SHORT = 16  # new tokens of a row, up to which it is not worth it to split them
+
+
+class LabelTrie:
+    """Different labels, as texts and as token ids with the end token.
+
+    Nodes are in preorder: the nodes below a node directly follow it.
+    """
+
+    def __init__(self, labels: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
+        self.labels = tuple(labels)
+        self.lengths = [len(tokens) for tokens in ids]  # tokens, by label
+        self.tokens: list[int] = []
+        self.parents: list[int] = []  # -1: none
+        self.places: list[int] = []  # 0 for a first token
+        self.ends = [0] * len(ids)  # node, by label
+        path: list[int] = []
+        before: Sequence[int] = ()
+        for label in sorted(
+            range(len(ids)), key=lambda label: tuple(ids[label])
+        ):  # sorted, so in preorder
+            tokens = ids[label]
+            shared = _shared(before, tokens)
+            del path[shared:]
+            for token in tokens[shared:]:
+                self.tokens.append(token)
+                self.parents.append(path[-1] if path else -1)
+                self.places.append(len(path))
+                path.append(len(self.tokens) - 1)
+            self.ends[label] = path[-1]
+            before = tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def ancestors(self, node: int) -> list[int]:
+        """The nodes above a node, the first token's first."""
+        above: list[int] = []
+        while (node := self.parents[node]) >= 0:
+            above.append(node)
+        return above[::-1]
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+@dataclass(eq=False)
+class Scoring(Row):
+    """The log-probability of every label after a prompt. A large trie takes several steps."""
+
+    trie: LabelTrie
+    scored: int = 0  # nodes
+    kept: list[int] = field(default_factory=list)  # nodes in the cache: those above the next one
+    sums: list[float] = field(default_factory=list)  # by scored node, down to it
+
+    @property
+    def logprobs(self) -> Array:
+        """By label."""
+        return np.array([self.sums[end] for end in self.trie.ends])
+
+
+def rank(logprobs: Array, temperature: float) -> tuple[list[int], list[float]]:
+    """The labels from the most probable to the least, and the probability of each label.
+
+    Probabilities are the softmax of the log-probabilities over the temperature (Guo et al., 2017).
+    """
+    tempered = logprobs / temperature
+    weights = np.exp(tempered - tempered.max())
+    return np.argsort(-logprobs, kind="stable").tolist(), (weights / weights.sum()).tolist()
+
+
+def score_step(runner: Runner, slots: Slots, rows: Sequence[Scoring]) -> None:
+    """Takes the next nodes of each row's trie through one step: all of them, if they are few."""
+    waiting = [len(row.trie) - row.scored for row in rows]
+    # no wider than the shortest row needs, for it pays for the width of all
+    width = min(max(waiting), max(min(waiting), SHORT), max(1, STEP_TOKENS // len(rows)))
+    chunks = [
+        range(row.scored, row.scored + min(width, left))
+        for row, left in zip(rows, waiting, strict=True)
+    ]
+    start_id = runner.model.decoder_start_id
+    ids, positions, targets = np.zeros((3, len(rows), width), np.int64)
+    for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
+        trie, new = row.trie, slice(len(chunk))
+        parents = [trie.parents[node] for node in chunk]
+        ids[i, new] = [trie.tokens[parent] if parent >= 0 else start_id for parent in parents]
+        positions[i, new] = [trie.places[node] for node in chunk]
+        targets[i, new] = [trie.tokens[node] for node in chunk]
+    slots.open_step(positions)
+    visible = np.zeros((len(rows), width, slots.width), np.bool_)
+    for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
+        for j, node in enumerate(chunk):
+            parent = row.trie.parents[node]
+            if parent >= chunk.start:
+                visible[i, j] = visible[i, parent - chunk.start]
+            else:  # all above it is in the cache, where an entry's place is its index
+                visible[i, j, : row.trie.places[node]] = True
+            visible[i, j, len(row.kept) + j] = True
+    logprobs = runner.step(slots, NewTokens(ids, positions, visible, targets)).target_logprob
+    for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
+        for node, logprob in zip(chunk, logprobs[i].tolist(), strict=False):
+            parent = row.trie.parents[node]
+            row.sums.append(logprob + (row.sums[parent] if parent >= 0 else 0.0))
+        row.scored = chunk.stop
+        row.done = row.scored == len(row.trie)
+        if not row.done:
+            entries = {node: j for j, node in enumerate([*row.kept, *chunk])}
+            row.kept = row.trie.ancestors(row.scored)
+            slots.keep(i, [entries[node] for node in row.kept])
