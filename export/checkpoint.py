@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from export.bundle import Name
-from training.tasks import Task
+from training.tasks import Fields, Task, texts_in
 
 RECORD = "student.json"
 EXAMPLES = "examples.jsonl"
@@ -39,7 +39,7 @@ class Data(BaseModel, extra="allow"):
 class Recipe(BaseModel, extra="allow"):
     """How the student was distilled. Export needs the inputs that it names to be shown."""
 
-    examples: list[dict[str, str]] = []
+    examples: list[Fields] = []
 
 
 class Record(BaseModel):
@@ -63,7 +63,7 @@ class Record(BaseModel):
 class ExampleRow(BaseModel):
     """A row of `examples.jsonl`: a real input of the student's task, and its right label."""
 
-    input: dict[str, str]
+    input: Fields
     label: str
 
 
@@ -75,7 +75,7 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerFast
     record: Record
     examples: list[ExampleRow]
-    golden: list[dict[str, str]]
+    golden: list[Fields]
 
     @property
     def validation(self) -> list[ExampleRow]:
@@ -93,7 +93,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     ]
     inputs = [example.input for example in examples]
     for fields in inputs + record.recipe.examples:
-        if not all(map(str.strip, fields.values())):
+        if not all(map(str.strip, texts_in(fields))):
             raise CheckpointError(f"{folder}: an example has an empty text: {reprlib.repr(fields)}")
         if set(fields) != set(record.task.fields):
             raise CheckpointError(
@@ -112,12 +112,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def _golden(
     folder: Path,
     record: Record,
-    inputs: list[dict[str, str]],
+    inputs: list[Fields],
     tokenizer: PreTrainedTokenizerFast,
-) -> list[dict[str, str]]:
+) -> list[Fields]:
     """The inputs to show: the recipe's own, or the first of `inputs` that a service would take."""
 
-    def fits(fields: dict[str, str]) -> bool:
+    def fits(fields: Fields) -> bool:
         text = record.task.render(fields)
         prompts = [record.task.predict_prefix + text, record.task.explain_prefix + text]
         return max(map(len, tokenizer(prompts)["input_ids"])) <= record.max_input_tokens
@@ -133,6 +133,12 @@ def _golden(
         raise CheckpointError(
             f"{folder / EXAMPLES}: no input has {record.max_input_tokens} tokens or fewer"
         )
+    for label in {label for fields in golden for label in record.task.labels_of(fields) or ()}:
+        if len(tokenizer(label)["input_ids"]) > record.max_label_tokens:
+            raise CheckpointError(
+                f"{folder / RECORD}: the label {reprlib.repr(label)} has over "
+                f"{record.max_label_tokens} tokens"
+            )
     return golden[:GOLDEN_EXAMPLES]
 
 

@@ -202,8 +202,12 @@ def _check(
     golden = []
     for fields in checkpoint.golden:
         # Alone, as the service encodes: beside padding the last digits of a sum can differ.
-        texts = [task.render(fields)]
-        (label,), (rationale,) = student.write(texts, predict), student.write(texts, explain)
+        text, labels = task.render(fields), task.labels_of(fields)
+        if labels is None:
+            (label,) = student.write([text], predict)
+        else:
+            label = student.choose(predict.prefix + text, labels)
+        (rationale,) = student.write([text], explain)
         golden.append(Golden(fields=fields, label=label, rationale=rationale))
     return parity, golden
 

@@ -78,6 +78,11 @@ class OnnxStudent:
         _, logprobs = self._step(feeds, np.hstack([start, targets[:, :-1]]), at=0, targets=targets)
         return [row[: len(output)] for row, output in zip(logprobs, outputs, strict=True)]
 
+    def choose(self, prompt: str, labels: Sequence[str]) -> str:
+        """The most probable of the labels after a prompt; of equals, the first."""
+        sums = [self.score([prompt], [output])[0].sum() for output in self.tokens(labels)]
+        return labels[int(np.argmax(sums))]
+
     def _encode(self, prompts: Sequence[str]) -> Feeds:
         input_ids, mask = pad(self.tokens(prompts), self.geometry.pad_id)
         cross = self.encoder.run(None, {"input_ids": input_ids, "attention_mask": mask})

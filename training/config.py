@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from training.tasks import TASKS, Task
+from training.tasks import TASKS, Fields, Task, texts_in
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -61,7 +61,7 @@ class DistillConfig(_Part):
     data: DssData | JsonLinesData = Field(discriminator="format")
     model: str | ScratchModel = Field(description="hub name or path of a T5, or `scratch:`")
     license: str = Field(description="licence of the student, as its data allows")
-    examples: list[dict[str, str]] = Field(
+    examples: list[Fields] = Field(
         default=[], description="inputs that the bundle shows and checks itself with"
     )
 
@@ -87,7 +87,7 @@ class DistillConfig(_Part):
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:
         for example in self.examples:
-            if set(example) != set(self.task.fields) or not all(map(str.strip, example.values())):
+            if set(example) != set(self.task.fields) or not all(map(str.strip, texts_in(example))):
                 raise ValueError(f"an example must give each of {self.task.fields} a text")
         return self
 

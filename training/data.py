@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from training.tasks import Task
+from training.tasks import Fields, Task
 
 IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
 
@@ -28,7 +28,7 @@ class DataError(ValueError):
 class Example:
     """An input's fields, its label, and the teacher's rationale where there is one."""
 
-    input: dict[str, str]
+    input: Fields
     label: str
     rationale: str | None
 
@@ -83,10 +83,19 @@ def text_of(row: dict[str, Any], key: str, place: str) -> str:
     return value.strip()
 
 
+def texts_of(row: dict[str, Any], key: str, place: str) -> list[str]:
+    """The non-empty list of non-empty texts under `key` of a row. Raises DataError."""
+    values = row.get(key)
+    if not isinstance(values, list) or not values:
+        raise DataError(f'{place}: expected a list of texts under "{key}", found {values!r}')
+    return [text_of({key: value}, key, place) for value in values]
+
+
 def load_json_lines(path: Path, task: Task) -> tuple[list[Example], Report]:
     """Reads rows `{"input", "label", "rationale"}`.
 
-    `input` is an object with the task's fields, or a text where the task has one field.
+    `input` is an object with the task's fields, or a text where the task has one field. A field
+    that holds an input's labels is a list of texts.
     `rationale` may be missing or null: such a row trains the predict pass only.
     """
     report, examples = Report(str(path)), []
@@ -94,8 +103,10 @@ def load_json_lines(path: Path, task: Task) -> tuple[list[Example], Report]:
         report.read += 1
         inputs = row.get("input")
         if isinstance(inputs, dict):
-            fields = {name: text_of(inputs, name, place) for name in task.fields}
-        elif len(task.fields) == 1:
+            fields: Fields = {name: text_of(inputs, name, place) for name in task.texts}
+            if task.choices is not None:
+                fields[task.choices] = texts_of(inputs, task.choices, place)
+        elif task.fields == task.texts and len(task.fields) == 1:
             fields = {task.fields[0]: text_of(row, "input", place)}
         else:
             raise DataError(f'{place}: "input" must be an object with {", ".join(task.fields)}')
@@ -104,7 +115,10 @@ def load_json_lines(path: Path, task: Task) -> tuple[list[Example], Report]:
             report.without_rationale += 1
         else:
             rationale = text_of(row, "rationale", place)
-        examples.append(Example(fields, text_of(row, "label", place), rationale))
+        label, labels = text_of(row, "label", place), task.labels_of(fields)
+        if labels is not None and label not in labels:
+            raise DataError(f"{place}: the label {label!r} is not one of {', '.join(labels[:20])}")
+        examples.append(Example(fields, label, rationale))
     return examples, report
 
 

@@ -4,11 +4,12 @@ import ast
 import math
 import operator
 import re
-from typing import Literal, Self
+from itertools import chain
+from typing import Annotated, Literal, Self
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from simpleeval import simple_eval
 
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
@@ -24,6 +25,26 @@ _ARITHMETIC = {
 _EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
 
 
+MAX_LABELS = 1000  # of a closed set
+
+Label = Annotated[str, StringConstraints(pattern=r"\S")]
+Fields = dict[str, str | list[str]]  # an input: texts, and lists of labels to choose from
+
+
+def texts_in(fields: Fields) -> list[str]:
+    """Every text of an input, those in lists included."""
+    values = ([value] if isinstance(value, str) else value for value in fields.values())
+    return list(chain.from_iterable(values))
+
+
+class LabelField(BaseModel):
+    """Each input brings its own labels, as a list in one of its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    field: str
+
+
 class Task(BaseModel):
     """A task, as data: the service reads the same facts from a bundle's manifest."""
 
@@ -34,20 +55,51 @@ class Task(BaseModel):
     template: str
     predict_prefix: str = "predict: "
     explain_prefix: str = "explain: "
-    labels: Literal["open"] = "open"
+    labels: Literal["open"] | Annotated[list[Label], Field(max_length=MAX_LABELS)] | LabelField = (
+        Field("open", description="open: decoded freely; a list, or a field that holds the list")
+    )
     answer: Literal["arithmetic"] | None = None
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.choices is not None and self.choices not in self.fields:
+            raise ValueError(f"labels: {self.choices!r} is none of the task's fields")
+        if isinstance(self.labels, list) and len(set(self.labels)) != max(1, len(self.labels)):
+            raise ValueError("labels: expected at least one label, and none of them twice")
+        return self
 
     @model_validator(mode="after")
     def _template_renders(self) -> Self:
         try:
-            self.render(dict.fromkeys(self.fields, "text"))
+            self.render(
+                {name: ["text"] if name == self.choices else "text" for name in self.fields}
+            )
         except Exception as error:  # a template is data: it may raise whatever it likes
             raise ValueError(f"the template fails on {', '.join(self.fields)}: {error}") from error
         return self
 
-    def render(self, fields: dict[str, str]) -> str:
+    @property
+    def choices(self) -> str | None:
+        """The field that holds an input's labels, where one does."""
+        return self.labels.field if isinstance(self.labels, LabelField) else None
+
+    @property
+    def texts(self) -> list[str]:
+        """The fields that hold a text."""
+        return [name for name in self.fields if name != self.choices]
+
+    def labels_of(self, fields: Fields) -> list[str] | None:
+        """What the label of an input is one of; None where it is open."""
+        if isinstance(self.labels, list):
+            return self.labels
+        return None if self.choices is None else [label.strip() for label in fields[self.choices]]
+
+    def render(self, fields: Fields) -> str:
         """The input as one text, without a prefix."""
-        stripped = {name: text.strip() for name, text in fields.items()}
+        stripped = {
+            name: value.strip() if isinstance(value, str) else [text.strip() for text in value]
+            for name, value in fields.items()
+        }
         return _TEMPLATES.from_string(self.template).render(stripped)
 
     def is_right(self, prediction: str, label: str) -> bool:

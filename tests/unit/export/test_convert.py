@@ -66,6 +66,50 @@ def test_a_checkpoint_becomes_a_bundle(kind: str, tmp_path: Path) -> None:
         assert golden.rationale not in ("", golden.label)
 
 
+def test_labels_that_an_input_names(copy: Path, tmp_path: Path) -> None:
+    """The golden labels are the choices that transformers finds the most probable."""
+    student = tiny_student()
+    record = json.loads((copy / "student.json").read_text())
+    record["task"] |= {
+        "fields": ["text", "choices"],
+        "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
+        "labels": {"field": "choices"},
+        "answer": None,
+    }
+    record["recipe"]["examples"] = []
+    (copy / "student.json").write_text(json.dumps(record))
+    choices = ["pens", "apples", "pens and apples", "marbles"]
+    rows = [
+        {"input": {"text": text, "choices": choices}, "label": "pens", "rationale": None}
+        for text in problems(4)
+    ]
+    (copy / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert convert.main([str(copy), "--out", str(tmp_path / "bundle")]) == 0
+
+    read = bundle.read(tmp_path / "bundle")
+    assert read.manifest.task.choices == "choices"
+    assert "to a label that is one of those that the input names in choices." in (
+        (tmp_path / "bundle" / bundle.MODEL_CARD).read_text()
+    )
+    for golden in read.golden:
+        prompt = f"predict: {golden.fields['text']} {' '.join(choices)}"
+        inputs = student.tokenizer(prompt, return_tensors="pt")["input_ids"]
+        logprobs = []
+        for choice in choices:
+            ids = student.tokenizer(choice, return_tensors="pt")["input_ids"]
+            with torch.inference_mode():
+                logprobs.append(-student.model(input_ids=inputs, labels=ids).loss * ids.shape[1])
+        assert golden.label == choices[int(torch.stack(logprobs).argmax())]
+
+
+def test_a_label_with_too_many_tokens_is_refused(copy: Path, tmp_path: Path, capsys) -> None:
+    record = json.loads((copy / "student.json").read_text())
+    record["task"]["labels"] = ["yes", "7 " * 20]
+    (copy / "student.json").write_text(json.dumps(record))
+    assert convert.main([str(copy), "--out", str(tmp_path / "bundle")]) == 2
+    assert "has over 16 tokens" in capsys.readouterr().err
+
+
 def test_the_tokenizer_ends_texts_and_neither_pads_nor_truncates(
     copy: Path, tmp_path: Path
 ) -> None:

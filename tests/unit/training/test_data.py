@@ -68,6 +68,30 @@ def test_a_bad_row_names_its_file_and_line(tmp_path: Path, line: str, complaint:
     assert complaint in str(error.value)
 
 
+def test_choices_are_read_and_hold_the_label(tmp_path: Path) -> None:
+    task = Task(
+        name="cqa",
+        fields=["question", "choices"],
+        template="{{question}}{% for choice in choices %} {{choice}}{% endfor %}",
+        labels={"field": "choices"},
+    )
+    path = tmp_path / "rows.jsonl"
+    row = {"input": {"question": "What?", "choices": ["pen", " ink "]}, "label": "ink"}
+    path.write_text(json.dumps(row))
+    (example,), _ = load_json_lines(path, task)
+    assert example.input == {"question": "What?", "choices": ["pen", "ink"]}
+    for changes, complaint in (
+        ({"label": "nib"}, "the label 'nib' is not one of pen, ink"),
+        ({"input": {"question": "What?", "choices": "pen"}}, 'a list of texts under "choices"'),
+        ({"input": {"question": "What?", "choices": []}}, 'a list of texts under "choices"'),
+        ({"input": {"question": "What?", "choices": [""]}}, 'a non-empty text under "choices"'),
+        ({"input": "What?"}, '"input" must be an object with question, choices'),
+    ):
+        path.write_text(json.dumps(row | changes))
+        with pytest.raises(DataError, match=complaint):
+            load_json_lines(path, task)
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl: No such file"):
         load_json_lines(tmp_path / "none.jsonl", SVAMP)

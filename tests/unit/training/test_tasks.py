@@ -59,6 +59,30 @@ def test_a_text_label_is_right_when_equal() -> None:
     assert not task.is_right("1 + 1", "2")
 
 
+def test_labels_are_open_a_list_or_in_a_field() -> None:
+    fields = {"question": "What?", "choices": ["pen", "ink"]}
+    open_task = Task(name="t", fields=["text"], template="{{text}}")
+    closed = Task(name="t", fields=["text"], template="{{text}}", labels=["yes", "no"])
+    chosen = Task(
+        name="t",
+        fields=["question", "choices"],
+        template="{{question}}{% for choice in choices %} ({{choice}}){% endfor %}",
+        labels={"field": "choices"},
+    )
+    assert open_task.labels_of({"text": "a"}) is None
+    assert closed.labels_of({"text": "a"}) == ["yes", "no"]
+    assert chosen.labels_of(fields) == ["pen", "ink"]
+    assert chosen.render(fields) == "What? (pen) (ink)"
+
+
+@pytest.mark.parametrize(
+    "labels", [[], ["a", "a"], ["a", " "], {"field": "choices"}, "closed", ["a"] * 2, [""]]
+)
+def test_labels_that_are_none_are_refused(labels: object) -> None:
+    with pytest.raises(ValidationError, match="labels"):
+        Task(name="t", fields=["text"], template="{{text}}", labels=labels)
+
+
 def test_the_template_renders_the_fields() -> None:
     task = Task(name="nli", fields=["a", "b"], template="{{a}}</s>{{b}}")
     assert task.render({"a": "It rains.", "b": "<b>Wet</b>"}) == "It rains.</s><b>Wet</b>"

@@ -95,6 +95,7 @@ def test_the_request_may_bring_its_labels(tmp_path: Path, student: Student) -> N
             "template": "{{text}} {{choices | join(' or ')}}",
             "labels": LabelField(field="choices"),
             "answer": None,
+            "examples": [],
         }
     )
     write_bundle(tmp_path / "bundle", student, task=task)
