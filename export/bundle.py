@@ -5,6 +5,7 @@ This module is all that `export` and `service` share. It imports neither torch n
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -27,15 +28,21 @@ DECODER = "decoder.onnx"
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.json"
 MODEL_CARD = "MODEL_CARD.md"
+DRAFT = "draft.bin"  # optional
 REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
 
 MAX_LABELS: Final = 1000  # of a closed set
 MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
 
+# draft.bin: a header, then slots of two little-endian uint32. A context of 1 to DRAFT_ORDER tokens
+# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots, which holds h modulo
+# 2^32, and then the likeliest next token (24 bits) below its share of the counts (8 bits). An empty
+# slot is zero. What does not fit is left out.
+DRAFT_HEADER: Final = b"DUETDRAFT\0\0\0\1\0\0\0"  # format 1
+DRAFT_ORDER: Final = 4
+
 Precision = Literal["fp32", "int8", "fp16", "bf16"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-
-
 Label = Annotated[str, StringConstraints(pattern=r"\S")]
 Fields = dict[str, str | list[str]]  # an input: texts, and lists of labels to choose from
 
@@ -186,6 +193,15 @@ class Bundle:
 
     def path(self, name: str) -> Path:
         return self.folder / name
+
+
+def context_hashes(tokens: Sequence[int]) -> list[int]:
+    """The 64-bit hashes of the last 1, 2, ... DRAFT_ORDER tokens, as far as there are so many."""
+    value, hashes = 0xCBF29CE484222325, []
+    for token in tokens[: -DRAFT_ORDER - 1 : -1]:
+        value = ((value ^ token) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        hashes.append(value)
+    return hashes
 
 
 def read(folder: Path | str) -> Bundle:

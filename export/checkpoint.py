@@ -61,10 +61,11 @@ class Record(BaseModel):
 
 
 class ExampleRow(BaseModel):
-    """A row of `examples.jsonl`: a real input of the student's task, and its right label."""
+    """A row of `examples.jsonl`: a real input, its right label, and the teacher's rationale."""
 
     input: Fields
     label: str
+    rationale: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from export import bundle
 from export.bundle import (
     BundleError,
+    Fields,
     Geometry,
     Golden,
     Limits,
@@ -30,11 +31,14 @@ from export.bundle import (
 )
 from export.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from export.graphs import UnsupportedModelError, build_graphs, geometry_of
+from export.ngrams import write_draft_table
 from export.optimum import OptimumMissingError, export_with_optimum
-from export.parity import LabelParity, Parity, ParityError, check_labels, check_parity
+from export.parity import LabelParity, Parity, ParityError, batches, check_labels, check_parity
 from export.reference import NoKernelError, OnnxStudent, Voice
 
-WANTED_INPUTS = 200  # of the parity gate
+WANTED_INPUTS, PARITY_INPUTS = 200, 256  # of the parity gate: at least, and at most
+DRAFT_INPUTS = 1000  # at most, that the student writes on for its table of drafts
+MAX_DRAFT_SHARE = 0.1  # of the bundle
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
 
 Measured = dict[str, float | int | str]
@@ -130,8 +134,15 @@ def write_bundle(
     tokenizer.save(str(folder / bundle.TOKENIZER))
 
     geometry = geometry_of(model.config)
-    parity, golden = _check(checkpoint, folder, geometry, precision)
+    student = _load(folder, geometry, precision, record.max_input_tokens)
+    parity: Measured = {"not_run": f"onnxruntime's CPU provider cannot run {precision}"}
+    golden: list[Golden] = []
+    if student is not None:
+        parity = _check_parity(checkpoint, student, precision)
+        golden = [_golden(checkpoint, student, fields) for fields in checkpoint.golden]
     (folder / bundle.GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden, indent=2))
+
+    _write_draft(checkpoint, student, folder / bundle.DRAFT)
 
     manifest = _manifest(checkpoint, version, geometry, precision, parity)
     card = _render_card(
@@ -179,13 +190,12 @@ def _save(graph: ir.Model, path: Path) -> None:
     ir.save(graph, path)
 
 
-def _check(
-    checkpoint: Checkpoint, folder: Path, geometry: Geometry, precision: Precision
-) -> tuple[Measured, list[Golden]]:
-    """What the parity gate measured of the graphs in `folder`, and their golden examples."""
-    task, record = checkpoint.record.task, checkpoint.record
+def _load(
+    folder: Path, geometry: Geometry, precision: Precision, max_input_tokens: int
+) -> OnnxStudent | None:
+    """The student that was exported to `folder`; None where only a GPU can run it."""
     try:
-        student = OnnxStudent(folder, geometry, record.max_input_tokens)
+        return OnnxStudent(folder, geometry, max_input_tokens)
     except NoKernelError as error:
         if precision not in ("fp16", "bf16"):
             raise
@@ -195,32 +205,40 @@ def _check(
             precision,
             error,
         )
-        return {"not_run": f"onnxruntime's CPU provider cannot run {precision}"}, []
-    predict = Voice(task.predict_prefix, record.max_label_tokens)
-    explain = Voice(task.explain_prefix, record.max_rationale_tokens)
-    parity = _check_parity(checkpoint, student, precision, predict, explain)
-    golden = []
-    for fields in checkpoint.golden:
-        # Alone, as the service encodes: beside padding the last digits of a sum can differ.
-        text, labels = task.render(fields), task.labels_of(fields)
-        if labels is None:
-            (label,) = student.write([text], predict)
-        else:
-            label = student.choose(predict.prefix + text, labels)
-        (rationale,) = student.write([text], explain)
-        golden.append(Golden(fields=fields, label=label, rationale=rationale))
-    return parity, golden
+        return None
 
 
-def _check_parity(
-    checkpoint: Checkpoint,
-    student: OnnxStudent,
-    precision: Precision,
-    predict: Voice,
-    explain: Voice,
-) -> Measured:
+def _voices(checkpoint: Checkpoint) -> tuple[Voice, Voice]:
+    task, record = checkpoint.record.task, checkpoint.record
+    return (
+        Voice(task.predict_prefix, record.max_label_tokens),
+        Voice(task.explain_prefix, record.max_rationale_tokens),
+    )
+
+
+def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Golden:
+    """What the graphs give for one input, alone, as the service encodes.
+
+    Beside padding the last digits of a sum can differ.
+    """
+    task = checkpoint.record.task
+    predict, explain = _voices(checkpoint)
+    text, labels = task.render(fields), task.labels_of(fields)
+    if labels is None:
+        (label,) = student.write([text], predict)
+    else:
+        label = student.choose(predict.prefix + text, labels)
+    (rationale,) = student.write([text], explain)
+    return Golden(fields=fields, label=label, rationale=rationale)
+
+
+def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Precision) -> Measured:
+    """What the parity gate measured of the graphs."""
+    predict, explain = _voices(checkpoint)
     task, model, tokenizer = checkpoint.record.task, checkpoint.model, checkpoint.tokenizer
-    rows = checkpoint.examples if precision == "fp32" else checkpoint.validation
+    rows = checkpoint.validation
+    if precision == "fp32":
+        rows = checkpoint.examples[:PARITY_INPUTS]
     texts = [task.render(row.input) for row in rows]
     log.info("comparing with transformers on %d inputs", len(texts))
     parity: Parity | LabelParity
@@ -233,6 +251,26 @@ def _check_parity(
         parity = check_labels(model, tokenizer, student, task, labelled, predict, explain)
     log.info("parity: %s", ", ".join(f"{key} {value:.3g}" for key, value in asdict(parity).items()))
     return asdict(parity) | {"reference": f"transformers {transformers.__version__}"}
+
+
+def _write_draft(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path) -> None:
+    """Writes the table of what was said in training, and of what the student makes of it."""
+    task, examples = checkpoint.record.task, checkpoint.examples
+    said = [text for row in examples for text in (row.label, row.rationale) if text is not None]
+    texts = checkpoint.tokenizer(said)["input_ids"]
+    if student is not None:
+        inputs = [task.render(row.input) for row in examples[:DRAFT_INPUTS]]
+        log.info("writing on %d inputs, for the table of drafts", len(inputs))
+        for voice in _voices(checkpoint):
+            for prompts in batches([voice.prefix + text for text in inputs]):
+                texts += student.generate(prompts, voice.max_new_tokens)
+    held = write_draft_table(
+        path,
+        texts,
+        start_id=geometry_of(checkpoint.model.config).decoder_start_id,
+        max_bytes=int(MAX_DRAFT_SHARE * sum(file.stat().st_size for file in path.parent.iterdir())),
+    )
+    log.info("the table of drafts holds %d contexts", held)
 
 
 def _manifest(

@@ -157,7 +157,7 @@ def compare(
 
     Raises ParityError where the tokens of an input differ.
     """
-    for batch in _batches([voice.prefix + text for text in texts]):
+    for batch in batches([voice.prefix + text for text in texts]):
         input_ids = _tokens(tokenizer, student, batch)
         expected, logprobs = _transformers(model, student.geometry, input_ids, voice.max_new_tokens)
         actual = student.generate(batch, voice.max_new_tokens)
@@ -188,7 +188,8 @@ def _difference(student: OnnxStudent, output: Comparison) -> str:
     )
 
 
-def _batches(prompts: list[str]) -> Iterator[list[str]]:
+def batches(prompts: list[str]) -> Iterator[list[str]]:
+    """As many prompts at once as the graphs take without much padding or memory."""
     for start in range(0, len(prompts), BATCH):
         yield prompts[start : start + BATCH]
 

@@ -29,7 +29,7 @@ from training.objectives import Weights
 from training.student import load_student
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 
-EXPORT_EXAMPLES = 256  # rows kept beside the student: export's parity gate runs on them
+EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
 
 log = logging.getLogger("duet.distill")
 

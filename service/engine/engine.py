@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.bundle import GOLDEN, Bundle, BundleError, read
+from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, read
+from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation
 from service.engine.job import Job, Row
 from service.engine.labels import Scoring, rank
@@ -33,12 +34,30 @@ class Score:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens, the end tokens included, and steps of the decoder that the request took part in."""
+    """Tokens, the end tokens included, and steps of the decoder that the request took part in.
+
+    The steps are fewer than the tokens where drafts were right: `accepted_tokens` were drafted.
+    """
 
     input_tokens: int
     label_tokens: int
     rationale_tokens: int
     decoder_steps: int
+    accepted_tokens: int
+
+
+@dataclass
+class Counters:
+    """Tokens of the texts that were generated for answered requests."""
+
+    tokens: int = 0
+    drafted: int = 0
+    accepted: int = 0
+
+    def add(self, row: Generation) -> None:
+        self.tokens += len(row.tokens)
+        self.drafted += row.drafted
+        self.accepted += row.accepted
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,10 @@ class Engine:
 
     def __init__(self, bundle: Bundle, *, threads: int, max_rows: int) -> None:
         self.manifest = bundle.manifest
+        self.counters = Counters()
+        self._table = None
+        if DRAFT in bundle.manifest.files:
+            self._table = NgramTable(bundle.path(DRAFT), bundle.manifest.model.vocab_size)
         self._text = TextProcessor(bundle)
         self._scheduler = Scheduler(Runner(bundle, threads), max_rows=max_rows)
 
@@ -111,14 +134,21 @@ class Engine:
         limits = self.manifest.limits
         predict, *explain = self._text.prompts(request.input, explain=request.explain)
         trie = self._text.labels(request.input)
-        label = Scoring(predict, trie) if trie else Generation(predict, limits.label_tokens)
-        return [label, *(Generation(prompt, limits.rationale_tokens) for prompt in explain)]
+        label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
+        return [label, *(self._generation(prompt, limits.rationale_tokens) for prompt in explain)]
+
+    def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
+        start_id = self.manifest.model.decoder_start_id
+        return Generation(prompt, max_tokens, Drafter(prompt, start_id, self._table))
 
     def _prediction(self, job: Job, request: PredictRequest, tokenization: float) -> Prediction:
         label, *rest = job.rows
         rationales = [row for row in rest if isinstance(row, Generation)]
         scores, label_tokens = self._scores(label)
         best = scores[0]
+        texts = [row for row in job.rows if isinstance(row, Generation)]
+        for text in texts:
+            self.counters.add(text)
         arithmetic = self.manifest.task.answer == "arithmetic"
         return Prediction(
             label=best.label,
@@ -132,6 +162,7 @@ class Engine:
                 label_tokens=label_tokens,
                 rationale_tokens=sum(len(rationale.tokens) for rationale in rationales),
                 decoder_steps=job.steps,
+                accepted_tokens=sum(text.accepted for text in texts),
             ),
             timings=Timings(
                 tokenization=tokenization,

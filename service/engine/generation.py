@@ -1,38 +1,84 @@
-"""Generation: texts written greedily, a token a step."""
+"""Generation: texts written greedily, with drafts that a step verifies.
+
+A step puts a row's last token and its draft through the decoder as a chain. Of the draft it keeps
+what greedy decoding would have written, and then has one token more, as always: so drafts change
+how many steps a text takes, and nothing else.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from service.engine.draft import Drafter
 from service.engine.job import Row
 from service.engine.runner import NewTokens, Runner
 from service.engine.slots import Slots
 
+# What a step costs beside its new tokens, in new tokens. A T5-small took 7.5, 12 and 36 ms for 1, 8
+# and 32 of them on two cores, a student of 2.4 M parameters 0.25, 0.46 and 1.2 ms.
+STEP_COST = 8
+
 
 @dataclass(eq=False)
 class Generation(Row):
-    """A text after a prompt, until the end token or `max_tokens`."""
+    """A text after a prompt, until the end token or `max_tokens`; without a drafter, undrafted."""
 
     max_tokens: int
+    drafter: Drafter | None = None
     tokens: list[int] = field(default_factory=list)  # the end token included
     logprob: float = 0.0  # of all tokens together
+    drafted: int = 0  # tokens
+    accepted: int = 0  # of these
+
+    def draft(self, floor: float, end_id: int) -> tuple[list[int], list[float]]:
+        if self.drafter is None:
+            return [], []
+        return self.drafter.draft(self.max_tokens - len(self.tokens) - 1, floor, end_id)
 
 
 def generate_step(runner: Runner, slots: Slots, rows: Sequence[Generation]) -> None:
-    """Adds a token to each row's text."""
+    """Adds to each row's text a token, and before it what is right of its draft."""
     model = runner.model
-    ids = np.array(
-        [[row.tokens[-1] if row.tokens else model.decoder_start_id] for row in rows], np.int64
-    )
-    positions = slots.lengths[:, None]
+    floor = len(rows) / (STEP_COST + len(rows))  # tokens for the cost of one, without drafts
+    guesses = [row.draft(floor, model.eos_id) for row in rows]
+    probabilities = [probability for _, probability in guesses]
+    width = best_width(probabilities)
+    drafts = [draft[: width - 1] for draft, _ in guesses]
+    ids = np.full((len(rows), width), model.pad_id, np.int64)
+    for i, (row, draft) in enumerate(zip(rows, drafts, strict=True)):
+        last = row.tokens[-1] if row.tokens else model.decoder_start_id
+        ids[i, : 1 + len(draft)] = [last, *draft]
+    positions = slots.lengths[:, None] + np.arange(width)
     slots.open_step(positions)
     visible = np.arange(slots.width) <= positions[:, :, None]
     choices = runner.step(slots, NewTokens(ids, positions, visible, ids))
-    slots.lengths[:] += 1
-    for row, token, logprob in zip(
-        rows, choices.next_id[:, 0].tolist(), choices.next_logprob[:, 0].tolist(), strict=True
-    ):
-        row.tokens.append(token)
-        row.logprob += logprob
-        row.done = token == model.eos_id or len(row.tokens) == row.max_tokens
+    for i, (row, draft) in enumerate(zip(rows, drafts, strict=True)):
+        chosen = choices.next_id[i].tolist()
+        right = 0
+        while right < len(draft) and draft[right] == chosen[right] != model.eos_id:
+            right += 1
+        row.tokens += chosen[: right + 1]
+        row.logprob += float(choices.next_logprob[i, : right + 1].sum(dtype=np.float64))
+        row.drafted += len(draft)
+        row.accepted += right
+        row.done = row.tokens[-1] == model.eos_id or len(row.tokens) == row.max_tokens
+        slots.lengths[i] += right + 1
+        if row.drafter is not None:
+            row.drafter.extend(chosen[: right + 1])
+            row.drafter.learn(sum(probabilities[i][: width - 1]), right)
+
+
+def best_width(probabilities: Sequence[Sequence[float]]) -> int:
+    """New tokens a row for the most right tokens in the least time.
+
+    For each row, the probabilities that its draft is right up to each of its tokens.
+    """
+    rows = len(probabilities)
+    right, best, best_rate = float(rows), 1, rows / (STEP_COST + rows)
+    for width in range(2, 2 + max(map(len, probabilities))):
+        right += sum(row[width - 2] for row in probabilities if len(row) > width - 2)
+        rate = right / (STEP_COST + rows * width)
+        if rate > best_rate:
+            best, best_rate = width, rate
+    return best

@@ -55,6 +55,8 @@ def test_a_checkpoint_becomes_a_bundle(kind: str, tmp_path: Path) -> None:
     assert manifest.provenance.parity["equal"] == 80
     assert manifest.provenance.recipe["steps"] == 1
     assert names(out.parent) == ["bundle"]
+    draft = manifest.files[bundle.DRAFT]
+    assert 0 < draft.size <= 0.1 * sum(entry.size for entry in manifest.files.values())
 
     assert len(read.golden) == 2
     for golden in read.golden:
@@ -287,6 +289,9 @@ def edit_record(folder: Path, **changes: object) -> None:
     (folder / "student.json").write_text(json.dumps(record | changes))
 
 
+EXAMPLE = '{"input": {"text": "a"}, "label": "b", "rationale": null}\n'
+
+
 def edit_config(folder: Path, **changes: object) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
@@ -317,12 +322,9 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (lambda folder: (folder / "examples.jsonl").unlink(), "examples.jsonl: missing"),
         (write("examples.jsonl", ""), "examples.jsonl, line 1: "),
         (write("examples.jsonl", '{"input": {"text": "a"}}'), "examples.jsonl, line 1: label"),
+        (write("examples.jsonl", EXAMPLE + '{"input": 1}'), "jsonl, line 2: input"),
         (
-            write("examples.jsonl", '{"input": {"text": "a"}, "label": ""}\n{"input": 1}'),
-            "jsonl, line 2: input",
-        ),
-        (
-            write("examples.jsonl", '{"input": {"question": "a"}, "label": ""}'),
+            write("examples.jsonl", EXAMPLE.replace("text", "question")),
             "fields question, but the task",
         ),
         (write("config.json", "{"), "no model can be loaded"),

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle import GOLDEN, MANIFEST, BundleError, Calibration, LabelField, Manifest, seal
+from export.bundle import (
+    DRAFT,
+    GOLDEN,
+    MANIFEST,
+    BundleError,
+    Calibration,
+    LabelField,
+    Manifest,
+    seal,
+)
+from export.ngrams import write_draft_table
 from service.engine.engine import Engine, Prediction, PredictRequest
 from service.errors import EmptyInput, EngineUnavailable, InvalidInput, TooManyTokens
 from tests.bundles import TASK, reference, write_bundle
@@ -37,7 +47,8 @@ def test_a_label(engine: Engine, student: Student) -> None:
     assert prediction.usage.input_tokens == len(student.tokenizer("predict: " + text)["input_ids"])
     assert prediction.usage.label_tokens == len(expected.tokens)
     assert prediction.usage.rationale_tokens == 0
-    assert prediction.usage.decoder_steps == len(expected.tokens)
+    usage = prediction.usage
+    assert usage.decoder_steps == len(expected.tokens) - usage.accepted_tokens
 
 
 def test_a_label_with_its_rationale(engine: Engine, student: Student) -> None:
@@ -47,7 +58,45 @@ def test_a_label_with_its_rationale(engine: Engine, student: Student) -> None:
     assert (prediction.label, prediction.rationale) == (label.text, rationale.text)
     assert prediction.decoder_passes == 2
     assert prediction.usage.rationale_tokens == len(rationale.tokens)
-    assert prediction.usage.decoder_steps == max(len(label.tokens), len(rationale.tokens))
+    usage = prediction.usage
+    assert (
+        max(len(label.tokens), len(rationale.tokens)) - usage.accepted_tokens
+        <= (usage.decoder_steps)
+        <= max(len(label.tokens), len(rationale.tokens))
+    )
+
+
+def test_drafts_save_steps_and_change_nothing(tmp_path: Path, student: Student) -> None:
+    texts = problems(8)
+    expected = [reference(student, text) for text in texts]
+    manifest = write_bundle(tmp_path / "bundle", student)
+    said = [voice.tokens for voices in expected for voice in voices]
+    write_draft_table(tmp_path / "bundle" / DRAFT, said * 2, start_id=0, max_bytes=10**6)
+    seal(tmp_path / "bundle", manifest)
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
+    before, saved = engine.counters.accepted, 0
+    for text, voices in zip(texts, expected, strict=True):
+        (prediction,) = predict(engine, PredictRequest(text, explain=True))
+        assert (prediction.label, prediction.rationale) == (
+            voices.label.text,
+            voices.rationale.text,
+        )
+        usage = prediction.usage
+        assert usage.rationale_tokens == len(voices.rationale.tokens)
+        before += usage.accepted_tokens
+        saved += max(usage.label_tokens, usage.rationale_tokens) - usage.decoder_steps
+    assert saved > 8 * 20
+    assert engine.counters.accepted == before <= engine.counters.drafted
+    assert engine.counters.tokens >= sum(map(len, said))
+    engine.close()
+
+
+def test_a_bundle_whose_drafts_cannot_be_read_is_refused(tmp_path: Path, student: Student) -> None:
+    manifest = write_bundle(tmp_path / "bundle", student)
+    (tmp_path / "bundle" / DRAFT).write_bytes(b"no drafts")
+    seal(tmp_path / "bundle", manifest)
+    with pytest.raises(BundleError, match=r"draft\.bin: not a table of drafts"):
+        Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
 
 
 def label_logprobs(student: Student, prompt: str, labels: list[str]) -> torch.Tensor:
@@ -82,7 +131,7 @@ def test_a_closed_label_set_is_scored(tmp_path: Path, student: Student, explain:
         usage = prediction.usage
         assert usage.label_tokens == len(student.tokenizer(prediction.label)["input_ids"])
         # the labels' step, and one for each token of the rationale
-        assert usage.decoder_steps == 1 + usage.rationale_tokens
+        assert usage.decoder_steps == 1 + usage.rationale_tokens - usage.accepted_tokens
         if explain:
             assert prediction.rationale == reference(student, text).rationale.text
     engine.close()

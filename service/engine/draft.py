@@ -1,0 +1,100 @@
+"""Drafts: guesses of the next tokens of a text, for a step to verify (Leviathan et al., 2023).
+
+Two sources: n-grams of the prompt and of the text so far, since a rationale quotes its input
+(prompt lookup: Saxena, 2023), and the bundle's table of the n-grams that its student likes.
+"""
+
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from export.bundle import DRAFT_HEADER, DRAFT_ORDER, BundleError, context_hashes
+
+MAX_DRAFT = 15  # tokens
+# How often a text goes on as it did after its last n tokens, measured on word problems.
+QUOTED = {4: 0.9, 3: 0.5, 2: 0.5}
+
+
+class NgramTable:
+    """The bundle's `draft.bin`, mapped into memory. Raises BundleError where it is none."""
+
+    def __init__(self, path: Path, vocab_size: int) -> None:
+        with path.open("rb") as file:
+            header = file.read(len(DRAFT_HEADER))
+        size = path.stat().st_size - len(DRAFT_HEADER)
+        if header != DRAFT_HEADER or size <= 0 or size % 8:
+            raise BundleError(f"{path}: not a table of drafts in the format that this Duet reads")
+        table = np.memmap(path, "<u4", "r", offset=len(DRAFT_HEADER), shape=(size // 8, 2))
+        if (table[:, 1] & 0xFFFFFF).max() >= vocab_size:
+            raise BundleError(f"{path}: has tokens that the model does not know")
+        self._slots = len(table)
+        self._cells = table.reshape(-1).data
+
+    def next(self, tokens: Sequence[int]) -> tuple[int, float] | None:
+        """What the table has for the most of the last tokens: the next one, and its share."""
+        for value in reversed(context_hashes(tokens)):
+            cell = 2 * ((value >> 32) % self._slots)
+            if self._cells[cell] == value & 0xFFFFFFFF:
+                token, share = self._cells[cell + 1] & 0xFFFFFF, self._cells[cell + 1] >> 24
+                return token, share / 255
+        return None
+
+
+class Drafter:
+    """Guesses how one text goes on, and learns from what became of its guesses."""
+
+    def __init__(self, prompt: Sequence[int], start_id: int, table: NgramTable | None) -> None:
+        self._tokens: list[int] = []
+        self._begin = len(prompt)  # of the text
+        self._table = table
+        self._quotes: dict[tuple[int, ...], int] = {}  # an n-gram, and what came last after it
+        self._expected = self._accepted = 0.0  # drafted tokens
+        self.extend([*prompt, start_id])
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Tells what the text went on with."""
+        for token in tokens:
+            for n in QUOTED:
+                if len(self._tokens) >= n:
+                    self._quotes[tuple(self._tokens[-n:])] = token
+            self._tokens.append(token)
+
+    def learn(self, expected: float, accepted: int) -> None:
+        """Tells how many of a draft's tokens were accepted, beside how many it expected."""
+        self._expected += expected
+        self._accepted += accepted
+
+    def draft(self, limit: int, floor: float, end_id: int) -> tuple[list[int], list[float]]:
+        """The next tokens, at most `limit`, and the probability that all up to each are right.
+
+        Ends before the first one whose probability is less than `floor`, and before `end_id`.
+        """
+        trust = min(1.0, (1 + self._accepted) / (1 + self._expected))
+        recent = self._tokens[-DRAFT_ORDER:]
+        drafted: list[int] = []
+        probabilities: list[float] = []
+        probability = 1.0
+        while len(drafted) < min(limit, MAX_DRAFT):
+            token, share = max(self._guesses(recent, len(drafted)), key=itemgetter(1))
+            probability *= share * trust
+            if probability < floor or token == end_id:  # a right end would be found anyway
+                break
+            drafted.append(token)
+            probabilities.append(probability)
+            recent = [*recent, token][-DRAFT_ORDER:]
+        return drafted, probabilities
+
+    def _guesses(self, recent: list[int], drafted: int) -> Iterator[tuple[int, float]]:
+        """What may follow the recent tokens, the last of them drafted, and how likely it is."""
+        yield 0, 0.0
+        for n, share in QUOTED.items():
+            token = self._quotes.get(tuple(recent[-n:]))
+            if token is not None:
+                yield token, share
+                break
+        if self._table is not None:
+            of_text = len(self._tokens) - self._begin + drafted
+            if guess := self._table.next(recent[-of_text:]):
+                yield guess
