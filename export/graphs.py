@@ -25,6 +25,10 @@ an entry that is not visible weighs nothing, but nothing times NaN is NaN.
 The place of a token is free, so one graph decodes (T = 1), verifies a chain of T tokens, and
 scores a tree, where siblings share a place and see their ancestors alone.
 
+What a token gets from a step depends on nothing but its own sequence, to the last bit: not on the
+other rows, nor on T, M and S. So activations are rows [N,D], one for each of the N = B*T tokens, and
+in the decoder's attention each token is a query by itself.
+
 Precisions: `fp32`; `int8` (see `export.quantize`); `fp16` and `bf16`, for GPUs. These two hold
 weights, activations, keys and values in 16 bits, but what would overflow or lose too much in fp32,
 as transformers does: the residual stream, the norms, the feed-forward's output projection and its
@@ -43,7 +47,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention, T5LayerFF, T5LayerNorm
 
 from export.bundle import DECODER, ENCODER, Geometry, Precision
-from export.quantize import quantize
+from export.quantize import EMBEDDING, quantize
 
 OPSET = 24
 IR_VERSION = 11  # the IR of opset 24
@@ -88,23 +92,25 @@ def build_encoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT)
     bias = _relative_bias(op, encoder.block[0].layer[0].SelfAttention, relative, dtype)  # [1,H,S,S]
     bias = op.Where(_attended(op, attention_mask), bias, _hidden(dtype))  # [B,H,S,S]
 
-    embedding = _weight(op, "embedding", model.shared.weight, dtype)  # [V,D]
-    x = _cast(op, op.Gather(embedding, input_ids), FLOAT)  # [B,S,D]
+    length = op.Shape(input_ids, start=1, end=2)
+    embedding = _weight(op, EMBEDDING, model.shared.weight, dtype)  # [V,D]
+    x = _cast(op, op.Gather(embedding, op.Reshape(input_ids, [-1])), FLOAT)  # [N,D]
     for i, block in enumerate(encoder.block):
         attention = block.layer[0].SelfAttention
         h = _norm(op, f"{i}.attention.norm", block.layer[0].layer_norm, x, dtype)
         qkv = _linear(op, f"{i}.attention.qkv", h, attention.q, attention.k, attention.v)
-        query, key, value = _split_heads(op, qkv, config, 3)
+        query, key, value = _split_heads(op, qkv, length, config, 3)
         attended = _attention(op, query, key, value, bias)
+        attended = _merge_heads(op, attended, config)
         x = _add(op, x, _linear(op, f"{i}.attention.o", attended, attention.o))
         x = _add(op, x, _feed_forward(op, f"{i}.feed_forward", block.layer[1], config, x, dtype))
     x = _norm(op, "norm", encoder.final_layer_norm, x, dtype)
 
     cross = [block.layer[1].EncDecAttention for block in model.decoder.block]
     keys_values = [linear for attention in cross for linear in (attention.k, attention.v)]
-    h = _linear(op, "cross", x, *keys_values)  # [B,S,L*2*H*Dk]
+    h = _linear(op, "cross", x, *keys_values)  # [N,L*2*H*Dk]
     names = [f"cross_{kind}.{i}" for i in range(len(cross)) for kind in ("key", "value")]
-    for name, value in zip(names, _split_heads(op, h, config, len(names)), strict=True):
+    for name, value in zip(names, _split_heads(op, h, length, config, len(names)), strict=True):
         _output(builder, name, value, dtype, ["B", config.num_heads, "S", config.d_kv])
     return ir.Model(builder.graph, ir_version=IR_VERSION)
 
@@ -140,32 +146,32 @@ def build_decoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT)
     relative = op.Sub(op.Unsqueeze(cache_positions, 1), op.Unsqueeze(positions, 2))  # [B,T,M]
     bias = _relative_bias(op, decoder.block[0].layer[0].SelfAttention, relative, dtype)
     bias = op.Where(op.Unsqueeze(visible, 1), bias, _hidden(dtype))  # [B,H,T,M]
+    bias = op.Reshape(bias, [0, -1, 1, 0])  # [B,H*T,1,M]
     cross_bias = op.Where(_attended(op, cross_mask), 0.0, _hidden(dtype))
     cross_bias = _cast(op, cross_bias, dtype)  # [B,1,1,S]
-    tokens = op.Shape(input_ids, start=1, end=2)
-    cross_bias = op.Expand(cross_bias, op.Concat([1, 1], tokens, [1], axis=0))  # [B,1,T,S]
 
-    embedding = _weight(op, "embedding", model.shared.weight, dtype)  # [V,D]
-    x = _cast(op, op.Gather(embedding, input_ids), FLOAT)  # [B,T,D]
+    tokens = op.Shape(input_ids, start=1, end=2)  # T
+    embedding = _weight(op, EMBEDDING, model.shared.weight, dtype)  # [V,D]
+    x = _cast(op, op.Gather(embedding, op.Reshape(input_ids, [-1])), FLOAT)  # [N,D]
     updated = []
     for i, block in enumerate(decoder.block):
         attention = block.layer[0].SelfAttention
         h = _norm(op, f"{i}.attention.norm", block.layer[0].layer_norm, x, dtype)
         qkv = _linear(op, f"{i}.attention.qkv", h, attention.q, attention.k, attention.v)
-        query, *entries = _split_heads(op, qkv, config, 3)  # [B,H,T,Dk] each
+        query, *entries = _split_heads(op, qkv, tokens, config, 3)  # [B,H,T,Dk] each
         key, value = (
             op.TensorScatter(cache, entry, write_index, axis=2)  # [B,H,M,Dk]
             for cache, entry in zip(caches[i], entries, strict=True)
         )
         updated += [(f"present_key.{i}", key), (f"present_value.{i}", value)]
-        attended = _attention(op, query, key, value, bias)
+        attended = _attention_of_each(op, query, key, value, bias, config)
         x = _add(op, x, _linear(op, f"{i}.attention.o", attended, attention.o))
 
         attention = block.layer[1].EncDecAttention
         h = _norm(op, f"{i}.cross.norm", block.layer[1].layer_norm, x, dtype)
-        (query,) = _split_heads(op, _linear(op, f"{i}.cross.q", h, attention.q), config, 1)
+        (query,) = _split_heads(op, _linear(op, f"{i}.cross.q", h, attention.q), tokens, config, 1)
         key, value = cross[i]
-        attended = _attention(op, query, key, value, cross_bias)
+        attended = _attention_of_each(op, query, key, value, cross_bias, config)
         x = _add(op, x, _linear(op, f"{i}.cross.o", attended, attention.o))
         x = _add(op, x, _feed_forward(op, f"{i}.feed_forward", block.layer[2], config, x, dtype))
     x = _norm(op, "norm", decoder.final_layer_norm, x, dtype)
@@ -175,19 +181,35 @@ def build_decoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT)
         logits = op.MatMul(op.Mul(x, config.d_model**-0.5), op.Transpose(embedding, perm=[1, 0]))
     else:
         logits = _linear(op, "lm_head", x, model.lm_head)
-    logits = _cast(op, logits, FLOAT)  # [B,T,V]
+    logits = _cast(op, logits, FLOAT)  # [N,V]
     logprobs = op.LogSoftmax(logits, axis=-1)
-    next_id = op.ArgMax(logits, axis=-1, keepdims=1)  # [B,T,1]
+    next_id = _argmax(op, logits, config.vocab_size)  # [N,1]
+    shape = op.Shape(input_ids)
 
     def logprob(ids: ir.Value) -> ir.Value:
-        return op.Squeeze(op.GatherElements(logprobs, ids, axis=2), [2])  # [B,T]
+        return op.Reshape(op.GatherElements(logprobs, ids, axis=1), shape)  # [B,T]
 
-    _output(builder, "next_id", op.Squeeze(next_id, [2]), INT64, ["B", "T"])
+    _output(builder, "next_id", op.Reshape(next_id, shape), INT64, ["B", "T"])
     _output(builder, "next_logprob", logprob(next_id), FLOAT, ["B", "T"])
-    _output(builder, "target_logprob", logprob(op.Unsqueeze(target_ids, 2)), FLOAT, ["B", "T"])
+    target_id = op.Reshape(target_ids, [-1, 1])
+    _output(builder, "target_logprob", logprob(target_id), FLOAT, ["B", "T"])
     for name, cache in updated:
         _output(builder, name, cache, dtype, cache_shape)
     return ir.Model(builder.graph, ir_version=IR_VERSION)
+
+
+def _argmax(op: OpBuilder, logits: ir.Value, vocab_size: int) -> ir.Value:
+    """The first place of the largest of each row, [N,V] to [N,1].
+
+    First the block of the vocabulary, then the place in it: onnxruntime's ReduceMax is many times
+    faster than its ArgMax.
+    """
+    block = max(size for size in range(1, 257) if vocab_size % size == 0)
+    blocks = op.Reshape(logits, [0, -1, block])  # [N,V/block,block]
+    best = op.ArgMax(op.ReduceMax(blocks, [-1], keepdims=0), axis=-1, keepdims=1)  # [N,1]
+    inside = op.GatherND(blocks, op.Unsqueeze(best, [-1]), batch_dims=1)  # [N,1,block]
+    place = op.ArgMax(op.Squeeze(inside, [1]), axis=-1, keepdims=1)  # [N,1]
+    return op.Add(op.Mul(best, block), place)
 
 
 def geometry_of(config: T5Config) -> Geometry:
@@ -233,7 +255,7 @@ def _hidden(dtype: ir.DataType) -> float:
 
 
 def _linear(op: OpBuilder, name: str, x: ir.Value, *linears: nn.Linear) -> ir.Value:
-    """x [B,T,D] through several linears without bias as one product, results side by side."""
+    """x [N,D] through several linears without bias as one product, results side by side."""
     weight = torch.cat([linear.weight for linear in linears]).T  # [D, sum of outputs]
     assert x.dtype is not None
     return op.MatMul(x, _weight(op, name, weight, x.dtype))
@@ -252,9 +274,27 @@ def _norm(op: OpBuilder, name: str, norm: T5LayerNorm, x: ir.Value, dtype: ir.Da
 def _attention(
     op: OpBuilder, query: ir.Value, key: ir.Value, value: ir.Value, bias: ir.Value
 ) -> ir.Value:
-    """[B,H,T,Dk], over keys and values [B,H,M,Dk], to [B,T,H*Dk]."""
-    x = op.Attention(query, key, value, bias, scale=1.0, softmax_precision=FLOAT)
-    return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [0, 0, -1])
+    """Queries [B,H,T,Dk] over keys and values [B,H,M,Dk] to [B,H,T,Dk]."""
+    return op.Attention(query, key, value, bias, scale=1.0, softmax_precision=FLOAT)
+
+
+def _attention_of_each(
+    op: OpBuilder,
+    query: ir.Value,
+    key: ir.Value,
+    value: ir.Value,
+    bias: ir.Value,
+    config: T5Config,
+) -> ir.Value:
+    """Queries [B,H,T,Dk] over keys and values [B,H,M,Dk] to [N,H*Dk], one query at a time.
+
+    A matrix of one row goes through another kernel than a matrix of several, with other last digits.
+    So the T queries of a head are heads of their own, of a group (Ainslie et al., 2023) that shares
+    keys and values.
+    """
+    query = op.Reshape(query, [0, -1, 1, config.d_kv])  # [B,H*T,1,Dk]
+    attended = _attention(op, query, key, value, bias)
+    return _merge_heads(op, op.Reshape(attended, [0, config.num_heads, -1, config.d_kv]), config)
 
 
 def _feed_forward(
@@ -280,13 +320,20 @@ def _activation(op: OpBuilder, name: str, x: ir.Value) -> ir.Value:
     raise UnsupportedModelError(f"the activation {name!r} is not one of T5's: relu, gelu_new")
 
 
-def _split_heads(op: OpBuilder, x: ir.Value, config: T5Config, parts: int) -> list[ir.Value]:
-    """[B,T,parts*H*Dk] to parts of [B,H,T,Dk]."""
-    x = op.Reshape(x, [0, 0, parts * config.num_heads, config.d_kv])
-    x = op.Transpose(x, perm=[0, 2, 1, 3])
+def _split_heads(
+    op: OpBuilder, x: ir.Value, tokens: ir.Value, config: T5Config, parts: int
+) -> list[ir.Value]:
+    """x [N,parts*H*Dk] of rows of T = `tokens` [1] tokens to parts of [B,H,T,Dk]."""
+    shape = op.Concat([-1], tokens, [parts * config.num_heads, config.d_kv], axis=0)
+    x = op.Transpose(op.Reshape(x, shape), perm=[0, 2, 1, 3])
     if parts == 1:
         return [x]
     return list(op.Split(x, axis=1, num_outputs=parts, _outputs=parts))
+
+
+def _merge_heads(op: OpBuilder, x: ir.Value, config: T5Config) -> ir.Value:
+    """[B,H,T,Dk] to [N,H*Dk]."""
+    return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [-1, config.num_heads * config.d_kv])
 
 
 def _attended(op: OpBuilder, mask: ir.Value) -> ir.Value:
@@ -310,7 +357,6 @@ def _relative_bias(
         num_buckets=attention.relative_attention_num_buckets,
         max_distance=furthest,
     )
-    biases = attention.relative_attention_bias.weight[buckets].T
-    table = _weight(op, "relative_bias", biases, dtype)
+    table = _weight(op, "relative_bias", attention.relative_attention_bias.weight[buckets], dtype)
     rows = op.Add(op.Clip(relative, -furthest, ahead), furthest)
-    return op.Transpose(op.Gather(table, rows, axis=1), perm=[1, 0, 2, 3])  # from [H,B,T,M]
+    return op.Transpose(op.Gather(table, rows), perm=[0, 3, 1, 2])  # from [B,T,M,H]

@@ -18,6 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import GraphBuilder, OpBuilder
 
+EMBEDDING = "embedding"  # the weight whose rows are looked up
 ACTIVATION_LEVELS = 127  # on each side of zero
 WEIGHT_LEVELS = 64
 ZERO_POINT = 128  # of activations
@@ -25,7 +26,7 @@ SMALLEST = np.finfo(np.float32).tiny  # the scale of a row of zeros, which stay 
 
 
 def quantize(model: ir.Model) -> None:
-    """Replaces, in place, every product with a weight and every look-up of a weight's rows.
+    """Replaces, in place, every product with a weight and every look-up of an embedding.
 
     A weight that serves both, as tied embeddings do, is held once, with a scale for each token.
     """
@@ -34,7 +35,7 @@ def quantize(model: ir.Model) -> None:
         inputs: Any = node.inputs
         if node.op_type == "MatMul":
             new = quantizer.product(*inputs)
-        elif node.op_type == "Gather" and node.attributes.get_int("axis", 0) == 0:
+        elif node.op_type == "Gather" and inputs[0].name == EMBEDDING:
             new = quantizer.look_up(*inputs)
         else:
             continue
@@ -58,12 +59,12 @@ class _Quantizer:
         self._weights: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
         self._levels = self._constant("levels", np.float32(ACTIVATION_LEVELS))
         self._smallest = self._constant("smallest", np.float32(SMALLEST))
-        self._one = self._constant("one", np.float32(1))
         self._zero_point = self._constant("zero_point", np.uint8(ZERO_POINT))
         self._last = self._constant("last_axis", np.array([-1]))
+        self._zero_points: ir.Value | None = None  # [N], of the rows of all activations
 
     def product(self, x: ir.Value, matrix: ir.Value) -> ir.Value:
-        """x [B,T,D] and a weight [D,N], or a transposed weight [N,D], to [B,T,N]."""
+        """x [N,D] and a weight [D,K], or a transposed weight [K,D], to [N,K]."""
         op = self._op
         transpose: Any = matrix.producer()
         if transpose is None:
@@ -71,14 +72,16 @@ class _Quantizer:
         else:
             weight, scale = self._weight(transpose.inputs[0], axis=0)
             weight = op.Transpose(weight, perm=[1, 0])
-        largest = op.ReduceMax(op.Abs(x), self._last)  # [B,T,1]
+        largest = op.ReduceMax(op.Abs(x), self._last, keepdims=0)  # [N]
         row_scale = op.Max(op.Div(largest, self._levels), self._smallest)
-        rows = op.QuantizeLinear(op.Div(x, row_scale), self._one, self._zero_point)
+        if self._zero_points is None:
+            self._zero_points = op.Expand(self._zero_point, op.Shape(row_scale))
+        rows = op.QuantizeLinear(x, row_scale, self._zero_points, axis=0)
         sums = op.MatMulInteger(rows, weight, self._zero_point)
-        return op.Mul(op.Mul(op.Cast(sums, to=ir.DataType.FLOAT), row_scale), scale)
+        return op.Mul(op.DequantizeLinear(sums, row_scale, axis=0), scale)
 
     def look_up(self, table: ir.Value, ids: ir.Value) -> ir.Value:
-        """The rows [B,T,D] of a table [V,D]."""
+        """The rows [N,D] of a table [V,D]."""
         op = self._op
         weight, scale = self._weight(table, axis=0)
         rows = op.Cast(op.Gather(weight, ids), to=ir.DataType.FLOAT)

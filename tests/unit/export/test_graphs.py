@@ -147,7 +147,11 @@ def test_chain_gives_the_log_probabilities_of_transformers(
         )
 
 
-def test_steps_of_one_token_and_chains_are_the_same(graphs: OnnxStudent) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_steps_of_one_token_and_chains_are_the_same_to_the_last_bit(
+    precision: Precision, student: Student, tmp_path: Path
+) -> None:
+    graphs = save_graphs(student, tmp_path, precision)
     inputs = [random_tokens((9,)).tolist(), random_tokens((4,)).tolist()]
     tokens = random_tokens((2, 40))
     whole = Decoder(graphs, inputs).chain(tokens, np.zeros(2, int))
@@ -157,7 +161,7 @@ def test_steps_of_one_token_and_chains_are_the_same(graphs: OnnxStudent) -> None
         pieces.chain(tokens[:, start:stop], np.full(2, start)) for start, stop in pairwise(cuts)
     ]
     for expected, *actual in zip(whole, *parts, strict=True):
-        np.testing.assert_allclose(np.hstack(actual), expected, atol=1e-5)
+        np.testing.assert_array_equal(np.hstack(actual), expected)
 
 
 def test_rows_are_at_places_of_their_own(student: Student, graphs: OnnxStudent) -> None:
