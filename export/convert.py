@@ -30,7 +30,8 @@ from export.bundle import (
     TaskSpec,
 )
 from export.checkpoint import Checkpoint, CheckpointError, load_checkpoint
-from export.graphs import UnsupportedModelError, build_graphs, geometry_of
+from export.graphs import build_graphs, geometry_of
+from export.layers import UnsupportedModelError
 from export.ngrams import write_draft_table
 from export.optimum import OptimumMissingError, export_with_optimum
 from export.parity import LabelParity, Parity, ParityError, batches, check_labels, check_parity
