@@ -22,7 +22,12 @@ class Registry:
         engines: dict[str, Engine] = {}
         with ExitStack() as loaded:
             for folder in settings.models:
-                engine = Engine.load(folder, threads=settings.threads, max_rows=settings.max_rows)
+                engine = Engine.load(
+                    folder,
+                    threads=settings.threads,
+                    max_rows=settings.max_rows,
+                    speculate=settings.speculate,
+                )
                 loaded.callback(engine.close)
                 name = engine.manifest.name
                 if name in engines:

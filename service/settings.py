@@ -56,5 +56,9 @@ class Settings(BaseSettings):
     max_rows: int = Field(
         32, ge=1, le=1024, description="texts that a model generates at once; the others wait"
     )
+    speculate: bool = Field(
+        True,
+        description="whether to draft tokens ahead; the texts are the same without, and slower",
+    )
     max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")

@@ -82,25 +82,31 @@ class Prediction:
 
 
 class Engine:
-    """A bundle's student, ready to answer. `close` it in the end."""
+    """A bundle's student, ready to answer. `close` it in the end.
 
-    def __init__(self, bundle: Bundle, *, threads: int, max_rows: int) -> None:
+    Without `speculate` no token is drafted: answers are the same, and texts take more steps.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int, max_rows: int, speculate: bool = True
+    ) -> None:
         self.manifest = bundle.manifest
         self.counters = Counters()
+        self._speculate = speculate
         self._table = None
-        if DRAFT in bundle.manifest.files:
+        if speculate and DRAFT in bundle.manifest.files:
             self._table = NgramTable(bundle.path(DRAFT), bundle.manifest.model.vocab_size)
         self._text = TextProcessor(bundle)
         self._scheduler = Scheduler(Runner(bundle, threads), max_rows=max_rows)
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int, max_rows: int) -> "Engine":
+    def load(cls, folder: Path, *, threads: int, max_rows: int, speculate: bool = True) -> "Engine":
         """Starts the engine of a bundle that is whole and gives what it says it gives.
 
         Raises BundleError, naming the file and the reason. Not for a thread with an event loop.
         """
         bundle = read(folder)
-        engine = cls(bundle, threads=threads, max_rows=max_rows)
+        engine = cls(bundle, threads=threads, max_rows=max_rows, speculate=speculate)
         try:
             asyncio.run(engine._reproduce(bundle))
         except BaseException:
@@ -138,6 +144,8 @@ class Engine:
         return [label, *(self._generation(prompt, limits.rationale_tokens) for prompt in explain)]
 
     def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
+        if not self._speculate:
+            return Generation(prompt, max_tokens)
         start_id = self.manifest.model.decoder_start_id
         return Generation(prompt, max_tokens, Drafter(prompt, start_id, self._table))
 

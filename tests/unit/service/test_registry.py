@@ -40,3 +40,12 @@ def test_one_bad_bundle_and_nothing_stays_loaded(tiny_bundle: Path, tmp_path: Pa
     with pytest.raises(BundleError, match="another of the bundles is named tiny"):
         load(tiny_bundle, tiny_bundle)
     assert engine_threads() == before
+
+
+def test_speculation_can_be_switched_off(tiny_bundle: Path) -> None:
+    for speculate in (True, False):
+        registry = Registry.load(
+            Settings(models=[tiny_bundle], threads=1, max_rows=2, speculate=speculate)
+        )
+        assert (registry.default.counters.drafted > 0) == speculate  # at the golden examples
+        registry.close()

@@ -91,6 +91,18 @@ def test_drafts_save_steps_and_change_nothing(tmp_path: Path, student: Student) 
     engine.close()
 
 
+def test_without_speculation_every_token_takes_a_step(tiny_bundle: Path, student: Student) -> None:
+    engine = Engine.load(tiny_bundle, threads=1, max_rows=2, speculate=False)
+    for text in problems(3):
+        (prediction,) = predict(engine, PredictRequest(text, explain=True))
+        label, rationale = reference(student, text)
+        assert (prediction.label, prediction.rationale) == (label.text, rationale.text)
+        assert prediction.usage.decoder_steps == max(len(label.tokens), len(rationale.tokens))
+        assert prediction.usage.accepted_tokens == 0
+    assert engine.counters.drafted == 0
+    engine.close()
+
+
 def test_a_bundle_whose_drafts_cannot_be_read_is_refused(tmp_path: Path, student: Student) -> None:
     manifest = write_bundle(tmp_path / "bundle", student)
     (tmp_path / "bundle" / DRAFT).write_bytes(b"no drafts")
