@@ -59,7 +59,8 @@ def generate_step(runner: Runner, slots: Slots, rows: Sequence[Generation]) -> N
         while right < len(draft) and draft[right] == chosen[right] != model.eos_id:
             right += 1
         row.tokens += chosen[: right + 1]
-        row.logprob += float(choices.next_logprob[i, : right + 1].sum(dtype=np.float64))
+        for logprob in choices.next_logprob[i, : right + 1].tolist():  # added one by one, as
+            row.logprob += logprob  # without drafts, so that not a digit depends on them
         row.drafted += len(draft)
         row.accepted += right
         row.done = row.tokens[-1] == model.eos_id or len(row.tokens) == row.max_tokens
