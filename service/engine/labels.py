@@ -71,12 +71,27 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
 
 @dataclass(eq=False)
 class Scoring(Row):
-    """The log-probability of every label after a prompt. A large trie takes several steps."""
+    """The log-probability of every label after a prompt. A large trie takes several steps.
+
+    It goes through the cache part by part, each of `STEP_TOKENS` nodes at most. Parts do not depend
+    on how many nodes a step has room for: so an entry's index in the cache does not, and neither
+    does the last digit of a sum over it.
+    """
 
     trie: LabelTrie
     scored: int = 0  # nodes
-    kept: list[int] = field(default_factory=list)  # nodes in the cache: those above the next one
+    begin: int = 0  # of the part, the first node; all nodes above it are in the cache before it
     sums: list[float] = field(default_factory=list)  # by scored node, down to it
+
+    @property
+    def end(self) -> int:
+        """Of the part."""
+        return min(self.begin + STEP_TOKENS, len(self.trie))
+
+    def entry(self, node: int) -> int:
+        """The index in the cache of a node of this part, or of one above it."""
+        place = self.trie.places[node]
+        return place if node < self.begin else self.trie.places[self.begin] + node - self.begin
 
     @property
     def logprobs(self) -> Array:
@@ -96,7 +111,7 @@ def rank(logprobs: Array, temperature: float) -> tuple[list[int], list[float]]:
 
 def score_step(runner: Runner, slots: Slots, rows: Sequence[Scoring]) -> None:
     """Takes the next nodes of each row's trie through one step: all of them, if they are few."""
-    waiting = [len(row.trie) - row.scored for row in rows]
+    waiting = [row.end - row.scored for row in rows]
     # no wider than the shortest row needs, for it pays for the width of all
     width = min(max(waiting), max(min(waiting), SHORT), max(1, STEP_TOKENS // len(rows)))
     chunks = [
@@ -118,9 +133,9 @@ def score_step(runner: Runner, slots: Slots, rows: Sequence[Scoring]) -> None:
             parent = row.trie.parents[node]
             if parent >= chunk.start:
                 visible[i, j] = visible[i, parent - chunk.start]
-            else:  # all above it is in the cache, where an entry's place is its index
-                visible[i, j, : row.trie.places[node]] = True
-            visible[i, j, len(row.kept) + j] = True
+            else:
+                visible[i, j, [row.entry(above) for above in row.trie.ancestors(node)]] = True
+            visible[i, j, row.entry(node)] = True
     logprobs = runner.step(slots, NewTokens(ids, positions, visible, targets)).target_logprob
     for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
         for node, logprob in zip(chunk, logprobs[i].tolist(), strict=False):
@@ -128,7 +143,8 @@ def score_step(runner: Runner, slots: Slots, rows: Sequence[Scoring]) -> None:
             row.sums.append(logprob + (row.sums[parent] if parent >= 0 else 0.0))
         row.scored = chunk.stop
         row.done = row.scored == len(row.trie)
-        if not row.done:
-            entries = {node: j for j, node in enumerate([*row.kept, *chunk])}
-            row.kept = row.trie.ancestors(row.scored)
-            slots.keep(i, [entries[node] for node in row.kept])
+        if row.scored == row.end and not row.done:
+            slots.keep(i, [row.entry(above) for above in row.trie.ancestors(row.scored)])
+            row.begin = row.scored
+        else:
+            slots.lengths[i] += len(chunk)
