@@ -10,7 +10,7 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test lint types format distill-mini export-mini clean
+.PHONY: help serve test test-promise lint types format distill-mini export-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ serve: $(VENV)/.serve ## Install what serving needs (no torch) and serve on 127.
 
 test: $(VENV)/.dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest $(ARGS)
+
+test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same ones alone
+	DUET_TEST_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_promise.py $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and the import arrows between the packages
 	$(BIN)/ruff check .
