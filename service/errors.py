@@ -1,6 +1,5 @@
 """Everything that can go wrong with a request, answered in one shape: `ErrorBody`."""
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 MAX_MESSAGE_CHARACTERS = 1000
+INTERNAL = "an error inside the service; its log says more"
 HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     400: "invalid_json",
     404: "not_found",
@@ -19,8 +19,6 @@ HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     413: "body_too_large",
     415: "unsupported_media_type",
 }
-
-logger = logging.getLogger(__name__)
 
 
 class ErrorBody(BaseModel):
@@ -40,6 +38,7 @@ class ServiceError(Exception):
 
     status: ClassVar[HTTPStatus]
     error_type: ClassVar[str]
+    headers: Mapping[str, str] = {}
 
 
 class InputError(ServiceError):
@@ -71,9 +70,32 @@ class ModelNotFound(ServiceError):
     error_type = "model_not_found"
 
 
+class Overloaded(ServiceError):
+    """`retry_after` is in seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    error_type = "overloaded"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class InternalError(ServiceError):
+    """Something went wrong with one request, in the service itself."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    error_type = "internal"
+
+
 class EngineUnavailable(ServiceError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     error_type = "unavailable"
+
+
+class DeadlineExceeded(ServiceError):
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    error_type = "deadline_exceeded"
 
 
 def responses(errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -89,7 +111,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def service_error(_: Request, error: ServiceError) -> JSONResponse:
-        return _answer(error.status, error.error_type, str(error))
+        return _answer(error.status, error.error_type, str(error), error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -112,9 +134,8 @@ def install_handlers(app: FastAPI) -> None:
         return _answer(error.status_code, error_type, message, error.headers)
 
     @app.exception_handler(Exception)
-    async def internal_error(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _answer(500, "internal", "an error inside the service; its log says more")
+    async def internal_error(_: Request, __: Exception) -> JSONResponse:
+        return _answer(500, "internal", INTERNAL)  # the server logs it: starlette raises it again
 
 
 def _unreadable(cause: BaseException) -> str:

@@ -26,6 +26,8 @@ class Registry:
                     folder,
                     threads=settings.threads,
                     max_rows=settings.max_rows,
+                    max_queue=settings.max_queue,
+                    timeout=settings.timeout,
                     speculate=settings.speculate,
                 )
                 loaded.callback(engine.close)

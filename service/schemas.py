@@ -163,6 +163,8 @@ class ServiceInfo(BaseModel):
     max_client_batch: int
     max_body_bytes: int
     max_rows: int
+    max_queue: int
+    timeout: float
     threads: int
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.engine.admission import MAX_QUEUE, TIMEOUT
+
 
 def embedded_student() -> list[Path]:
     return [Path(__file__).parent / "bundles" / "svamp-mini"]
@@ -55,6 +57,18 @@ class Settings(BaseSettings):
     )
     max_rows: int = Field(
         32, ge=1, le=1024, description="texts that a model generates at once; the others wait"
+    )
+    max_queue: int = Field(
+        MAX_QUEUE,
+        ge=0,
+        description="inputs that may be in work beyond max_rows; requests that find no room are "
+        "refused",
+    )
+    timeout: float = Field(
+        TIMEOUT,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds after which a request without an answer is given up",
     )
     speculate: bool = Field(
         True,

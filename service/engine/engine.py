@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, read
+from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
 from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation
 from service.engine.job import Job, Row
@@ -85,12 +86,21 @@ class Engine:
     """A bundle's student, ready to answer. `close` it in the end.
 
     Without `speculate` no token is drafted: answers are the same, and texts take more steps.
+    `admission` is the bound on requests from outside: max_queue inputs, beside max_rows in slots.
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int, max_rows: int, speculate: bool = True
+        self,
+        bundle: Bundle,
+        *,
+        threads: int,
+        max_rows: int,
+        max_queue: int = MAX_QUEUE,
+        timeout: float = TIMEOUT,
+        speculate: bool = True,
     ) -> None:
         self.manifest = bundle.manifest
+        self.admission = Admission(max_rows + max_queue, timeout)
         self.counters = Counters()
         self._speculate = speculate
         self._table = None
@@ -100,13 +110,29 @@ class Engine:
         self._scheduler = Scheduler(Runner(bundle, threads), max_rows=max_rows)
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int, max_rows: int, speculate: bool = True) -> "Engine":
+    def load(
+        cls,
+        folder: Path,
+        *,
+        threads: int,
+        max_rows: int,
+        max_queue: int = MAX_QUEUE,
+        timeout: float = TIMEOUT,
+        speculate: bool = True,
+    ) -> "Engine":
         """Starts the engine of a bundle that is whole and gives what it says it gives.
 
         Raises BundleError, naming the file and the reason. Not for a thread with an event loop.
         """
         bundle = read(folder)
-        engine = cls(bundle, threads=threads, max_rows=max_rows, speculate=speculate)
+        engine = cls(
+            bundle,
+            threads=threads,
+            max_rows=max_rows,
+            max_queue=max_queue,
+            timeout=timeout,
+            speculate=speculate,
+        )
         try:
             asyncio.run(engine._reproduce(bundle))
         except BaseException:
@@ -116,11 +142,16 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether the engine's thread runs."""
+        """Whether the engine's thread runs and moves."""
         return self._scheduler.alive
 
+    @property
+    def broken(self) -> bool:
+        """Whether the model fails again and again."""
+        return self._scheduler.broken
+
     async def predict(self, request: PredictRequest) -> Prediction:
-        """Raises InvalidInput, EmptyInput, TooManyTokens, EngineUnavailable.
+        """Raises InvalidInput, EmptyInput, TooManyTokens, InternalError, EngineUnavailable.
 
         A caller who is cancelled gives back the request's slots before the next step.
         """

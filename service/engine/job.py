@@ -1,18 +1,41 @@
 """Jobs: what a request wants of the decoder, in rows."""
 
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import TracebackType
+
+from service.errors import INTERNAL, InternalError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class Row:
-    """Something to find out after a prompt, in a slot of its own."""
+    """Something to find out after a prompt, in a slot of its own.
+
+    What only one row is to blame for is done in `with row:`. An exception there fails the row's
+    request, which then leaves before the next step, and none of its neighbours.
+    """
 
     prompt: list[int]
     job: "Job" = field(init=False)
     done: bool = field(init=False, default=False)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if not self.job.future.done():
+            logger.error("a request failed by itself", exc_info=error)
+            self.job.resolve(InternalError(INTERNAL))
+        return True
 
 
 class Job:

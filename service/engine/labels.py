@@ -98,6 +98,22 @@ class Scoring(Row):
         """By label."""
         return np.array([self.sums[end] for end in self.trie.ends])
 
+    def accept(self, chunk: range, logprobs: Sequence[float]) -> list[int] | None:
+        """Adds the log-probabilities of the next nodes.
+
+        At the end of a part, returns the entries of the cache that the next one needs.
+        """
+        for node, logprob in zip(chunk, logprobs, strict=False):
+            parent = self.trie.parents[node]
+            self.sums.append(logprob + (self.sums[parent] if parent >= 0 else 0.0))
+        self.scored = chunk.stop
+        self.done = self.scored == len(self.trie)
+        if self.done or self.scored < self.end:
+            return None
+        kept = [self.entry(above) for above in self.trie.ancestors(self.scored)]
+        self.begin = self.scored
+        return kept
+
 
 def rank(logprobs: Array, temperature: float) -> tuple[list[int], list[float]]:
     """The labels from the most probable to the least, and the probability of each label.
@@ -121,30 +137,28 @@ def score_step(runner: Runner, slots: Slots, rows: Sequence[Scoring]) -> None:
     start_id = runner.model.decoder_start_id
     ids, positions, targets = np.zeros((3, len(rows), width), np.int64)
     for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
-        trie, new = row.trie, slice(len(chunk))
-        parents = [trie.parents[node] for node in chunk]
-        ids[i, new] = [trie.tokens[parent] if parent >= 0 else start_id for parent in parents]
-        positions[i, new] = [trie.places[node] for node in chunk]
-        targets[i, new] = [trie.tokens[node] for node in chunk]
+        with row:
+            trie, new = row.trie, slice(len(chunk))
+            parents = [trie.parents[node] for node in chunk]
+            ids[i, new] = [trie.tokens[parent] if parent >= 0 else start_id for parent in parents]
+            positions[i, new] = [trie.places[node] for node in chunk]
+            targets[i, new] = [trie.tokens[node] for node in chunk]
     slots.open_step(positions)
     visible = np.zeros((len(rows), width, slots.width), np.bool_)
     for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
-        for j, node in enumerate(chunk):
-            parent = row.trie.parents[node]
-            if parent >= chunk.start:
-                visible[i, j] = visible[i, parent - chunk.start]
-            else:
-                visible[i, j, [row.entry(above) for above in row.trie.ancestors(node)]] = True
-            visible[i, j, row.entry(node)] = True
+        with row:
+            for j, node in enumerate(chunk):
+                parent = row.trie.parents[node]
+                if parent >= chunk.start:
+                    visible[i, j] = visible[i, parent - chunk.start]
+                else:
+                    visible[i, j, [row.entry(above) for above in row.trie.ancestors(node)]] = True
+                visible[i, j, row.entry(node)] = True
     logprobs = runner.step(slots, NewTokens(ids, positions, visible, targets)).target_logprob
     for i, (row, chunk) in enumerate(zip(rows, chunks, strict=True)):
-        for node, logprob in zip(chunk, logprobs[i].tolist(), strict=False):
-            parent = row.trie.parents[node]
-            row.sums.append(logprob + (row.sums[parent] if parent >= 0 else 0.0))
-        row.scored = chunk.stop
-        row.done = row.scored == len(row.trie)
-        if row.scored == row.end and not row.done:
-            slots.keep(i, [row.entry(above) for above in row.trie.ancestors(row.scored)])
-            row.begin = row.scored
-        else:
-            slots.lengths[i] += len(chunk)
+        with row:
+            kept = row.accept(chunk, logprobs[i].tolist())
+            if kept is None:
+                slots.lengths[i] += len(chunk)
+            else:
+                slots.keep(i, kept)

@@ -15,8 +15,16 @@ from service.engine.runner import Runner
 from service.engine.slots import Slots
 from service.errors import EngineUnavailable
 
-logger = logging.getLogger(__name__)
+# Tokens of prompts that are encoded before a step: at most these, and at least one prompt. As many
+# take a T5-small as long as a step of 32 rows (26 ms on two cores), so a burst of newcomers slows
+# down the texts in work for some steps, where encoding it all at once would stop them.
+ENCODED_TOKENS = 128
+MAX_FAILURES = 3  # of the runtime, one after the other, until it counts as broken
+RETRY_SECONDS = 10.0  # after which a broken runtime is worth another try
+STUCK_SECONDS = 60.0  # for what takes milliseconds
+CLOSE_SECONDS = 10.0  # to wait for the step in hand
 
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Row)
 
@@ -32,22 +40,30 @@ class Pool(Generic[R]):
         self._slots = Slots(runner.specs, capacity)
         self.running: list[R] = []  # by slot
         self.waiting: deque[R] = deque()
+        self.failures = 0  # of the runtime, since the last step that went well
+        self.failed_at = 0.0  # in seconds of the monotonic clock
 
     def drop_abandoned(self) -> None:
-        self._drop(lambda row: row.job.future.done())  # cancelled, or failed with another row
+        """Lets go of rows whose job was cancelled, or failed with another row."""
+        self._drop(abandoned)
+        if any(map(abandoned, self.waiting)):
+            self.waiting = deque(row for row in self.waiting if not abandoned(row))
 
     def admit(self) -> None:
+        """Lets in who waits longest, as far as there are slots and ENCODED_TOKENS allow."""
+        encoded = 0
         while self.waiting and len(self.running) < self._slots.capacity:
-            row = self.waiting.popleft()
-            if row.job.future.done():
-                continue
+            row = self.waiting[0]
+            encoded += len(row.prompt)
+            if encoded > max(ENCODED_TOKENS, len(row.prompt)):
+                break
+            self.waiting.popleft()
             if row is row.job.rows[0]:
                 row.job.admitted = time.perf_counter()
             try:
                 self._slots.add(self._runner.encode(row.prompt))
             except Exception:
-                logger.exception("the encoder failed")
-                fail([row], "the model failed at this input")
+                self._fail([row], "the model failed at this input")
             else:
                 self.running.append(row)
 
@@ -58,15 +74,22 @@ class Pool(Generic[R]):
         try:
             self._step(self._runner, self._slots, self.running)
         except Exception:
-            logger.exception("the decoder failed, and with it %d rows", len(self.running))
-            fail(self.running, "the model failed at a step; send the request again")
+            self._fail(self.running, "the model failed at a step; send the request again")
             self.running.clear()
             self._slots.clear()
             return
+        self.failures = 0
         for row in self._drop(lambda row: row.done):
             row.job.unfinished -= 1
             if not row.job.unfinished:
                 row.job.resolve()
+
+    def _fail(self, rows: Sequence[R], message: str) -> None:
+        """The runtime has raised an exception."""
+        logger.exception("the model failed, and with it %d rows", len(rows))
+        self.failures += 1
+        self.failed_at = time.monotonic()
+        fail(rows, message)
 
     def _drop(self, leaves: Callable[[R], bool]) -> list[R]:
         dropped: list[R] = []
@@ -78,6 +101,10 @@ class Pool(Generic[R]):
                 if slot < len(self.running):
                     self.running[slot] = last
         return dropped
+
+
+def abandoned(row: Row) -> bool:
+    return row.job.future.done()
 
 
 def fail(rows: Iterable[Row], message: str) -> None:
@@ -99,13 +126,28 @@ class Scheduler:
         }
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._closed = False
+        self._busy_since: float | None = None  # in seconds of the monotonic clock
         self._submitting = threading.Lock()  # so that nothing is submitted after the last look
         self._thread = threading.Thread(target=self._run, name="duet-engine", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        """Whether the thread runs, and is not stuck in a step."""
+        busy_since = self._busy_since
+        stuck = busy_since is not None and time.monotonic() - busy_since >= STUCK_SECONDS
+        return self._thread.is_alive() and not stuck
+
+    @property
+    def broken(self) -> bool:
+        """Whether the runtime has failed so often that no request should come now.
+
+        Those that come are tried nevertheless, and one step that goes well ends it.
+        """
+        return any(
+            pool.failures >= MAX_FAILURES and time.monotonic() - pool.failed_at < RETRY_SECONDS
+            for pool in self._pools.values()
+        )
 
     def submit(self, job: Job) -> None:
         """Raises EngineUnavailable once the scheduler has stopped."""
@@ -115,9 +157,12 @@ class Scheduler:
             self._inbox.put(job)
 
     def close(self) -> None:
-        """Stops before the next step. Jobs that are not finished fail with EngineUnavailable."""
+        """Stops before the next step. Jobs that are not finished fail with EngineUnavailable.
+
+        A thread that is stuck in a step is left behind.
+        """
         self._inbox.put(None)
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         pools = self._pools.values()
@@ -143,6 +188,7 @@ class Scheduler:
         """Takes in what was submitted; waits where there is nothing to do. False: it is over."""
         while True:
             idle = not any(pool.running or pool.waiting for pool in self._pools.values())
+            self._busy_since = None if idle else time.monotonic()
             try:
                 job = self._inbox.get(block=idle)
             except Empty:

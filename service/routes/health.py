@@ -6,15 +6,34 @@ from service.errors import EngineUnavailable, responses
 from service.routes import Models
 from service.schemas import Health
 
-router = APIRouter(tags=["health"], responses=responses({503: "an engine's thread has died"}))
+router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", summary="Restart the service where this fails")
-@router.get("/readyz", summary="Send requests where this succeeds")
-@router.get("/health", summary="The same as /readyz")
-async def health(models: Models) -> Health:
-    """Every model is loaded, and its engine runs."""
+@router.get(
+    "/livez",
+    summary="Restart the service where this fails",
+    responses=responses({503: "an engine's thread has died, or is stuck"}),
+)
+async def live(models: Models) -> Health:
+    """Every engine's thread runs and moves, however much there is to do."""
     for engine in models:
         if not engine.alive:
-            raise EngineUnavailable(f"the engine of {engine.manifest.name} has died")
+            raise EngineUnavailable(f"the engine of {engine.manifest.name} has died or is stuck")
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    summary="Send requests where this succeeds",
+    responses=responses({503: "an engine cannot answer, or its queue is full"}),
+)
+@router.get("/health", summary="The same as /readyz", responses=responses({503: "as /readyz"}))
+async def ready(models: Models) -> Health:
+    """Every model is loaded, its engine runs and answers, and more requests may come in."""
+    await live(models)
+    for engine in models:
+        if engine.broken:
+            raise EngineUnavailable(f"the model of {engine.manifest.name} fails again and again")
+        if engine.admission.full:
+            raise EngineUnavailable(f"the queue of {engine.manifest.name} is full")
     return Health()

@@ -32,5 +32,7 @@ async def info(models: Models, settings: CurrentSettings) -> ServiceInfo:
         max_client_batch=settings.max_client_batch,
         max_body_bytes=settings.max_body_bytes,
         max_rows=settings.max_rows,
+        max_queue=settings.max_queue,
+        timeout=settings.timeout,
         threads=settings.threads,
     )

@@ -42,7 +42,10 @@ async def _require_json(request: Request) -> None:
             413: "the body is too large, or the list of inputs too long",
             415: "the content type is not application/json",
             422: "a field is not as it should be, or an input has too many tokens",
+            429: "too many inputs are in work; the header retry-after says for how many seconds",
+            500: "an error inside the service, at this request",
             503: "the model cannot answer now",
+            504: "there was no answer in the time that a request may take",
         }
     ),
 )
@@ -69,11 +72,20 @@ async def predict(
         )
     places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
     requests = [PredictRequest(item, explain or body.explain, body.top_k) for item in inputs]
-    work = [_predict_one(engine, place, item) for place, item in zip(places, requests, strict=True)]
-    predictions = await _unless_disconnected(request, _all(work))
+    work = _predict_all(engine, places, requests)
+    predictions = await _unless_disconnected(request, work)
     _set_timing_headers(response, started, predictions)
     answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
     return answers if many else answers[0]
+
+
+async def _predict_all(
+    engine: Engine, places: Sequence[str], requests: Sequence[PredictRequest]
+) -> list[Prediction]:
+    async with engine.admission.admit(len(requests)):
+        return await _all(
+            [_predict_one(engine, *item) for item in zip(places, requests, strict=True)]
+        )
 
 
 async def _predict_one(engine: Engine, place: str, request: PredictRequest) -> Prediction:

@@ -170,6 +170,17 @@ def test_clients_that_leave_harm_nobody(server: Server, client: httpx.Client) ->
     assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
 
 
+def test_a_request_past_its_deadline(tiny_bundle: Path, tmp_path: Path) -> None:
+    settings = {"DUET_MODELS": str(tiny_bundle), "DUET_TIMEOUT": "1e-9"}
+    with serve(tmp_path / "log", **settings) as server:
+        for inputs in (TEXT, [TEXT] * 3):
+            response = httpx.post(f"{server.url}/predict", json={"inputs": inputs, "explain": True})
+            assert response.status_code == 504
+            assert response.json()["error_type"] == "deadline_exceeded"
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        assert "Traceback" not in server.log.read_text()
+
+
 def test_health_and_models(client: httpx.Client) -> None:
     for path in ("/livez", "/readyz", "/health"):
         assert client.get(path).json() == {"status": "ok"}

@@ -3,7 +3,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from service.errors import EmptyInput, EngineUnavailable, install_handlers
+from service.errors import EmptyInput, EngineUnavailable, Overloaded, install_handlers
 
 
 class Body(BaseModel):
@@ -23,6 +23,10 @@ def client() -> TestClient:
     async def long() -> None:
         raise EngineUnavailable("x" * 10**6)
 
+    @app.get("/full")
+    async def full() -> None:
+        raise Overloaded("come back", retry_after=7)
+
     @app.get("/bug")
     async def bug() -> None:
         raise ZeroDivisionError("secret")
@@ -41,8 +45,15 @@ def post(client: TestClient, content: str | bytes) -> tuple[int, dict[str, str]]
 
 def test_a_service_error_has_its_status_and_type(client: TestClient) -> None:
     response = client.get("/empty")
+    assert "retry-after" not in response.headers
     assert response.status_code == 400
     assert response.json() == {"error": r"text is empty \ud800", "error_type": "empty_input"}
+
+
+def test_who_is_refused_learns_when_to_come_back(client: TestClient) -> None:
+    response = client.get("/full")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "7")
+    assert response.json() == {"error": "come back", "error_type": "overloaded"}
 
 
 def test_a_long_message_is_cut(client: TestClient) -> None:

@@ -33,6 +33,14 @@ def test_the_first_model_is_the_default(
     assert not any(engine.alive for engine in registry)
 
 
+def test_the_settings_bound_the_requests(tiny_bundle: Path) -> None:
+    settings = Settings(models=[tiny_bundle], threads=1, max_rows=2, max_queue=5, timeout=3)
+    registry = Registry.load(settings)
+    admission = registry.default.admission
+    assert (admission.max_inputs, admission.timeout) == (7, 3.0)
+    registry.close()
+
+
 def test_one_bad_bundle_and_nothing_stays_loaded(tiny_bundle: Path, tmp_path: Path) -> None:
     before = engine_threads()
     with pytest.raises(BundleError, match="not a bundle"):

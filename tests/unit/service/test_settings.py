@@ -37,7 +37,13 @@ def test_models_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--port", "65536"], ["--threads", "0"], ["--max-rows", "many"], ["--models", ""]],
+    [
+        ["--port", "65536"],
+        ["--threads", "0"],
+        ["--max-rows", "many"],
+        ["--models", ""],
+        ["--timeout", "nan"],
+    ],
 )
 def test_values_out_of_range_are_refused(arguments: list[str]) -> None:
     with pytest.raises(ValidationError):

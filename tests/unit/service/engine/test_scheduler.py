@@ -1,12 +1,16 @@
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
 
+from service.engine.draft import Drafter
 from service.engine.generation import Generation
 from service.engine.job import Job
-from service.engine.scheduler import Scheduler
-from service.errors import EngineUnavailable
+from service.engine.labels import LabelTrie, Scoring
+from service.engine.scheduler import ENCODED_TOKENS, Scheduler
+from service.errors import EngineUnavailable, InternalError
 from tests.bundles import reference
 from tests.stepped import TIMEOUT, SteppedRunner
 from tests.students import Student, problems
@@ -105,6 +109,193 @@ def test_a_failing_step_fails_what_is_in_flight_and_nothing_else(
     done = waiting.future.result(TIMEOUT)
     assert done.rows[0].tokens == reference(student, text).label.tokens
     assert scheduler.alive
+
+
+def test_one_step_that_goes_well_mends_a_broken_runtime(
+    scheduler: Scheduler, runner: SteppedRunner
+) -> None:
+    runner.release()
+    for _ in range(3):
+        assert not scheduler.broken
+        failing = job(3)
+        runner.fault = RuntimeError("the runtime is out of memory")
+        scheduler.submit(failing)
+        with pytest.raises(EngineUnavailable):
+            failing.future.result(TIMEOUT)
+    assert scheduler.broken
+    assert scheduler.alive
+    good = job(3)
+    scheduler.submit(good)
+    good.future.result(TIMEOUT)
+    assert not scheduler.broken
+
+
+class Faulty(Drafter):
+    """Fails when it is asked for its `drafts`-th draft, or told of its `extensions`-th token."""
+
+    def __init__(self, drafts: int = -1, extensions: int = -1) -> None:
+        super().__init__([5, 6], 0, None)
+        self.drafts, self.extensions = drafts, extensions
+
+    def draft(self, limit: int, floor: float, end_id: int) -> tuple[list[int], list[float]]:
+        self.drafts -= 1
+        if self.drafts == 0:
+            raise ZeroDivisionError("a poisoned draft")
+        return [], []
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        if tokens == [5, 6, 0]:  # at the start
+            return
+        self.extensions -= 1
+        if self.extensions == 0:
+            raise KeyError("a poisoned token")
+
+
+def trie(*labels: list[int]) -> LabelTrie:
+    return LabelTrie([str(label) for label in labels], labels)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"drafts": 1}, {"drafts": 4}, {"extensions": 1}, {"extensions": 3}], ids=str
+)
+def test_a_text_that_is_poisoned_fails_alone(
+    runner: SteppedRunner,
+    student: Student,
+    fault: dict[str, int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scheduler = Scheduler(runner, max_rows=4)
+    texts = problems(3)
+    prompts = [student.tokenizer("explain: " + text)["input_ids"] for text in texts]
+    good = [Job([Generation(prompt, 48)]) for prompt in prompts]
+    bad = Job([Generation(prompts[0], 48, Faulty(**fault)), Scoring(prompts[0], trie([5, 1]))])
+    for each in (good[0], bad, *good[1:]):
+        scheduler.submit(each)
+    runner.release()
+    with pytest.raises(InternalError, match="inside the service"):
+        bad.future.result(TIMEOUT)
+    for text, done in zip(texts, good, strict=True):
+        row = done.future.result(TIMEOUT).rows[0]
+        assert row.tokens == reference(student, text).rationale.tokens
+        assert row.logprob == pytest.approx(reference(student, text).rationale.logprob, abs=1e-3)
+    again = Job([Generation(prompts[0], 48)])  # in the slot that the poisoned row had
+    scheduler.submit(again)
+    again.future.result(TIMEOUT)
+    assert again.rows[0].tokens == good[0].rows[0].tokens
+    (steps,) = fault.values()
+    assert bad.steps == 1 + steps  # its label's, and its text's until it failed
+    assert [record.exc_info is not None for record in errors(caplog)] == [True]
+    assert not scheduler.broken
+    scheduler.close()
+
+
+@pytest.mark.parametrize("kind", ["sums", "trie"])
+def test_a_label_set_that_is_poisoned_fails_alone(
+    scheduler: Scheduler, runner: SteppedRunner, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = trie([5, 6, 1], [5, 1], [7, 1])
+    alone = Scoring([5, 6, 1], labels)
+    scheduler.submit(Job([alone]))
+    runner.release()
+    alone.job.future.result(TIMEOUT)
+
+    bad = Scoring([5, 1], trie([5, 6, 1], [8, 1]))
+    if kind == "sums":
+        bad.accept = None  # not to be called
+    else:
+        bad.trie.places.clear()
+    good = [Scoring([5, 6, 1], labels) for _ in range(2)]
+    for row in (good[0], bad, good[1]):
+        scheduler.submit(Job([row]))
+    with pytest.raises(InternalError):
+        bad.job.future.result(TIMEOUT)
+    for row in good:
+        row.job.future.result(TIMEOUT)
+        np.testing.assert_allclose(row.logprobs, alone.logprobs, atol=1e-5)
+    assert len(errors(caplog)) == 1
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner) -> None:
+    """Scored or generated, it does not wait for them, and they do not wait for it."""
+    scheduler = Scheduler(runner, max_rows=32)
+    rationales = [job(48) for _ in range(31)]
+    for rationale in rationales:
+        scheduler.submit(rationale)
+    runner.allowed.release(3)
+    for _ in range(4):
+        runner.wait_for_step()
+    assert runner.rows == [31] * 4
+
+    scored, generated = Job([Scoring([5, 6, 1], trie([5, 6, 1], [7, 1]))]), job(5)
+    scheduler.submit(scored)
+    scheduler.submit(generated)
+    runner.allowed.release(2)  # the step in hand, and that of the scored label
+    scored.future.result(TIMEOUT)
+    assert scored.steps == 1
+    runner.allowed.release(5)
+    generated.future.result(TIMEOUT)
+    assert generated.steps == len(generated.rows[0].tokens) <= 5
+    assert runner.rows[4] == 1
+    assert runner.rows[5 : 5 + generated.steps] == [32] * generated.steps
+
+    runner.release()
+    for rationale in rationales:
+        rationale.future.result(TIMEOUT)
+        assert rationale.steps == len(rationale.rows[0].tokens)
+    scheduler.close()
+
+
+def test_a_burst_of_newcomers_is_encoded_a_few_at_a_time(runner: SteppedRunner) -> None:
+    scheduler = Scheduler(runner, max_rows=32)
+    first = job(48)
+    scheduler.submit(first)
+    runner.wait_for_step()
+    prompt = tuple([5] * 49 + [1])
+    burst = [job(48, prompt=prompt) for _ in range(7)]
+    for newcomer in burst:
+        scheduler.submit(newcomer)
+    runner.allowed.release(4)
+    for _ in range(4):
+        runner.wait_for_step()
+    assert ENCODED_TOKENS // 50 == 2
+    assert runner.rows == [1, 3, 5, 7, 8]  # first come, first served
+    assert [newcomer.steps for newcomer in burst] == [4, 4, 3, 3, 2, 2, 1]
+    runner.release()
+    scheduler.close()
+
+
+def test_a_prompt_longer_than_what_is_encoded_at_once_comes_in(
+    scheduler: Scheduler, runner: SteppedRunner
+) -> None:
+    long = tuple([5] * ENCODED_TOKENS * 2 + [1])
+    jobs = [job(4, prompt=long), job(4, prompt=long), job(4)]
+    for each in jobs:
+        scheduler.submit(each)
+    runner.allowed.release(3)
+    for _ in range(4):
+        runner.wait_for_step()
+    assert runner.rows[:3] == [1, 2, 3]
+    runner.release()
+    for each in jobs:
+        each.future.result(TIMEOUT)
+
+
+def test_jobs_cancelled_while_they_wait_are_forgotten(
+    scheduler: Scheduler, runner: SteppedRunner
+) -> None:
+    scheduler.submit(job(48, 48, 48))
+    runner.wait_for_step()
+    gone = [job(2) for _ in range(100)]
+    for each in gone:
+        scheduler.submit(each)
+        each.future.cancel()
+    runner.allowed.release()
+    runner.wait_for_step()
+    assert not any(pool.waiting for pool in scheduler._pools.values())
 
 
 def test_an_input_that_cannot_be_encoded_fails_alone(

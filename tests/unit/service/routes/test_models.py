@@ -22,3 +22,4 @@ def test_info_tells_the_limits(client: TestClient) -> None:
     info = client.get("/info").json()
     assert (info["default_model"], info["models"]) == ("tiny", ["tiny"])
     assert (info["max_client_batch"], info["max_body_bytes"]) == (3, 100_000)
+    assert (info["max_queue"], info["timeout"]) == (256, 60.0)

@@ -1,19 +1,26 @@
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from httpx2 import Response
 
 from export.bundle import LabelField
 from service.app import create_app
 from service.engine.engine import Engine
+from service.errors import INTERNAL
 from service.registry import Registry
 from service.settings import Settings
 from tests.bundles import TASK, reference, write_bundle
-from tests.stepped import SteppedRunner
+from tests.stepped import TIMEOUT, SteppedRunner
 from tests.students import Student, problems
 
 TEXT = problems(1)[0]
@@ -139,48 +146,100 @@ def test_another_content_type_is_refused(client: TestClient, content_type: str) 
 def test_a_failing_model_is_unavailable(stepped_client: TestClient, runner: SteppedRunner) -> None:
     runner.fault = RuntimeError("out of memory")
     runner.release()
-    response = stepped_client.post("/predict", json={"inputs": TEXT})
+    response = stepped_client.post("/predict", json={"inputs": TEXT, "explain": True})
     assert response.status_code == 503
     assert response.json()["error_type"] == "unavailable"
     assert stepped_client.post("/predict", json={"inputs": TEXT}).status_code == 200
 
 
+def test_a_poisoned_request_fails_alone(
+    client: TestClient, engine: Engine, student: Student, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text cannot be decoded."""
+    texts = problems(4)
+    poison = reference(student, texts[1]).rationale.tokens
+    decode = engine._text.decode
+
+    def decode_unless_poison(tokens: list[int]) -> str:
+        if tokens == poison:
+            raise UnicodeError("secret")
+        return decode(tokens)
+
+    monkeypatch.setattr(engine._text, "decode", decode_unless_poison)
+    client = TestClient(client.app, raise_server_exceptions=False)
+
+    def ask(text: str) -> Response:
+        return client.post("/predict", json={"inputs": text, "explain": True})
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, texts))
+    assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
+    assert answers[1].json() == {"error": INTERNAL, "error_type": "internal"}
+    for text, answer in zip(texts, answers, strict=True):
+        if answer.status_code == 200:
+            assert answer.json()["rationale"] == reference(student, text).rationale.text
+
+
+def test_who_finds_no_room_is_refused_whole(client: TestClient, engine: Engine) -> None:
+    admission = engine.admission
+
+    async def ask_among_others() -> list[Response]:
+        async with admission.admit(admission.max_inputs - 1):
+            return [client.post("/predict", json={"inputs": [TEXT] * n}) for n in (2, 1)]
+
+    refused, answered = asyncio.run(ask_among_others())
+    assert refused.status_code == 429
+    assert refused.json()["error_type"] == "overloaded"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert answered.status_code == 200
+    assert client.post("/predict", json={"inputs": [TEXT] * 2}).status_code == 200
+
+
+def test_a_deadline_cuts_a_rationale(
+    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner
+) -> None:
+    """One that runs and, in as many rows as there are, others that wait for it."""
+    runner.allowed.release(2)  # the third step does not end before the deadline
+    stepped_engine.admission.timeout = 1.0
+    response = stepped_client.post("/predict", json={"inputs": [TEXT] * 4, "explain": True})
+    assert response.status_code == 504
+    assert response.json() == {
+        "error": "not answered within 1 seconds; send less at once, or again later",
+        "error_type": "deadline_exceeded",
+    }
+    cut = list(runner.rows)
+    assert 1 <= len(cut) <= 3
+    stepped_engine.admission.timeout = 60.0
+    runner.release()
+    prediction = stepped_client.post("/predict", json={"inputs": TEXT}).json()
+    # no row takes part in a step more than the one that it was cut in
+    assert runner.rows == cut + [1] * prediction["usage"]["decoder_steps"]
+
+
 def test_a_client_who_leaves_gives_back_the_rows(
     stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner
 ) -> None:
-    """Speaks ASGI itself: a request in full, and then a disconnect."""
-    sent: list[dict[str, Any]] = []
-    left = asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        if not sent_body:
-            sent_body.append(True)
-            body = json.dumps({"inputs": TEXT, "explain": True}).encode()
-            return {"type": "http.request", "body": body}
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    sent_body: list[bool] = []
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/predict",
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-    }
-
-    async def leave() -> None:
-        app: Callable[..., Awaitable[None]] = stepped_client.app
-        request = asyncio.create_task(app(scope, receive, send))
-        await asyncio.to_thread(runner.wait_for_step)
-        left.set()
-        await request
-
-    asyncio.run(leave())
-    assert sent[0]["status"] == 499
+    """A real connection, closed in the midst of a rationale."""
+    config = uvicorn.Config(stepped_client.app, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    body = json.dumps({"inputs": TEXT, "explain": True})
+    head = f"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n"
+    with socket.create_connection(listener.getsockname()) as connection:
+        connection.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
+        runner.allowed.release(2)
+        for _ in range(3):
+            runner.wait_for_step()
+    deadline = time.monotonic() + TIMEOUT
+    while stepped_engine.admission.inputs:  # until the server has noticed
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     runner.release()
-    prediction = stepped_client.post("/predict", json={"inputs": TEXT}).json()
-    assert runner.rows == [2] + [1] * prediction["usage"]["decoder_steps"]
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/predict"
+    prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()
+    # the step that it left in is the last one
+    assert runner.rows == [2] * 3 + [1] * prediction["usage"]["decoder_steps"]
+    server.should_exit = True
+    thread.join(TIMEOUT)

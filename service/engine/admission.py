@@ -1,0 +1,66 @@
+"""Admission: which requests may come in, and until when."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from service.errors import DeadlineExceeded, Overloaded
+
+MAX_QUEUE = 256  # inputs
+TIMEOUT = 60.0  # seconds
+NEWEST = 0.1  # weight of the newest request in the mean time that requests take
+
+
+class Admission:
+    """Bounds the inputs in work and the time of each request. For one event loop."""
+
+    def __init__(self, max_inputs: int, timeout: float) -> None:
+        self.max_inputs = max_inputs
+        self.timeout = timeout  # seconds
+        self.inputs = 0  # in work: those that wait and those in slots
+        self._mean_time: float | None = None  # seconds that a request took
+
+    @property
+    def full(self) -> bool:
+        return self.inputs >= self.max_inputs
+
+    @asynccontextmanager
+    async def admit(self, inputs: int) -> AsyncIterator[None]:
+        """Holds places for all inputs of a request, while its answer is worked out.
+
+        Raises Overloaded where there are too few, and DeadlineExceeded, cancelling what the
+        request waits for, where its time is up. Where nothing is in work, any request may come in.
+        """
+        missing = self.inputs + inputs - self.max_inputs
+        if self.inputs and missing > 0:
+            raise Overloaded(
+                f"{self.inputs} inputs are in work already, and {self.max_inputs} may be; "
+                "send the request again later",
+                self._seconds_until_free(missing),
+            )
+        self.inputs += inputs
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.timeout) as deadline:
+                yield
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise DeadlineExceeded(
+                f"not answered within {self.timeout:g} seconds; send less at once, or again later"
+            ) from error
+        finally:
+            self.inputs -= inputs
+            self._learn(time.perf_counter() - started)
+
+    def _learn(self, seconds: float) -> None:
+        if self._mean_time is None:
+            self._mean_time = seconds
+        self._mean_time += NEWEST * (seconds - self._mean_time)
+
+    def _seconds_until_free(self, places: int) -> int:
+        """By Little's law, `inputs` of them become free in the mean time that a request takes."""
+        wait = min(1.0, places / self.inputs) * (self._mean_time or 0.0)
+        return max(1, math.ceil(wait))
