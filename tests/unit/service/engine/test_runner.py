@@ -1,15 +1,20 @@
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from export import bundle
-from export.bundle import DECODER, BundleError
+from export.bundle import DECODER, BundleError, Precision
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Slots
 from tests.bundles import write_bundle
 from tests.students import Student, problems, tiny_student
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def step(runner: Runner, slots: Slots, tokens: list[int]) -> Choices:
@@ -67,6 +72,59 @@ def test_caches_are_updated_in_place(tiny_bundle: Path) -> None:
     assert cache[:2, :, 1].any()
     assert not cache[:2, :, 2:].any()
     assert not cache[2:].any()  # rows that are not in use
+
+
+@pytest.mark.skipif(not CLEAR_REFS.exists(), reason="resident memory is told by Linux alone")
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_step_copies_no_cache(tokens: int, precision: Precision, tmp_path: Path) -> None:
+    """The most memory that a step takes is less than one of the caches, which all are large.
+
+    A step that copies them, as one without bindings does, is measured beside it.
+    """
+    student = tiny_student(d_kv=64, num_heads=2)
+    write_bundle(tmp_path / "bundle", student, precision=precision)
+    runner = Runner(bundle.read(tmp_path / "bundle"), threads=1)
+    slots = Slots(runner.specs, capacity=2)
+    for prompt in ([5, 6, 1], [7, 1]):
+        slots.add(runner.encode(prompt))
+    slots.lengths[:] = length = 40_000
+    positions = np.tile(np.arange(length, length + tokens), (2, 1))
+    slots.open_step(positions)
+    slots.arrays["cache_positions"][:] = np.arange(slots.width)
+    caches = [array for name, array in slots.arrays.items() if name.startswith(("key", "value"))]
+    for cache in caches:
+        cache[:] = 0.5
+    visible = np.arange(slots.width) <= positions[:, :, None]
+    ids = np.full_like(positions, 4)
+    new = NewTokens(ids, positions, visible, ids)
+
+    memory = peak_memory(lambda: runner.step(slots, new))
+    assert len(caches) == 4
+    assert caches[0].nbytes > 40e6
+    assert memory < caches[0].nbytes / 2
+    for cache in caches:
+        written = np.s_[:, :, length : length + tokens]
+        assert (cache[written] != 0.5).all()
+        cache[written] = 0.5
+        assert (cache == 0.5).all()
+
+    unbound = onnxruntime.InferenceSession(tmp_path / "bundle" / DECODER)
+    feeds = slots.arrays | new._asdict()
+    assert peak_memory(lambda: unbound.run(None, feeds)) > sum(cache.nbytes for cache in caches)
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    """How many bytes more than before are resident at most, while `call` runs."""
+
+    def resident(field: str) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)[1]) * 1024
+
+    CLEAR_REFS.write_text("5")  # the peak is what is resident now
+    before = resident("VmRSS")
+    call()
+    return resident("VmHWM") - before
 
 
 def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> None:
