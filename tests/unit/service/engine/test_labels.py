@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from export import bundle
+from export.reference import pad
 from service.engine.generation import Generation
 from service.engine.job import Job
 from service.engine.labels import STEP_TOKENS, LabelTrie, Scoring, rank
@@ -48,16 +49,16 @@ def scheduler(runner: SteppedRunner) -> Iterator[Scheduler]:
 
 @torch.inference_mode()
 def sums(student: Student, prompt: list[int], labels: Sequence[list[int]]) -> np.ndarray:
-    """The log-probability of each label after the prompt, by transformers, one by one."""
-    start = student.model.config.decoder_start_token_id
-    values = []
-    for label in labels:
-        logits = student.model(
-            input_ids=torch.tensor([prompt]), decoder_input_ids=torch.tensor([[start, *label[:-1]]])
-        ).logits[0]
-        table = logits.double().log_softmax(-1)
-        values.append(float(table[range(len(label)), label].sum()))
-    return np.array(values)
+    """The log-probability of each label after the prompt, by transformers' teacher forcing."""
+    model = student.model
+    padded, mask = map(torch.from_numpy, pad(labels, 0))
+    encoded = model.encoder(input_ids=torch.tensor([prompt])).last_hidden_state
+    logits = model(
+        encoder_outputs=(encoded.expand(len(labels), -1, -1),),
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(padded),
+    ).logits
+    logprobs = logits.double().log_softmax(-1).gather(-1, padded.unsqueeze(-1)).squeeze(-1)
+    return (logprobs * mask).sum(-1).numpy()
 
 
 def random_labels(rng: random.Random, count: int, longest: int) -> list[list[int]]:
@@ -121,7 +122,7 @@ def test_scores_are_transformers_sums(
     for job in jobs:
         job.future.result(TIMEOUT)
     for scoring, expected in zip(together, alone, strict=True):
-        np.testing.assert_allclose(scoring.logprobs, expected, atol=1e-4)
+        np.testing.assert_array_equal(scoring.logprobs, expected)
     assert rationale.tokens == reference(student, text).rationale.tokens
 
 
@@ -136,7 +137,30 @@ def test_a_thousand_labels_take_bounded_steps(
     job.future.result(TIMEOUT)
     np.testing.assert_allclose(scoring.logprobs, sums(student, prompt, labels), atol=1e-4)
     assert max(runner.tokens) == STEP_TOKENS
-    assert runner.width <= STEP_TOKENS + 32  # cache entries: no more than of a step and a path
+    assert runner.width <= STEP_TOKENS + 32  # cache entries: no more than of a part and a path
+
+
+def test_parts_change_no_score(
+    scheduler: Scheduler,
+    runner: SteppedRunner,
+    student: Student,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A large trie, with paths over the ends of parts, in parts of several sizes and in one."""
+    trie = trie_of(random_labels(random.Random(5), 300, 12))
+    assert len(trie) > 4 * STEP_TOKENS
+    prompt = student.tokenizer("predict: " + problems(1)[0])["input_ids"]
+    scores = []
+    for tokens in (len(trie), STEP_TOKENS, 17, 1):
+        monkeypatch.setattr("service.engine.labels.STEP_TOKENS", tokens)
+        scoring = Scoring(prompt, trie)
+        job = Job([scoring])
+        scheduler.submit(job)
+        job.future.result(TIMEOUT)
+        assert job.steps == -(-len(trie) // tokens)
+        scores.append(scoring.logprobs)
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], atol=2e-5)
 
 
 def test_a_short_set_is_not_held_up_by_a_long_one(
