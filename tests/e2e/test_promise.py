@@ -23,7 +23,7 @@ from tests.bundles import TASK, write_bundle
 from tests.students import Student, learned_student, problems, tiny_student
 
 REQUESTS = int(os.environ.get("DUET_TEST_REQUESTS", 2000))
-LIMITS = Limits(input_tokens=64, label_tokens=16, rationale_tokens=64)
+LIMITS = Limits(input_tokens=200, label_tokens=16, rationale_tokens=64)
 
 # Random students are the hard case for equality, as their two best tokens are often near; one that
 # has learned its answers is the hard case for drafts, as most of these are right.
