@@ -12,6 +12,7 @@ from pydantic_settings import CliApp, SettingsError
 
 from export.bundle import BundleError, TaskSpec
 from service.app import create_app
+from service.engine.devices import DeviceError
 from service.registry import Registry
 from service.settings import Settings
 
@@ -26,12 +27,13 @@ def main() -> None:
         settings = CliApp.run(Settings)
         listener = _listen(settings.host, settings.port)
         registry = Registry.load(settings)
-    except (ValidationError, SettingsError, BundleError, OSError) as error:
+    except (ValidationError, SettingsError, BundleError, DeviceError, OSError) as error:
         reason = _setting_problem(error) if isinstance(error, ValidationError) else error
         print(f"duet: {reason}", file=sys.stderr)
         sys.exit(2)
-    url, model = _url(settings.host, listener.getsockname()[1]), registry.default.manifest
-    print(f"Duet serves {model.name}. Docs: {url}/docs", "Try it:", sep="\n")
+    url, engine = _url(settings.host, listener.getsockname()[1]), registry.default
+    model = engine.manifest
+    print(f"Duet serves {model.name} on {engine.device}. Docs: {url}/docs", "Try it:", sep="\n")
     print(f"  {_curl(url, model.task)}", flush=True)
     config = uvicorn.Config(
         create_app(settings, registry),

@@ -18,12 +18,15 @@ class Registry:
 
     @classmethod
     def load(cls, settings: Settings) -> "Registry":
-        """Loads every bundle of the settings. Raises BundleError where one cannot be trusted."""
+        """Loads every bundle of the settings. Raises BundleError where one cannot be trusted, and
+        DeviceError where there is nothing to compute it on.
+        """
         engines: dict[str, Engine] = {}
         with ExitStack() as loaded:
             for folder in settings.models:
                 engine = Engine.load(
                     folder,
+                    device=settings.device,
                     threads=settings.threads,
                     max_rows=settings.max_rows,
                     max_queue=settings.max_queue,

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engine.admission import MAX_QUEUE, TIMEOUT
+from service.engine.devices import DeviceChoice
 
 
 def embedded_student() -> list[Path]:
@@ -48,6 +49,11 @@ class Settings(BaseSettings):
     models: Annotated[list[Path], NoDecode, BeforeValidator(_split), Field(min_length=1)] = Field(
         default_factory=embedded_student,
         description="folders of bundles, separated by commas; the first one is the default",
+    )
+    device: DeviceChoice = Field(
+        "auto",
+        description="what a model computes on; auto is cuda where a GPU can be used and the bundle "
+        "is not in int8, else cpu",
     )
     threads: int = Field(
         default_factory=available_cores,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, read
 from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
+from service.engine.devices import DeviceChoice
 from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation
 from service.engine.job import Job, Row
@@ -93,6 +94,7 @@ class Engine:
         self,
         bundle: Bundle,
         *,
+        device: DeviceChoice = "auto",
         threads: int,
         max_rows: int,
         max_queue: int = MAX_QUEUE,
@@ -107,13 +109,16 @@ class Engine:
         if speculate and DRAFT in bundle.manifest.files:
             self._table = NgramTable(bundle.path(DRAFT), bundle.manifest.model.vocab_size)
         self._text = TextProcessor(bundle)
-        self._scheduler = Scheduler(Runner(bundle, threads), max_rows=max_rows)
+        runner = Runner.on(device, bundle, threads)
+        self.device = runner.device.title
+        self._scheduler = Scheduler(runner, max_rows=max_rows)
 
     @classmethod
     def load(
         cls,
         folder: Path,
         *,
+        device: DeviceChoice = "auto",
         threads: int,
         max_rows: int,
         max_queue: int = MAX_QUEUE,
@@ -122,11 +127,13 @@ class Engine:
     ) -> "Engine":
         """Starts the engine of a bundle that is whole and gives what it says it gives.
 
-        Raises BundleError, naming the file and the reason. Not for a thread with an event loop.
+        Raises BundleError, naming the file and the reason, and DeviceError. Not for a thread with
+        an event loop.
         """
         bundle = read(folder)
         engine = cls(
             bundle,
+            device=device,
             threads=threads,
             max_rows=max_rows,
             max_queue=max_queue,

@@ -37,7 +37,7 @@ class Pool(Generic[R]):
     ) -> None:
         self._runner = runner
         self._step = step
-        self._slots = Slots(runner.specs, capacity)
+        self._slots = runner.new_slots(capacity)
         self.running: list[R] = []  # by slot
         self.waiting: deque[R] = deque()
         self.failures = 0  # of the runtime, since the last step that went well

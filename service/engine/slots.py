@@ -20,6 +20,11 @@ class TensorSpec:
     dtype: type[np.generic]
     dims: tuple[int | str, ...]
 
+    @property
+    def is_cache(self) -> bool:
+        """Whether it holds keys or values, which lie where the decoder computes."""
+        return any(isinstance(dim, int) for dim in self.dims)
+
 
 class Slots:
     """Preallocated rows, of which the first `count` are always those in use.
@@ -28,9 +33,12 @@ class Slots:
     [capacity, ...]: the rows in use are one contiguous block of each. The widths M (cache entries)
     and S (input tokens) follow what the rows in use need. `layout` changes whenever the block has
     another place or shape.
+
+    Caches are arrays of `library`: numpy, or one with its interface. The rest are numpy's.
     """
 
-    def __init__(self, specs: Iterable[TensorSpec], capacity: int) -> None:
+    def __init__(self, specs: Iterable[TensorSpec], capacity: int, library: Any = np) -> None:
+        self._library = library
         self.capacity = capacity
         self.count = 0
         self.layout = 0
@@ -90,8 +98,8 @@ class Slots:
         """Makes these entries of a row's cache, in this order, all that it holds."""
         kept = len(entries)
         for spec in self._specs:
-            if "M" in spec.dims:
-                cache = np.moveaxis(self.arrays[spec.name][row], spec.dims.index("M"), 0)
+            if kept and "M" in spec.dims:
+                cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
                 cache[:kept] = cache[list(entries)]
         self.lengths[row] = kept
 
@@ -112,7 +120,7 @@ class Slots:
 
     def _resized(self, spec: TensorSpec, widths: Mapping[str, int]) -> Array:
         old, new = self.arrays[spec.name], self._zeros(spec, widths)
-        kept = (slice(self.count), *map(slice, np.minimum(old.shape, new.shape)[1:]))
+        kept = (slice(self.count), *map(slice, map(min, old.shape[1:], new.shape[1:])))
         new[kept] = old[kept]
         return new
 
@@ -120,4 +128,6 @@ class Slots:
         # Zeros cost no memory before they are written to, and caches must be finite: an entry that
         # is not visible has no weight, but nothing times NaN is NaN.
         shape = [widths[dim] if isinstance(dim, str) else dim for dim in spec.dims]
-        return np.zeros((self.capacity, *shape), spec.dtype)
+        library = self._library if spec.is_cache else np
+        zeros: Array = library.zeros((self.capacity, *shape), spec.dtype)
+        return zeros

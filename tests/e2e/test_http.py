@@ -238,6 +238,11 @@ def test_a_setting_that_is_wrong() -> None:
     assert "--port (DUET_PORT): Input should be a valid integer" in fails(DUET_PORT="http")
 
 
+def test_a_gpu_that_is_not_there() -> None:
+    message = fails("--port", "0", "--device", "cuda")
+    assert "the installed onnxruntime computes on the CPU alone; install onnxruntime-gpu" in message
+
+
 def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
     assert f"{tmp_path}: not a bundle" in fails("--port", "0", "--models", str(tmp_path))
 

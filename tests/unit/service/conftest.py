@@ -8,6 +8,7 @@ import pytest
 
 from export import bundle
 from service.engine.engine import Engine
+from service.engine.runner import Runner
 from tests.stepped import SteppedRunner
 
 
@@ -36,7 +37,7 @@ def stepped_engine(
     tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
     """An engine whose steps happen when the test lets `runner` take them."""
-    monkeypatch.setattr("service.engine.engine.Runner", lambda *_: runner)
+    monkeypatch.setattr(Runner, "on", lambda *_: runner)
     engine = Engine(bundle.read(tiny_bundle), threads=1, max_rows=3)
     yield engine
     runner.release()
