@@ -60,6 +60,13 @@ class TooManyTokens(InputError):
     error_type = "too_many_tokens"
 
 
+class InvalidParameter(ServiceError):
+    """Something is wrong with a request, whatever its inputs are."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "validation"
+
+
 class TooManyInputs(ServiceError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     error_type = "too_many_inputs"
@@ -104,6 +111,13 @@ def responses(errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
         status: {"model": ErrorBody, "description": description}
         for status, description in errors.items()
     }
+
+
+def body_of(error: Exception) -> ErrorBody:
+    """What a client may know of an error."""
+    if isinstance(error, ServiceError):
+        return _body(error.error_type, str(error))
+    return _body(InternalError.error_type, INTERNAL)
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -153,8 +167,12 @@ def _unreadable(cause: BaseException) -> str:
 def _answer(
     status: int, error_type: str, message: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
+    return JSONResponse(_body(error_type, message).model_dump(), status, headers)
+
+
+def _body(error_type: str, message: str) -> ErrorBody:
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "…"
     # a message may quote the request, where lone surrogates can come from JSON's \ud800
     message = message.encode("utf-8", "backslashreplace").decode()
-    return JSONResponse({"error": message, "error_type": error_type}, status, headers)
+    return ErrorBody(error=message, error_type=error_type)

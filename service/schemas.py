@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from export.bundle import Fields, Limits, Manifest, Provenance, TaskSpec
-from service.engine.engine import Prediction, Score, Usage
+from service.engine.prediction import Labelled, Prediction, Score, Usage
 from service.errors import InvalidInput
 
 EXAMPLE = "A baker fills 6 trays with 12 rolls each and sells 40. How many rolls are left?"
@@ -83,6 +83,18 @@ class PredictBody(BaseModel):
         description="how many scores to answer with, the best ones; without it, the scores of all "
         "labels. A label that is decoded freely has one score",
     )
+    max_rationale_tokens: StrictInt | None = Field(
+        None,
+        ge=1,
+        description="tokens after which a rationale is cut, its end token included; without it, "
+        "and at most, as many as the model's limits say",
+    )
+    truncate: StrictBool = Field(
+        False, description="whether to cut the end of an input that has too many tokens"
+    )
+    stream: StrictBool = Field(
+        False, description="whether to answer with server-sent events; for one input, not a list"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -95,8 +107,8 @@ class PredictBody(BaseModel):
         return body
 
 
-class PredictAnswer(BaseModel):
-    """A label, and what goes with it. Token counts include the end tokens."""
+class LabelAnswer(BaseModel):
+    """A label, and how sure it is."""
 
     label: str = Field(examples=["( 84.0 / 2.0 )"])
     confidence: float = Field(description="calibrated probability of the label", examples=[0.93])
@@ -106,10 +118,26 @@ class PredictAnswer(BaseModel):
         "one has none",
         examples=[42.0],
     )
+    scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
+
+    @classmethod
+    def of_label(cls, given: Labelled, model: Manifest) -> Self:
+        """Sets `answer` only where the task has one."""
+        optional = {} if model.task.answer is None else {"answer": given.answer}
+        return cls(
+            label=given.label,
+            confidence=given.confidence,
+            scores=list(given.scores),
+            **optional,
+        )
+
+
+class PredictAnswer(LabelAnswer):
+    """A label, and what goes with it. Token counts include the end tokens."""
+
     rationale: str = Field(
         default="", description="why, where the request said explain", examples=["84 / 2 = 42"]
     )
-    scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
     decoder_passes: int = Field(description="1 for the label, 2 with its rationale")
     model: str
     version: str
@@ -118,21 +146,23 @@ class PredictAnswer(BaseModel):
     @classmethod
     def of(cls, prediction: Prediction, model: Manifest) -> Self:
         """Sets `answer` only where the task has one, `rationale` only where it was asked for."""
-        optional: dict[str, Any] = {}
-        if model.task.answer is not None:
-            optional["answer"] = prediction.answer
+        label = LabelAnswer.of_label(prediction, model)
+        facts: dict[str, Any] = {name: getattr(label, name) for name in label.model_fields_set}
         if prediction.rationale is not None:
-            optional["rationale"] = prediction.rationale
+            facts["rationale"] = prediction.rationale
         return cls(
-            label=prediction.label,
-            confidence=prediction.confidence,
-            scores=list(prediction.scores),
             decoder_passes=prediction.decoder_passes,
             model=model.name,
             version=model.version,
             usage=prediction.usage,
-            **optional,
+            **facts,
         )
+
+
+class RationalePiece(BaseModel):
+    """A part of a rationale; all parts together are the rationale."""
+
+    text: str
 
 
 class ModelInfo(BaseModel):

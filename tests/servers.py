@@ -1,15 +1,22 @@
 """Real servers for tests: `python -m service` in a process of its own, on a free port."""
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT = 60  # seconds; reached only where something hangs
@@ -61,3 +68,29 @@ def serve(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def serve_here(app: ASGIApp) -> Iterator[tuple[str, int]]:
+    """Serves `app` in a thread of this process, on a real port. Gives its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join(TIMEOUT)
+
+
+def events(stream: str) -> list[tuple[str, Any]]:
+    """The names and the data of server-sent events."""
+    assert stream.endswith("\n\n")
+    found = []
+    for block in stream[:-2].split("\n\n"):
+        name, data = block.split("\n")
+        assert name.startswith("event: ")
+        assert data.startswith("data: ")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found

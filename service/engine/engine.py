@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,39 +15,11 @@ from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation
 from service.engine.job import Job, Row
 from service.engine.labels import Scoring, rank
+from service.engine.prediction import Labelled, Prediction, PredictRequest, Score, Timings, Usage
 from service.engine.runner import Runner
 from service.engine.scheduler import Scheduler
-from service.engine.text import Input, TextProcessor, evaluate_equation
-from service.errors import ServiceError
-
-
-@dataclass(frozen=True)
-class PredictRequest:
-    """`top_k` is how many scores of a closed label set to give; None: all of them."""
-
-    input: Input
-    explain: bool = False
-    top_k: int | None = None
-
-
-@dataclass(frozen=True)
-class Score:
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens, the end tokens included, and steps of the decoder that the request took part in.
-
-    The steps are fewer than the tokens where drafts were right: `accepted_tokens` were drafted.
-    """
-
-    input_tokens: int
-    label_tokens: int
-    rationale_tokens: int
-    decoder_steps: int
-    accepted_tokens: int
+from service.engine.text import TextProcessor, evaluate_equation
+from service.errors import InvalidParameter, ServiceError
 
 
 @dataclass
@@ -62,29 +36,8 @@ class Counters:
         self.accepted += row.accepted
 
 
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that a request spent in each stage."""
-
-    tokenization: float
-    queue: float
-    inference: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    label: str
-    confidence: float
-    answer: float | None
-    rationale: str | None
-    scores: tuple[Score, ...]
-    decoder_passes: int
-    usage: Usage
-    timings: Timings
-
-
 class Engine:
-    """A bundle's student, ready to answer. `close` it in the end.
+    """A bundle's student, ready to answer, at once or as a stream. `close` it in the end.
 
     Without `speculate` no token is drafted: answers are the same, and texts take more steps.
     `admission` is the bound on requests from outside: max_queue inputs, beside max_rows in slots.
@@ -158,28 +111,83 @@ class Engine:
         return self._scheduler.broken
 
     async def predict(self, request: PredictRequest) -> Prediction:
-        """Raises InvalidInput, EmptyInput, TooManyTokens, InternalError, EngineUnavailable.
+        """Raises an InputError, InvalidParameter, InternalError or EngineUnavailable.
 
         A caller who is cancelled gives back the request's slots before the next step.
         """
-        started = time.perf_counter()
-        rows = await asyncio.to_thread(self._rows, request)
-        tokenization = time.perf_counter() - started
-        job = Job(rows)
-        self._scheduler.submit(job)
+        job, tokenization = await self._submit(request)
         await asyncio.wrap_future(job.future)
         return self._prediction(job, request, tokenization)
+
+    async def stream(
+        self, request: PredictRequest
+    ) -> AsyncGenerator[Labelled | str | Prediction, None]:
+        """First the label, then the rationale in pieces as it is written, then all that `predict`
+        returns. Raises what `predict` raises, also between the pieces.
+
+        A caller who closes it, or is cancelled, gives back the request's slots before the next
+        step.
+        """
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop is closed, so nobody listens any more
+                loop.call_soon_threadsafe(news.set)
+
+        job, tokenization = await self._submit(request, tell)
+        job.future.add_done_callback(lambda _: tell())
+        label, *rationale = job.rows
+        labelled, written, over = False, "", False
+        try:
+            while not over:
+                await news.wait()
+                news.clear()
+                over = job.future.done()  # before a look at the rows, which it then finds done
+                if label.done and not labelled:
+                    labelled = True
+                    yield self._labelled(job, request, tokenization)
+                for row in rationale if labelled else ():
+                    assert isinstance(row, Generation)
+                    settled = self._text.decode_settled(row.tokens)
+                    if piece := settled[len(written) :]:
+                        yield piece
+                        written = settled
+            prediction = self._prediction(job.future.result(), request, tokenization)
+            if piece := (prediction.rationale or "")[len(written) :]:
+                yield piece
+            yield prediction
+        finally:
+            job.future.cancel()
 
     def close(self) -> None:
         self._scheduler.close()
 
+    async def _submit(
+        self, request: PredictRequest, listener: Callable[[], None] | None = None
+    ) -> tuple[Job, float]:
+        """A job in the scheduler's hands, and the seconds that its tokens took."""
+        started = time.perf_counter()
+        rows = await asyncio.to_thread(self._rows, request)
+        tokenization = time.perf_counter() - started
+        job = Job(rows, listener)
+        self._scheduler.submit(job)
+        return job, tokenization
+
     def _rows(self, request: PredictRequest) -> list[Row]:
         """The row of the label, and with `explain` that of the rationale."""
         limits = self.manifest.limits
-        predict, *explain = self._text.prompts(request.input, explain=request.explain)
+        rationale_tokens = request.max_rationale_tokens or limits.rationale_tokens
+        if not 1 <= rationale_tokens <= limits.rationale_tokens:
+            raise InvalidParameter(
+                f"max_rationale_tokens: {rationale_tokens}, but {self.manifest.name} writes from 1 "
+                f"to {limits.rationale_tokens}"
+            )
+        predict, *explain = self._text.prompts(
+            request.input, explain=request.explain, truncate=request.truncate
+        )
         trie = self._text.labels(request.input)
         label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
-        return [label, *(self._generation(prompt, limits.rationale_tokens) for prompt in explain)]
+        return [label, *(self._generation(prompt, rationale_tokens) for prompt in explain)]
 
     def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
         if not self._speculate:
@@ -187,47 +195,53 @@ class Engine:
         start_id = self.manifest.model.decoder_start_id
         return Generation(prompt, max_tokens, Drafter(prompt, start_id, self._table))
 
-    def _prediction(self, job: Job, request: PredictRequest, tokenization: float) -> Prediction:
-        label, *rest = job.rows
-        rationales = [row for row in rest if isinstance(row, Generation)]
-        scores, label_tokens = self._scores(label)
+    def _labelled(self, job: Job, request: PredictRequest, tokenization: float) -> Labelled:
+        scores = self._scores(job.rows[0])
         best = scores[0]
-        texts = [row for row in job.rows if isinstance(row, Generation)]
-        for text in texts:
-            self.counters.add(text)
         arithmetic = self.manifest.task.answer == "arithmetic"
-        return Prediction(
+        finished = job.finished if job.future.done() else time.perf_counter()
+        return Labelled(
             label=best.label,
             confidence=best.score,
             answer=evaluate_equation(best.label) if arithmetic else None,
-            rationale=self._text.decode(rationales[0].tokens) if rationales else None,
             scores=scores[: request.top_k],
+            timings=Timings(
+                tokenization=tokenization,
+                queue=job.admitted - job.submitted,
+                inference=finished - job.admitted,
+            ),
+        )
+
+    def _prediction(self, job: Job, request: PredictRequest, tokenization: float) -> Prediction:
+        label, *rest = job.rows
+        rationales = [row for row in rest if isinstance(row, Generation)]
+        labelled = self._labelled(job, request, tokenization)
+        texts = [row for row in job.rows if isinstance(row, Generation)]
+        for text in texts:
+            self.counters.add(text)
+        return Prediction(
+            **vars(labelled),
+            rationale=self._text.decode(rationales[0].tokens) if rationales else None,
             decoder_passes=len(job.rows),
             usage=Usage(
                 input_tokens=len(label.prompt),
-                label_tokens=label_tokens,
+                label_tokens=_label_tokens(label, labelled.label),
                 rationale_tokens=sum(len(rationale.tokens) for rationale in rationales),
                 decoder_steps=job.steps,
                 accepted_tokens=sum(text.accepted for text in texts),
             ),
-            timings=Timings(
-                tokenization=tokenization,
-                queue=job.admitted - job.submitted,
-                inference=job.finished - job.admitted,
-            ),
         )
 
-    def _scores(self, row: Row) -> tuple[tuple[Score, ...], int]:
-        """The scores of labels, the best first, and how many tokens the best label has."""
+    def _scores(self, row: Row) -> tuple[Score, ...]:
+        """The scores of labels, the best first."""
         temperature = self.manifest.calibration.temperature
         if isinstance(row, Scoring):
             trie = row.trie
             order, probabilities = rank(row.logprobs, temperature)
-            scores = (Score(trie.labels[i], probabilities[i]) for i in order)
-            return tuple(scores), trie.lengths[order[0]]
+            return tuple(Score(trie.labels[i], probabilities[i]) for i in order)
         assert isinstance(row, Generation)
         confidence = math.exp(row.logprob / temperature)
-        return (Score(self._text.decode(row.tokens), confidence),), len(row.tokens)
+        return (Score(self._text.decode(row.tokens), confidence),)
 
     async def _reproduce(self, bundle: Bundle) -> None:
         """Raises BundleError where a golden example does not come out as it should."""
@@ -243,3 +257,10 @@ class Engine:
                         f"{bundle.path(GOLDEN)}: {golden.fields} must give the {name} "
                         f"{wanted!r}, but it gives {got!r}"
                     )
+
+
+def _label_tokens(row: Row, label: str) -> int:
+    if isinstance(row, Scoring):
+        return row.trie.lengths[row.trie.labels.index(label)]
+    assert isinstance(row, Generation)
+    return len(row.tokens)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -39,10 +39,15 @@ class Row:
 
 
 class Job:
-    """The rows of one request. Its future gives the job itself, once all are done."""
+    """The rows of one request. Its future gives the job itself, once all are done.
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    `listener` is called in the engine's thread whenever a row has more tokens or is done. It must
+    be quick and raise nothing.
+    """
+
+    def __init__(self, rows: Sequence[Row], listener: Callable[[], None] | None = None) -> None:
         self.rows = rows
+        self.listener = listener
         self.unfinished = len(rows)
         self.steps = 0  # of the decoder, that a row of it took part in
         self.future: Future[Job] = Future()

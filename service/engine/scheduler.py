@@ -69,7 +69,8 @@ class Pool(Generic[R]):
 
     def step(self) -> None:
         """Takes a step of all rows together, and lets go of those that are done."""
-        for job in {row.job for row in self.running}:
+        jobs = {row.job for row in self.running}
+        for job in jobs:
             job.steps += 1
         try:
             self._step(self._runner, self._slots, self.running)
@@ -79,6 +80,9 @@ class Pool(Generic[R]):
             self._slots.clear()
             return
         self.failures = 0
+        for job in jobs:
+            if job.listener is not None:
+                job.listener()
         for row in self._drop(lambda row: row.done):
             row.job.unfinished -= 1
             if not row.job.unfinished:

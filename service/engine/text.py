@@ -20,6 +20,7 @@ from service.errors import EmptyInput, InvalidInput, TooManyTokens
 Input = str | Mapping[str, str | Sequence[str]]
 
 CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's tokens for what it has no other token for
 
 # No strings and no names, and too few characters to nest deeply or to make an infinite number.
 EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
@@ -60,6 +61,12 @@ class TextProcessor:
             )
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._unsettled = {  # until a token of text comes
+            id_
+            for token, id_ in self._tokenizer.get_vocab().items()
+            if BYTE.fullmatch(token) or (id_ in added and added[id_].special)
+        }
         self._closed: LabelTrie | None = None
         if isinstance(self.task.labels, list):
             try:
@@ -67,15 +74,15 @@ class TextProcessor:
             except TooManyTokens as error:
                 raise BundleError(f"{bundle.folder}: {error}") from error
 
-    def prompts(self, given: Input, *, explain: bool) -> list[list[int]]:
+    def prompts(self, given: Input, *, explain: bool, truncate: bool = False) -> list[list[int]]:
         """Token ids of the prompt for the label, and with `explain` of that for the rationale.
 
-        Raises InvalidInput, EmptyInput, TooManyTokens. Safe in any thread, and other threads run
-        meanwhile.
+        With `truncate`, what is too long loses its end. Raises InvalidInput, EmptyInput,
+        TooManyTokens. Safe in any thread, and other threads run meanwhile.
         """
         text = self._render(self._fields(given))
         prefixes = [self.task.predict_prefix, self.task.explain_prefix][: 1 + explain]
-        return [self._encode(prefix + text) for prefix in prefixes]
+        return [self._encode(prefix + text, truncate) for prefix in prefixes]
 
     def labels(self, given: Input) -> LabelTrie | None:
         """What a label for this input is one of; None where it is decoded freely.
@@ -95,24 +102,42 @@ class TextProcessor:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.strip()
 
+    def decode_settled(self, ids: Sequence[int]) -> str:
+        """The part of a text that no further tokens can change, a prefix of what it will be.
+
+        It stops before white space and before characters that lack some of their bytes.
+        """
+        end = len(ids)
+        while end and ids[end - 1] in self._unsettled:
+            end -= 1  # one wrong byte more would turn all of them into replacement characters
+        return self.decode(ids[:end]).rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
+
     def _render(self, fields: dict[str, str | list[str]]) -> str:
         try:
             return self._template.render(fields)
         except Exception as error:  # a template is data: it may raise whatever it likes
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: str, truncate: bool) -> list[int]:
         # The beginning of a very long text tells quickly that the whole of it is too long.
         beginning = text[: CHARACTERS_PER_TOKEN * self.max_tokens]
         for part in [text] if beginning == text else [beginning, text]:
             # a batch of one, because only encoding a batch lets other threads run
             ids: list[int] = self._tokenizer.encode_batch_fast([part])[0].ids
             if len(ids) > self.max_tokens:
+                if truncate:
+                    return self._truncated(part)
                 over = "" if part == text else "over "
                 raise TooManyTokens(
                     f"{over}{len(ids)} tokens, but {self.name} takes at most {self.max_tokens}; "
                     "shorten the input"
                 )
+        return ids
+
+    def _truncated(self, text: str) -> list[int]:
+        (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        encoding.truncate(self.max_tokens - self._tokenizer.num_special_tokens_to_add(False))
+        ids: list[int] = self._tokenizer.post_process(encoding).ids
         return ids
 
     def _trie(self, labels: Sequence[str], place: str) -> LabelTrie:

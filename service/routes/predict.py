@@ -2,14 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from service.engine.engine import Engine, Prediction, PredictRequest
-from service.errors import InputError, TooManyInputs, responses
+from service.engine.engine import Engine
+from service.engine.prediction import Labelled, Prediction, PredictRequest
+from service.errors import InputError, InvalidParameter, TooManyInputs, responses
 from service.routes import CurrentSettings, Models
+from service.routes.stream import EVENTS, PredictionStream
+from service.routes.timing import timing_headers
 from service.schemas import PredictAnswer, PredictBody
 
 T = TypeVar("T")
@@ -34,8 +38,10 @@ async def _require_json(request: Request) -> None:
 @router.post(
     "/predict",
     dependencies=[Depends(_require_json)],
+    response_model=PredictAnswer | list[PredictAnswer],
     response_model_exclude_unset=True,
-    responses=responses(
+    responses=EVENTS
+    | responses(
         {
             400: "the body is not JSON, or an input is empty",
             404: "no model has this name",
@@ -56,11 +62,16 @@ async def predict(
     models: Models,
     settings: CurrentSettings,
     explain: Annotated[bool, Query(description="the same as in the body")] = False,
-) -> PredictAnswer | list[PredictAnswer]:
+) -> PredictAnswer | list[PredictAnswer] | PredictionStream:
     """A label for one input, or a list of labels for a list, with rationales if asked for.
 
+    With `stream`, server-sent events: `label` with the label, its scores and value; `rationale`
+    again and again, each with a piece of its text; `done` with all that the answer is without
+    `stream`. What goes wrong after the first event is told in a last one, `error`.
+
     The headers x-total-time, x-tokenization-time, x-queue-time and x-inference-time tell where
-    the time went, in milliseconds: for a list, that of the slowest input.
+    the time went, in milliseconds: for a list, that of the slowest input; for a stream, until its
+    label.
     """
     started = time.perf_counter()
     engine = models.get(body.model)
@@ -71,10 +82,19 @@ async def predict(
             f"inputs: {len(inputs)} of them, but a request may hold {settings.max_client_batch}"
         )
     places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
-    requests = [PredictRequest(item, explain or body.explain, body.top_k) for item in inputs]
+    requests = [
+        PredictRequest(
+            item, explain or body.explain, body.top_k, body.max_rationale_tokens, body.truncate
+        )
+        for item in inputs
+    ]
+    if body.stream:
+        if many:
+            raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
+        return PredictionStream(_stream(engine, requests[0]), engine.manifest, started)
     work = _predict_all(engine, places, requests)
     predictions = await _unless_disconnected(request, work)
-    _set_timing_headers(response, started, predictions)
+    response.headers.update(timing_headers(started, predictions))
     answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
     return answers if many else answers[0]
 
@@ -89,8 +109,24 @@ async def _predict_all(
 
 
 async def _predict_one(engine: Engine, place: str, request: PredictRequest) -> Prediction:
-    try:
+    with _named(place):
         return await engine.predict(request)
+
+
+async def _stream(
+    engine: Engine, request: PredictRequest
+) -> AsyncGenerator[Labelled | str | Prediction, None]:
+    with _named("inputs"):
+        async with engine.admission.admit(1), aclosing(engine.stream(request)) as predictions:
+            async for prediction in predictions:
+                yield prediction
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Has the errors of an input say which one it was."""
+    try:
+        yield
     except InputError as error:
         raise type(error)(f"{place}: {error}") from error
 
@@ -121,17 +157,3 @@ async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -
     finally:
         working.cancel()
         leaving.cancel()
-
-
-def _set_timing_headers(
-    response: Response, started: float, predictions: Sequence[Prediction]
-) -> None:
-    timings = [prediction.timings for prediction in predictions]
-    seconds = {
-        "total": time.perf_counter() - started,
-        "tokenization": max(timing.tokenization for timing in timings),
-        "queue": max(timing.queue for timing in timings),
-        "inference": max(timing.inference for timing in timings),
-    }
-    for stage, value in seconds.items():
-        response.headers[f"x-{stage}-time"] = f"{value * 1000:.2f}"

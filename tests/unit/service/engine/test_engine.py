@@ -20,9 +20,16 @@ from export.bundle import (
     seal,
 )
 from export.ngrams import write_draft_table
-from service.engine.engine import Engine, Prediction, PredictRequest
-from service.errors import EmptyInput, EngineUnavailable, InvalidInput, TooManyTokens
-from tests.bundles import TASK, reference, write_bundle
+from service.engine.engine import Engine
+from service.engine.prediction import Labelled, Prediction, PredictRequest
+from service.errors import (
+    EmptyInput,
+    EngineUnavailable,
+    InvalidInput,
+    InvalidParameter,
+    TooManyTokens,
+)
+from tests.bundles import LIMITS, TASK, reference, write_bundle
 from tests.stepped import SteppedRunner
 from tests.students import Student, problems, tiny_student
 
@@ -271,6 +278,106 @@ def test_a_cancelled_caller_gives_back_the_rows(
 
     prediction = asyncio.run(abandon())
     assert runner.rows == [2] + [1] * prediction.usage.decoder_steps
+
+
+async def collect(engine: Engine, request: PredictRequest) -> list[Labelled | str | Prediction]:
+    return [item async for item in engine.stream(request)]
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_a_stream_holds_what_the_prediction_holds(engine: Engine, explain: bool) -> None:
+    requests = [PredictRequest(text, explain) for text in problems(12)]
+
+    async def stream_all() -> list[list[Labelled | str | Prediction]]:
+        return await asyncio.gather(*(collect(engine, request) for request in requests))
+
+    streams = asyncio.run(stream_all())
+    for (label, *pieces, whole), alone in zip(streams, predict(engine, *requests), strict=True):
+        assert isinstance(whole, Prediction)
+        assert type(label) is Labelled
+        for name in ("label", "confidence", "answer", "scores"):
+            assert getattr(label, name) == getattr(whole, name) == getattr(alone, name)
+        assert whole.rationale == alone.rationale
+        assert "".join(pieces) == (alone.rationale or "")
+        assert all(pieces)
+
+
+def test_pieces_come_while_the_rationale_is_written(
+    stepped_engine: Engine, runner: SteppedRunner
+) -> None:
+    """The label's last step also wrote a part of the rationale, and no further step is allowed."""
+    request = PredictRequest(problems(1)[0], explain=True)
+
+    async def steps_until_a_piece() -> tuple[int, Prediction]:
+        stream = stepped_engine.stream(request)
+        label = asyncio.ensure_future(anext(stream))
+        while not label.done():
+            await asyncio.to_thread(runner.wait_for_step)
+            runner.allowed.release()
+            await asyncio.sleep(0.01)
+        piece = asyncio.ensure_future(anext(stream))
+        while not piece.done():
+            await asyncio.sleep(0.01)
+            runner.allowed.release()
+        assert isinstance(piece.result(), str)
+        seen = len(runner.rows)
+        runner.release()
+        return seen, [item async for item in stream][-1]
+
+    seen, whole = asyncio.run(steps_until_a_piece())
+    assert seen < whole.usage.decoder_steps
+
+
+def test_a_closed_stream_gives_back_the_rows(stepped_engine: Engine, runner: SteppedRunner) -> None:
+    async def leave() -> Prediction:
+        request = PredictRequest(problems(1)[0], explain=True)
+        gone = asyncio.create_task(collect(stepped_engine, request))
+        runner.allowed.release(2)
+        for _ in range(3):
+            await asyncio.to_thread(runner.wait_for_step)
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert gone.cancelled()
+        runner.release()
+        return await stepped_engine.predict(PredictRequest("Ann has 3 apples"))
+
+    prediction = asyncio.run(leave())
+    assert runner.rows == [2] * 3 + [1] * prediction.usage.decoder_steps
+
+
+def test_the_engine_outlives_the_loop_that_listened(
+    stepped_engine: Engine, runner: SteppedRunner
+) -> None:
+    async def leave_in_a_step() -> None:
+        stream = asyncio.create_task(collect(stepped_engine, PredictRequest("Ann", explain=True)))
+        await asyncio.to_thread(runner.wait_for_step)
+        stream.cancel()
+
+    asyncio.run(leave_in_a_step())
+    runner.release()  # the step ends, and its listener's loop is closed
+    (prediction,) = predict(stepped_engine, PredictRequest("Ann has 3 apples"))
+    assert prediction.label
+
+
+def test_a_rationale_may_be_cut(engine: Engine, student: Student) -> None:
+    text = problems(1)[0]
+    whole = reference(student, text).rationale
+    for tokens in (1, 5, 48):
+        (cut,) = predict(engine, PredictRequest(text, explain=True, max_rationale_tokens=tokens))
+        assert cut.usage.rationale_tokens == min(tokens, len(whole.tokens))
+        expected = student.tokenizer.decode(whole.tokens[:tokens], skip_special_tokens=True)
+        assert cut.rationale == expected.strip()
+
+
+@pytest.mark.parametrize("tokens", [49, -1])
+def test_a_rationale_longer_than_the_bundle_allows_is_refused(engine: Engine, tokens: int) -> None:
+    with pytest.raises(InvalidParameter, match=f"^max_rationale_tokens: {tokens}, but tiny writes"):
+        predict(engine, PredictRequest("Ann", explain=True, max_rationale_tokens=tokens))
+
+
+def test_an_input_that_is_too_long_may_be_cut(engine: Engine) -> None:
+    (prediction,) = predict(engine, PredictRequest("apples " * 100, truncate=True))
+    assert prediction.usage.input_tokens == LIMITS.input_tokens
 
 
 def test_a_closed_engine_is_unavailable(tiny_bundle: Path) -> None:

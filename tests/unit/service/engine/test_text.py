@@ -1,6 +1,8 @@
+import random
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, decoders, models
 
 from export import bundle
 from export.bundle import TOKENIZER, Bundle, BundleError, LabelField, TaskSpec
@@ -216,3 +218,59 @@ def test_what_is_no_tokenizer_is_refused(source: Bundle, tmp_path: Path) -> None
 )
 def test_equations(equation: str, value: float | None) -> None:
     assert evaluate_equation(equation) == (value if value is None else pytest.approx(value))
+
+
+@pytest.fixture(scope="module")
+def byte_fallback(source: Bundle, tmp_path_factory: pytest.TempPathFactory) -> TextProcessor:
+    """As SentencePiece has it: words begin with a sign, and bytes stand for what has no token."""
+    pieces = ["<pad>", "</s>", "<unk>", "▁", "▁the", "▁sun", "ny", ".", "é", "\u2003", "▁▁"]
+    tokens = pieces + [f"<0x{byte:02X}>" for byte in range(256)]
+    model = models.Unigram([(token, -1.0) for token in tokens], unk_id=2, byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.add_special_tokens(["<pad>", "</s>"])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace(), decoders.Fuse()]
+    )
+    folder = tmp_path_factory.mktemp("byte-fallback")
+    tokenizer.save(str(folder / TOKENIZER))
+    return TextProcessor(Bundle(folder, source.manifest, []))
+
+
+@pytest.mark.parametrize("kind", ["text", "byte_fallback"])
+def test_what_is_settled_stays(kind: str, request: pytest.FixtureRequest) -> None:
+    """Over any tokens, bytes that make no character and white space at either end included."""
+    processor = request.getfixturevalue(kind)
+    size = processor._tokenizer.get_vocab_size()
+    draw = random.Random(0)
+    for _ in range(2000):
+        ids = [draw.randrange(size) for _ in range(draw.randrange(1, 12))]
+        if kind == "byte_fallback":  # bytes are most of its tokens
+            ids = [draw.randrange(11) if draw.random() < 0.7 else id_ for id_ in ids]
+        whole, before = processor.decode(ids), ""
+        for end in range(len(ids) + 1):
+            settled = processor.decode_settled(ids[:end])
+            assert whole.startswith(settled)
+            assert settled.startswith(before)
+            before = settled
+
+
+def test_settled_text_is_given_out_soon(text: TextProcessor, student: Student) -> None:
+    given = "Ann has 3 apples 🍎 é."
+    ids = student.tokenizer(given)["input_ids"]
+    settled = [text.decode_settled(ids[:end]) for end in range(len(ids) + 1)]
+    assert settled[-1] == given
+    assert len(set(settled)) == 8  # nothing, and up to each word and sign
+    assert not any("\ufffd" in part for part in settled)
+
+
+def test_truncation_cuts_the_end_of_the_input(text: TextProcessor, student: Student) -> None:
+    limit = text.max_tokens
+    for given in ("Ann has 3 apples. " * 30, "Ann has 3 apples. " * 10_000):
+        (ids,) = text.prompts(given, explain=False, truncate=True)
+        tokenizer = student.tokenizer
+        whole = tokenizer("predict: " + given.strip())["input_ids"]
+        assert ids == [*whole[: limit - 1], tokenizer.eos_token_id]
+        with pytest.raises(TooManyTokens):
+            text.prompts(given, explain=False)
+    short = "Ann has 3 apples."
+    assert text.prompts(short, explain=True, truncate=True) == text.prompts(short, explain=True)

@@ -1,7 +1,6 @@
 import asyncio
 import json
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
@@ -19,7 +17,8 @@ from service.engine.engine import Engine
 from service.errors import INTERNAL
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import TASK, reference, write_bundle
+from tests.bundles import LIMITS, TASK, reference, write_bundle
+from tests.servers import serve_here
 from tests.stepped import TIMEOUT, SteppedRunner
 from tests.students import Student, problems
 
@@ -91,6 +90,14 @@ def test_a_list_is_answered_in_its_order(client: TestClient, student: Student) -
         ({"inputs": "a" * 100_000}, 413, "body_too_large", "the body is larger than 100000 bytes"),
         ({"inputs": "a", "model": "b"}, 404, "model_not_found", "model 'b': unknown"),
         ({"explain": True}, 422, "validation", "inputs: Field required"),
+        (
+            {"inputs": "a", "max_rationale_tokens": 49},
+            422,
+            "validation",
+            "max_rationale_tokens: 49, but tiny writes from 1 to 48",
+        ),
+        ({"inputs": "a", "max_rationale_tokens": 0}, 422, "validation", "max_rationale_tokens: "),
+        ({"inputs": ["a"], "stream": True}, 422, "validation", "stream: a list cannot be streamed"),
     ],
 )
 def test_bad_requests(
@@ -100,6 +107,14 @@ def test_bad_requests(
     assert response.status_code == status
     assert response.json()["error_type"] == error_type
     assert response.json()["error"].startswith(message)
+
+
+def test_an_input_and_a_rationale_may_be_cut(client: TestClient, student: Student) -> None:
+    body = {"inputs": "apples " * 100, "explain": True, "max_rationale_tokens": 5}
+    assert client.post("/predict", json=body).json()["error_type"] == "too_many_tokens"
+    usage = client.post("/predict", json=body | {"truncate": True}).json()["usage"]
+    assert usage["input_tokens"] == LIMITS.input_tokens
+    assert usage["rationale_tokens"] == 5
 
 
 def test_choices_and_top_k(tmp_path: Path, student: Student) -> None:
@@ -216,30 +231,25 @@ def test_a_deadline_cuts_a_rationale(
     assert runner.rows == cut + [1] * prediction["usage"]["decoder_steps"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_client_who_leaves_gives_back_the_rows(
-    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner
+    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner, stream: bool
 ) -> None:
     """A real connection, closed in the midst of a rationale."""
-    config = uvicorn.Config(stepped_client.app, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    body = json.dumps({"inputs": TEXT, "explain": True})
+    body = json.dumps({"inputs": TEXT, "explain": True, "stream": stream})
     head = f"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n"
-    with socket.create_connection(listener.getsockname()) as connection:
-        connection.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
-        runner.allowed.release(2)
-        for _ in range(3):
-            runner.wait_for_step()
-    deadline = time.monotonic() + TIMEOUT
-    while stepped_engine.admission.inputs:  # until the server has noticed
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    runner.release()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/predict"
-    prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()
+    with serve_here(stepped_client.app) as (host, port):
+        with socket.create_connection((host, port)) as connection:
+            connection.sendall(f"{head}content-type: application/json\r\n\r\n{body}".encode())
+            runner.allowed.release(2)
+            for _ in range(3):
+                runner.wait_for_step()
+        deadline = time.monotonic() + TIMEOUT
+        while stepped_engine.admission.inputs:  # until the server has noticed
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        runner.release()
+        url = f"http://{host}:{port}/predict"
+        prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()
     # the step that it left in is the last one
     assert runner.rows == [2] * 3 + [1] * prediction["usage"]["decoder_steps"]
-    server.should_exit = True
-    thread.join(TIMEOUT)

@@ -1,0 +1,86 @@
+"""Predictions as server-sent events."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+from fastapi.sse import EventSourceResponse, format_sse_event
+from pydantic import BaseModel
+from starlette.types import Send
+
+from export.bundle import Manifest
+from service.engine.prediction import Labelled, Prediction
+from service.errors import ServiceError, body_of
+from service.routes.timing import timing_headers
+from service.schemas import LabelAnswer, PredictAnswer, RationalePiece
+
+EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # for OpenAPI
+    200: {
+        "description": "the answer, or with stream its events",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'event: label\ndata: {"label": "( 48.0 / 6.0 )", "confidence": 0.93, …}'
+                '\n\nevent: rationale\ndata: {"text": "48 rolls"}'
+                '\n\nevent: rationale\ndata: {"text": " in 6 bags"}'
+                '\n\nevent: done\ndata: {"label": "( 48.0 / 6.0 )", "confidence": 0.93, …}\n\n',
+            }
+        },
+    }
+}
+
+logger = logging.getLogger(__name__)
+
+
+class PredictionStream(EventSourceResponse):
+    """The events `label`, `rationale` (any number) and `done`.
+
+    An error before the label is raised, for an answer with a status of its own. A later one is the
+    last event, `error`. `started` is when the request came, by `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        predictions: AsyncGenerator[Labelled | str | Prediction, None],
+        model: Manifest,
+        started: float,
+    ) -> None:
+        self._body = self._events(predictions)
+        super().__init__(self._body)
+        self._model = model
+        self._started = started
+        self.headers["cache-control"] = "no-cache"
+        self.headers["x-accel-buffering"] = "no"  # else nginx would collect the pieces
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self._body) as events:
+            body = await anext(events)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            async for body in events:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def _events(
+        self, predictions: AsyncGenerator[Labelled | str | Prediction, None]
+    ) -> AsyncGenerator[bytes, None]:
+        async with aclosing(predictions):
+            label = await anext(predictions)
+            assert isinstance(label, Labelled)
+            self.headers.update(timing_headers(self._started, [label]))
+            yield _event("label", LabelAnswer.of_label(label, self._model))
+            try:
+                async for prediction in predictions:
+                    if isinstance(prediction, str):
+                        yield _event("rationale", RationalePiece(text=prediction))
+                    elif isinstance(prediction, Prediction):
+                        yield _event("done", PredictAnswer.of(prediction, self._model))
+            except Exception as error:
+                if not isinstance(error, ServiceError):
+                    logger.exception("a stream failed")
+                yield _event("error", body_of(error))
+
+
+def _event(name: str, data: BaseModel) -> bytes:
+    return format_sse_event(event=name, data_str=data.model_dump_json(exclude_unset=True))
