@@ -43,6 +43,7 @@ class Slots:
         self.count = 0
         self.layout = 0
         self._specs = tuple(spec for spec in specs if "T" not in spec.dims)
+        self._sources: list[int] = []  # input tokens of the rows in use
         self._widths = {"M": 0, "S": 0}
         self.arrays = {spec.name: self._zeros(spec, self._widths) for spec in self._specs}
 
@@ -66,7 +67,8 @@ class Slots:
         """
         row = self.count
         source = next(iter(cross.values())).shape[2]
-        self._fit("S", max(source, self._longest_source()))
+        self._sources.append(source)
+        self._fit("S", max(self._sources))
         for name, values in cross.items():
             self.arrays[name][row, :, :source] = values[0]
         self.arrays["cross_mask"][row] = np.arange(self._widths["S"]) < source
@@ -80,19 +82,23 @@ class Slots:
         if row != last:
             for array in self.arrays.values():
                 array[row] = array[last]
+        self._sources[row] = self._sources[last]
+        del self._sources[last]
         self.count = last
         self.layout += 1
 
     def clear(self) -> None:
+        self._sources.clear()
         self.count = 0
         self.layout += 1
 
     def open_step(self, positions: Array) -> None:
         """Makes room for new tokens at `positions` [count,T] of their sequences."""
         self._fit("M", int(self.lengths.max()) + positions.shape[1])
-        self._fit("S", self._longest_source())
+        self._fit("S", max(self._sources))
+        rows = np.arange(self.count)[:, None]
         entries = self.lengths[:, None] + np.arange(positions.shape[1])
-        np.put_along_axis(self.arrays["cache_positions"][: self.count], entries, positions, axis=1)
+        self.arrays["cache_positions"][rows, entries] = positions
 
     def keep(self, row: int, entries: Sequence[int]) -> None:
         """Makes these entries of a row's cache, in this order, all that it holds."""
@@ -114,9 +120,6 @@ class Slots:
         }
         self._widths = widths
         self.layout += 1
-
-    def _longest_source(self) -> int:
-        return int(self.arrays["cross_mask"][: self.count].sum(axis=1).max(initial=0))
 
     def _resized(self, spec: TensorSpec, widths: Mapping[str, int]) -> Array:
         old, new = self.arrays[spec.name], self._zeros(spec, widths)
