@@ -18,13 +18,16 @@ class SteppedRunner(Runner):
         self.rows: list[int] = []  # in use, at each step
         self.tokens: list[int] = []  # new ones, of all rows and with padding, at each step
         self.width = 0  # most cache entries that a step had
+        self.encoded = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
         self.fault: BaseException | None = None
 
     def encode(self, ids: list[int]) -> dict[str, Array]:
         if not ids:
             raise RuntimeError("nothing to encode")
-        return super().encode(ids)
+        cross = super().encode(ids)
+        self.encoded.release()
+        return cross
 
     def step(self, slots: Slots, new: NewTokens) -> Choices:
         self.rows.append(slots.count)

@@ -44,7 +44,7 @@ class Choices(NamedTuple):
 
 
 class Runner:
-    """Encodes inputs and takes decoder steps. For one thread alone.
+    """Encodes inputs and takes decoder steps. One thread may do the one and one the other.
 
     Keys and values are made and kept on the device, and never leave it.
 

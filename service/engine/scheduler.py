@@ -4,7 +4,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -12,13 +14,13 @@ from service.engine.generation import Generation, generate_step
 from service.engine.job import Job, Row
 from service.engine.labels import Scoring, score_step
 from service.engine.runner import Runner
-from service.engine.slots import Slots
+from service.engine.slots import Array, Slots
 from service.errors import EngineUnavailable
 
-# Tokens of prompts that are encoded before a step: at most these, and at least one prompt. As many
-# take a T5-small as long as a step of 32 rows (26 ms on two cores), so a burst of newcomers slows
-# down the texts in work for some steps, where encoding it all at once would stop them.
-ENCODED_TOKENS = 128
+# Tokens of prompts that are encoded beside a step: at most these, and at least one prompt. On two
+# cores a T5-small takes 32 ms for as many, and 11 ms for a step of 32 rows. So a burst of newcomers
+# slows down the texts in work for some steps, where encoding it all at once would stop them.
+ENCODED_TOKENS = 256
 MAX_FAILURES = 3  # of the runtime, one after the other, until it counts as broken
 RETRY_SECONDS = 10.0  # after which a broken runtime is worth another try
 STUCK_SECONDS = 60.0  # for what takes milliseconds
@@ -35,6 +37,7 @@ class Pool(Generic[R]):
     def __init__(
         self, runner: Runner, capacity: int, step: Callable[[Runner, Slots, Sequence[R]], None]
     ) -> None:
+        self.capacity = capacity
         self._runner = runner
         self._step = step
         self._slots = runner.new_slots(capacity)
@@ -49,23 +52,15 @@ class Pool(Generic[R]):
         if any(map(abandoned, self.waiting)):
             self.waiting = deque(row for row in self.waiting if not abandoned(row))
 
-    def admit(self) -> None:
-        """Lets in who waits longest, as far as there are slots and ENCODED_TOKENS allow."""
-        encoded = 0
-        while self.waiting and len(self.running) < self._slots.capacity:
-            row = self.waiting[0]
-            encoded += len(row.prompt)
-            if encoded > max(ENCODED_TOKENS, len(row.prompt)):
-                break
-            self.waiting.popleft()
-            if row is row.job.rows[0]:
-                row.job.admitted = time.perf_counter()
-            try:
-                self._slots.add(self._runner.encode(row.prompt))
-            except Exception:
-                self._fail([row], "the model failed at this input")
-            else:
-                self.running.append(row)
+    def admit(self, row: R, encode: Callable[[], Mapping[str, Array]]) -> None:
+        """Gives a slot to a row, whose cross keys and values `encode` returns."""
+        try:
+            cross = encode()
+        except Exception:
+            self._fail([row], "the model failed at this input")
+        else:
+            self._slots.add(cross)
+            self.running.append(row)
 
     def step(self) -> None:
         """Takes a step of all rows together, and lets go of those that are done."""
@@ -120,10 +115,13 @@ class Scheduler:
     """Lets rows into slots as soon as there is room, and steps all of a kind together.
 
     Rows join and leave between steps. Those of a job whose future is cancelled leave before the
-    next step. Labels to score and texts to generate take turns, a step each.
+    next step. Labels to score and texts to generate take turns, a step each. Meanwhile a second
+    thread encodes the prompts of those that join next: two matrices at once keep two cores busier
+    than the halves of one.
     """
 
     def __init__(self, runner: Runner, *, max_rows: int) -> None:
+        self._runner = runner
         self._pools: dict[type[Row], Pool[Any]] = {
             Scoring: Pool(runner, max_rows, score_step),
             Generation: Pool(runner, max_rows, generate_step),
@@ -170,13 +168,23 @@ class Scheduler:
 
     def _run(self) -> None:
         pools = self._pools.values()
+        newcomers: list[Row] = []
+        encoder = ThreadPoolExecutor(1, "duet-encoder")
         try:
             while self._receive():
                 for pool in pools:
                     pool.drop_abandoned()
-                    pool.admit()
+                newcomers = self._newcomers()
+                encodings: list[Callable[[], Mapping[str, Array]]] = [
+                    partial(self._runner.encode, row.prompt) for row in newcomers
+                ]
+                if any(pool.running for pool in pools):
+                    encodings = [encoder.submit(encode).result for encode in encodings]
+                for pool in pools:
                     if pool.running:
                         pool.step()
+                for row, encode in zip(newcomers, encodings, strict=True):
+                    self._pools[type(row)].admit(row, encode)
         except BaseException:
             logger.critical("the engine's thread dies", exc_info=True)
         finally:
@@ -187,6 +195,25 @@ class Scheduler:
                     self._wait(job)
             for pool in pools:
                 fail([*pool.running, *pool.waiting], "the engine has stopped")
+            fail(newcomers, "the engine has stopped")
+            encoder.shutdown(wait=False, cancel_futures=True)
+
+    def _newcomers(self) -> list[Row]:
+        """Who has waited longest, as far as there are slots and ENCODED_TOKENS allow."""
+        newcomers: list[Row] = []
+        room = {pool: pool.capacity - len(pool.running) for pool in self._pools.values()}
+        tokens = 0
+        while waiting := [pool for pool in room if pool.waiting and room[pool]]:
+            pool = min(waiting, key=lambda pool: pool.waiting[0].job.submitted)
+            row = pool.waiting[0]
+            tokens += len(row.prompt)
+            if newcomers and tokens > ENCODED_TOKENS:
+                break
+            newcomers.append(pool.waiting.popleft())
+            room[pool] -= 1
+            if row is row.job.rows[0]:
+                row.job.admitted = time.perf_counter()
+        return newcomers
 
     def _receive(self) -> bool:
         """Takes in what was submitted; waits where there is nothing to do. False: it is over."""

@@ -69,9 +69,10 @@ def test_a_cancelled_job_leaves_before_the_next_step(
     scheduler.submit(gone)
     runner.wait_for_step()
     scheduler.submit(stays)
-    runner.allowed.release()
-    runner.wait_for_step()
-    assert runner.rows[-1] == 3
+    runner.allowed.release(2)  # it is encoded beside the second
+    for _ in range(2):
+        runner.wait_for_step()
+    assert runner.rows == [2, 2, 3]
     assert gone.future.cancel()
     runner.allowed.release()
     runner.wait_for_step()
@@ -225,22 +226,23 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
     rationales = [job(48) for _ in range(31)]
     for rationale in rationales:
         scheduler.submit(rationale)
-    runner.allowed.release(3)
-    for _ in range(4):
+    while not runner.rows or runner.rows[-1] < 31:
+        runner.allowed.release()
         runner.wait_for_step()
-    assert runner.rows == [31] * 4
+    begin = len(runner.rows)
 
     scored, generated = Job([Scoring([5, 6, 1], trie([5, 6, 1], [7, 1]))]), job(5)
     scheduler.submit(scored)
     scheduler.submit(generated)
-    runner.allowed.release(2)  # the step in hand, and that of the scored label
+    # the step in hand, the one that they are encoded beside, and that of the scored label
+    runner.allowed.release(3)
     scored.future.result(TIMEOUT)
     assert scored.steps == 1
     runner.allowed.release(5)
     generated.future.result(TIMEOUT)
     assert generated.steps == len(generated.rows[0].tokens) <= 5
-    assert runner.rows[4] == 1
-    assert runner.rows[5 : 5 + generated.steps] == [32] * generated.steps
+    assert runner.rows[begin : begin + 2] == [31, 1]
+    assert runner.rows[begin + 2 :][: generated.steps] == [32] * generated.steps
 
     runner.release()
     for rationale in rationales:
@@ -249,20 +251,32 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
     scheduler.close()
 
 
+def test_a_newcomer_is_encoded_beside_a_step(scheduler: Scheduler, runner: SteppedRunner) -> None:
+    scheduler.submit(job(3))
+    runner.wait_for_step()
+    scheduler.submit(job(3))
+    runner.allowed.release()
+    runner.wait_for_step()  # and it is not over before the newcomer is encoded:
+    for _ in range(2):
+        assert runner.encoded.acquire(timeout=TIMEOUT)
+    runner.allowed.release()
+    runner.wait_for_step()
+    assert runner.rows == [1, 1, 2]
+
+
 def test_a_burst_of_newcomers_is_encoded_a_few_at_a_time(runner: SteppedRunner) -> None:
     scheduler = Scheduler(runner, max_rows=32)
     first = job(48)
     scheduler.submit(first)
     runner.wait_for_step()
-    prompt = tuple([5] * 49 + [1])
+    prompt = tuple([5] * (ENCODED_TOKENS // 2 - 1) + [1])
     burst = [job(48, prompt=prompt) for _ in range(7)]
     for newcomer in burst:
         scheduler.submit(newcomer)
-    runner.allowed.release(4)
-    for _ in range(4):
+    runner.allowed.release(5)
+    for _ in range(5):
         runner.wait_for_step()
-    assert ENCODED_TOKENS // 50 == 2
-    assert runner.rows == [1, 3, 5, 7, 8]  # first come, first served
+    assert runner.rows == [1, 1, 3, 5, 7, 8]  # first come, first served
     assert [newcomer.steps for newcomer in burst] == [4, 4, 3, 3, 2, 2, 1]
     runner.release()
     scheduler.close()
