@@ -10,7 +10,7 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test test-promise test-gpu-build lint types format distill-mini export-mini clean
+.PHONY: help serve test test-promise test-gpu-build bench lint types format distill-mini export-mini clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same 
 
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
+
+bench: $(VENV)/.bench ## Measure Duet beside its peers, and write the tables down (15 minutes)
+	$(BIN)/python -m tests.benchmarks --checkpoint $(CHECKPOINT) --readme README.md $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and the import arrows between the packages
 	$(BIN)/ruff check .
@@ -68,3 +71,7 @@ $(VENV)-gpu/.serve: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) '.[cpu,training,export,dev]'
 	touch $@ $(VENV)/.serve
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) '.[cpu,training,export,dev,bench]'
+	touch $@ $(VENV)/.dev $(VENV)/.serve

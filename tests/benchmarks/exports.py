@@ -1,0 +1,124 @@
+"""What the peers load: one checkpoint, in the form that each of them wants. Needs torch."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from export import bundle
+from export.bundle import Limits, Manifest, TaskSpec
+from export.optimum import export_with_optimum
+from tests.benchmarks.geometry import FIRST_WORD, LABEL_TOKENS, UNUSED, Geometry
+from tests.benchmarks.layout import CHECKPOINT, CTRANSLATE2_TYPES, OPTIMUM, PRECISIONS
+from tests.bundles import write_bundle
+from tests.students import Student, save_checkpoint
+
+
+def random_student(geometry: Geometry) -> Student:
+    """A T5 v1.0 that writes on for ever: its end token is never the most probable one.
+
+    Its layers write larger values than T5's initialisation has them write, so that outputs depend
+    on inputs.
+    """
+    tokenizer = _word_tokenizer(geometry.words)
+    torch.manual_seed(0)
+    config = T5Config(
+        **geometry.shape,
+        vocab_size=geometry.words + UNUSED,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    model = T5ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("o.weight", "relative_attention_bias.weight")):
+                weight *= 4
+        model.shared.weight *= 0.2
+        model.decoder.final_layer_norm.weight *= 10
+        # These ids keep a logit near nought, far below the best of so many.
+        model.shared.weight[:FIRST_WORD] *= 0.01
+        model.shared.weight[-UNUSED:] *= 0.01
+    return Student(model, tokenizer)
+
+
+def _word_tokenizer(words: int) -> PreTrainedTokenizerFast:
+    """A token for each word, so that text and token ids are exactly one another's."""
+    special = ["<pad>", "</s>", "<unk>"]
+    known = [*special, "predict:", "explain:", *(f"w{i}" for i in range(FIRST_WORD, words))]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", special.index("</s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def export_random(geometry: Geometry, folder: Path, peers: Collection[str]) -> None:
+    """Fills `folder` with a checkpoint and with what Duet and the peers load.
+
+    Beside the bundle of closed labels, of each precision, stands one whose label is what the
+    other's rationale is, and one whose label has LABEL_TOKENS tokens of it.
+    """
+    torch.set_num_threads(2)
+    transformers.logging.set_verbosity_error()
+    student = random_student(geometry)
+    checkpoint = save_checkpoint(
+        student,
+        folder / CHECKPOINT,
+        max_input_tokens=geometry.input_tokens,
+        max_label_tokens=LABEL_TOKENS,
+        max_rationale_tokens=geometry.rationale_tokens,
+    )
+    for precision in PRECISIONS:
+        closed = folder / f"{precision}-closed"
+        manifest = write_bundle(
+            closed,
+            student,
+            task=TaskSpec(
+                name="words",
+                fields=["text"],
+                template="{{text}}",
+                labels=list(geometry.candidates()),
+            ),
+            limits=Limits(
+                input_tokens=geometry.input_tokens,
+                label_tokens=LABEL_TOKENS,
+                rationale_tokens=geometry.rationale_tokens,
+            ),
+            precision=precision,
+        )
+        for name, tokens in ("open", geometry.rationale_tokens), ("short", LABEL_TOKENS):
+            _relabel(closed, folder / f"{precision}-{name}", manifest, tokens)
+    export_to_peers(checkpoint, folder, peers)
+
+
+def export_to_peers(checkpoint: Path, folder: Path, peers: Collection[str]) -> None:
+    if "optimum" in peers:
+        export_with_optimum(checkpoint, folder / OPTIMUM)
+    if "ctranslate2" in peers:
+        from ctranslate2.converters import TransformersConverter
+
+        for kind in CTRANSLATE2_TYPES:
+            quantization = None if kind == "float32" else kind
+            converter = TransformersConverter(str(checkpoint))
+            converter.convert(str(folder / kind), quantization=quantization)
+
+
+def _relabel(source: Path, folder: Path, manifest: Manifest, tokens: int) -> None:
+    """A bundle of the same files, whose label is the beginning of what the other explains."""
+    folder.mkdir()
+    for path in source.iterdir():
+        if path.name != bundle.MANIFEST:
+            os.link(path, folder / path.name)
+    task = manifest.task.model_copy(update={"labels": "open", "predict_prefix": "explain: "})
+    limits = manifest.limits.model_copy(update={"label_tokens": tokens})
+    bundle.seal(folder, manifest.model_copy(update={"task": task, "limits": limits}))

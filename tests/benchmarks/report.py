@@ -1,0 +1,105 @@
+"""The report: Markdown tables of what was measured, and of what was aimed at."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks.comparison import Comparison
+
+BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something aimed at. `held` is None where it was not measured."""
+
+    what: str
+    aim: str
+    measured: str
+    held: bool
+
+
+@dataclass
+class Report:
+    head: str  # the machine and the versions
+    sections: list[tuple[str, str]] = field(default_factory=list)  # title, Markdown
+    targets: list[Target] = field(default_factory=list)
+
+    def add(self, title: str, *blocks: str) -> None:
+        self.sections.append((title, "\n\n".join(blocks)))
+
+    def aim(
+        self,
+        what: str,
+        measured: float,
+        *,
+        least: float | None = None,
+        most: float | None = None,
+        unit: str = "×",
+    ) -> None:
+        """Holds a measured value to what it should be at least, or at most."""
+        bound, sign = (least, "at least") if least is not None else (most, "at most")
+        assert bound is not None
+        held = measured >= bound if least is not None else measured <= bound
+        self.targets.append(Target(what, f"{sign} {bound:g}{unit}", f"{measured:.2f}{unit}", held))
+
+    def summary(self) -> str:
+        rows = [
+            (target.what, target.aim, target.measured, "yes" if target.held else "**no**")
+            for target in self.targets
+        ]
+        return "\n\n".join([self.head, table(("target", "aim", "measured", "held"), rows)])
+
+    def markdown(self) -> str:
+        parts = ["# Benchmarks", "Written by `make bench`. Times are medians.", self.summary()]
+        for title, text in self.sections:
+            parts += [f"## {title}", text]
+        return "\n\n".join(parts) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Medians in ms, the fastest peer's and ours in bold."""
+    names = list(comparisons[0].seconds)
+    rows = []
+    for comparison in comparisons:
+        best = (comparison.best_peer, comparison.best_of_ours)
+        cells = [
+            f"**{milliseconds(comparison.seconds[name])}**"
+            if name in best
+            else milliseconds(comparison.seconds[name])
+            for name in names
+        ]
+        rows.append((comparison.case, *cells, f"{comparison.ratio:.2f}×"))
+    return table(("ms", *names, "fastest peer / Duet"), rows)
+
+
+def ways_table(comparisons: Sequence[Comparison]) -> str:
+    """How each peer was fastest, and how many of its texts are the first peer's."""
+    names = list(comparisons[0].seconds)
+    rows = []
+    for comparison in comparisons:
+        equal = {name: "{}/{}".format(*comparison.equal[name]) for name in names}
+        rows.append(
+            (comparison.case, *(f"{comparison.ways[name]}; {equal[name]}" for name in names))
+        )
+    return table(("by; texts equal to the first's", *names), rows)
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.{1 if seconds < 0.1 else 0}f}"
+
+
+def rewrite_block(path: Path, text: str) -> None:
+    """Puts the text between the marks of a Markdown file. Raises ValueError without marks."""
+    content, count = BLOCK.subn(
+        lambda found: f"{found[1]}{text}\n{found[2]}", path.read_text(encoding="utf-8")
+    )
+    if not count:
+        raise ValueError(f"{path}: has no <!-- bench --> and <!-- /bench --> around a block")
+    path.write_text(content, encoding="utf-8")
