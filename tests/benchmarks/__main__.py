@@ -4,21 +4,47 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.benchmarks import generation, machine
+from service.settings import embedded_student
+from tests.benchmarks import generation, machine, sections, svamp
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
-from tests.benchmarks.report import Report, comparison_table, rewrite_block, ways_table
+from tests.benchmarks.report import Report, rewrite_block
 
-ROOT = Path(__file__).parents[2]
-CASES = ("generation",)
-PEERS = ("optimum", "ctranslate2", "litserve")
-ROUNDS = {"T5-tiny": 1, "T5-small": 5, "T5-base": 3}
+CASES = ("generation", "svamp", "serving", "costs")
+PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules
+ROUNDS = {TINY.name: 1, SMALL.name: 5, BASE.name: 3}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    arguments = _parse(argv)
+    # for the peers' processes, which inherit it
+    os.environ |= {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    report = Report(f"{machine.processor()}. {machine.versions()}. 2 threads each.")
+    bench = sections.Bench(report, arguments.peers, log)
+    with _exported(TINY if arguments.quick else SMALL, arguments.peers) as (geometry, folder):
+        if "generation" in arguments.only:
+            sections.add_generation(bench, geometry, folder, ROUNDS[geometry.name], aimed=True)
+        if "svamp" in arguments.only:
+            _add_questions(bench, arguments, folder / "svamp")
+        if "serving" in arguments.only:
+            sections.add_serving(bench, geometry, folder)
+        if "costs" in arguments.only:
+            sections.add_costs(bench, geometry, folder)
+    if "generation" in arguments.only and not arguments.quick:
+        with _exported(BASE, arguments.peers) as (geometry, folder):
+            sections.add_generation(bench, geometry, folder, ROUNDS[geometry.name], aimed=False)
+    arguments.out.write_text(report.markdown(), encoding="utf-8")
+    if arguments.readme:
+        rewrite_block(arguments.readme, report.summary())
+    log(f"wrote {arguments.out}")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", choices=CASES, nargs="+", default=CASES, help="these cases")
     parser.add_argument(
@@ -27,45 +53,48 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a tiny geometry, once: to try the program itself"
     )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=Path("runs/svamp-mini"),
+        help="of the embedded student, for the peers to load (runs/svamp-mini)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("data/dss"),
+        help="the unpacked archive of Distilling Step-by-Step (data/dss)",
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"))
-    parser.add_argument("--readme", type=Path, help="rewrite the block in it too")
+    parser.add_argument("--readme", type=Path, help="Markdown whose block is rewritten too")
     arguments = parser.parse_args(argv)
-    # for the peers' processes, which inherit it
-    os.environ |= {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    report = Report(f"{machine.processor()}. {machine.versions()}. 2 threads each.")
-    geometries = [TINY] if arguments.quick else [SMALL, BASE]
-    if "generation" in arguments.only:
-        for geometry in geometries:
-            measure_generation(report, geometry, arguments.peers)
-    arguments.out.write_text(report.markdown(), encoding="utf-8")
-    if arguments.readme:
-        rewrite_block(arguments.readme, report.summary())
-    log(f"wrote {arguments.out}")
+    missing = [peer for peer in arguments.peers if not find_spec(PEERS[peer])]
+    if missing:
+        parser.error(f"{', '.join(missing)}: not installed; install Duet's extra bench, or --peers")
+    return arguments
 
 
-def measure_generation(report: Report, geometry: Geometry, peers: Sequence[str]) -> None:
+def _add_questions(bench: sections.Bench, arguments: argparse.Namespace, folder: Path) -> None:
+    try:
+        questions = svamp.read_questions(arguments.data)
+    except OSError as error:
+        log(f"no SVAMP: {error}")
+        return
+    if not arguments.checkpoint.is_dir():
+        log(f"no SVAMP: no checkpoint of the embedded student in {arguments.checkpoint}")
+        return
+    folder.mkdir()
+    (bundle,) = embedded_student()
+    questions = questions[:2] if arguments.quick else questions
+    sections.add_questions(bench, arguments.checkpoint, bundle, questions, folder)
+
+
+@contextmanager
+def _exported(geometry: Geometry, peers: Sequence[str]) -> Iterator[tuple[Geometry, Path]]:
     with TemporaryDirectory() as folder:
         log(f"{geometry.name}: exporting")
         generation.export(geometry, Path(folder), peers)
-        comparisons = generation.measure(geometry, Path(folder), peers, ROUNDS[geometry.name], log)
-    report.add(
-        f"{geometry.name}, random weights, without speculation",
-        comparison_table(comparisons),
-        ways_table(comparisons),
-    )
-    if geometry is BASE:
-        return
-    found = {comparison.case: comparison for comparison in comparisons}
-    for wants, batch, least in ("label", 1, 2.5), ("rationale", 1, 2.2), ("rationale", 8, 2.5):
-        case = f"{geometry.name}, {wants}, batch {batch}"
-        report.aim(f"{case}: fastest peer / Duet", found[case].ratio, least=least)
-    both = {wants: found[f"{geometry.name}, {wants}, batch 1"] for wants in ("rationale", "both")}
-    seconds = {wants: one.seconds[one.best_of_ours] for wants, one in both.items()}
-    report.aim(
-        f"{geometry.name}, batch 1: label and rationale / rationale alone",
-        seconds["both"] / seconds["rationale"],
-        most=1.15,
-    )
+        yield geometry, Path(folder)
 
 
 def log(text: str) -> None:

@@ -47,7 +47,7 @@ def compare(
     ways: dict[str, dict[str, str]] = {}
     for case, work in cases.items():
         log(f"{case}: warming up")
-        ways[case] = {name: workers.call(name, "fastest", work) for name in workers}
+        ways[case] = {name: workers.call(name, "fastest", [work]) for name in workers}
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[str, dict[str, Answers]] = defaultdict(dict)
     for number in range(1, rounds + 1):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.engine.engine import Engine, Prediction, PredictRequest
+from service.engine.engine import Engine, Prediction, PredictRequest, Usage
 from tests.benchmarks.peers import THREADS, Peer, Way
 from tests.benchmarks.work import Answers, Wants, Work
 
@@ -21,6 +21,7 @@ class Duet(Peer):
         }
         self.engines = {wants: engines[folder] for wants, folder in bundles.items()}
         self.loop = asyncio.Runner()
+        self.usages: list[Usage] = []
 
     def ways(self, work: Work) -> dict[str, Way]:
         engine = self.engines[work.wants]
@@ -30,6 +31,7 @@ class Duet(Peer):
             return await asyncio.gather(*map(engine.predict, requests))
 
         def read(predictions: list[Prediction]) -> Answers:
+            self.usages += [prediction.usage for prediction in predictions]
             labels = [prediction.label for prediction in predictions]
             if work.wants == "rationale":  # this bundle's label is the other's rationale
                 tokens = [prediction.usage.label_tokens for prediction in predictions]
@@ -42,8 +44,7 @@ class Duet(Peer):
 
         return {"predict": (lambda: self.loop.run(predict()), read)}
 
-    def tokens_per_step(self) -> float:
-        """Of every text alone: a step writes one token, and before it what is right of a draft."""
-        counters = [engine.counters for engine in set(self.engines.values())]
-        tokens = sum(counter.tokens for counter in counters)
-        return tokens / (tokens - sum(counter.accepted for counter in counters))
+    def take_usages(self) -> list[Usage]:
+        """What was used of the decoder since the last time, by request."""
+        taken, self.usages = self.usages, []
+        return taken

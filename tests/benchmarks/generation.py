@@ -17,9 +17,11 @@ from tests.benchmarks.workers import Workers, in_a_process
 BATCHES = (1, 8)
 
 
-def peers_of(folder: Path, peers: Collection[str]) -> dict[str, tuple[Any, ...]]:
-    """How to make the peers of a folder that `exports` filled. transformers is the reference."""
-    checkpoint = folder / CHECKPOINT
+def peers_of(checkpoint: Path, folder: Path, peers: Collection[str]) -> dict[str, tuple[Any, ...]]:
+    """How to make the peers of a checkpoint, from a folder that `exports` filled.
+
+    transformers, the reference, is the first.
+    """
     makers: dict[str, tuple[Any, ...]] = {"transformers": (Transformers, checkpoint)}
     if "optimum" in peers:
         makers["Optimum"] = (Optimum, checkpoint, folder / OPTIMUM)
@@ -71,7 +73,7 @@ def measure(
         for batch in BATCHES
         for wants in get_args(Wants)
     }
-    makers = peers_of(folder, peers)
+    makers = peers_of(folder / CHECKPOINT, folder, peers)
     makers |= {f"Duet {precision}": duet_of(folder, precision) for precision in PRECISIONS}
     with Workers(makers) as workers:
         return compare(workers, cases, rounds, log)

@@ -3,6 +3,7 @@
 import statistics
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,30 +28,35 @@ class Peer(ABC):
     def ways(self, work: Work) -> dict[str, Way]:
         """Every correct way to do the work, with its inputs made ready."""
 
-    def fastest(self, work: Work) -> str:
+    def fastest(self, works: Sequence[Work]) -> str:
         """The way that took the shortest time, of two after a warm-up."""
-        best = {}
-        for name, (run, _) in self.ways(work).items():
-            run()
-            best[name] = min(_seconds(run)[0] for _ in range(2))
-        return min(best, key=lambda name: best[name])
+        seconds: dict[str, float] = defaultdict(float)
+        for work in works:
+            for name, (run, _) in self.ways(work).items():
+                run()
+                seconds[name] += min(seconds_of(run)[0] for _ in range(2))
+        return min(seconds, key=lambda name: seconds[name])
 
     def turn(self, work: Work, way: str) -> tuple[float, Answers]:
         """The median of the seconds that the work took, again and again for TURN_SECONDS."""
         run, read = self.ways(work)[way]
         times: list[float] = []
         while sum(times) < TURN_SECONDS:
-            seconds, result = _seconds(run)
+            seconds, result = seconds_of(run)
             times.append(seconds)
         return statistics.median(times), read(result)
 
-    def once(self, work: Work, way: str) -> tuple[float, Answers]:
-        run, read = self.ways(work)[way]
-        seconds, result = _seconds(run)
-        return seconds, read(result)
+    def each(self, works: Sequence[Work], way: str) -> list[tuple[float, Answers]]:
+        """Seconds and answers of each, one by one; the first is done once more before."""
+        done = []
+        for work in [works[0], *works]:
+            run, read = self.ways(work)[way]
+            seconds, result = seconds_of(run)
+            done.append((seconds, read(result)))
+        return done[1:]
 
 
-def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
+def seconds_of(run: Callable[[], Any]) -> tuple[float, Any]:
     started = time.perf_counter()
     result = run()
     return time.perf_counter() - started, result
@@ -116,12 +122,12 @@ class Generator(Peer):
 
     def _answers(self, labels: Ids, rationales: Ids) -> Answers:
         return Answers(
-            [self._text(ids) for ids in labels],
-            [self._text(ids) for ids in rationales],
+            [self.text(ids) for ids in labels],
+            [self.text(ids) for ids in rationales],
             [len(ids) for ids in rationales],
         )
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
 
 
@@ -208,12 +214,14 @@ class Optimum(Transformers):
 class CTranslate2(Generator):
     """CTranslate2, in fp32 or int8."""
 
-    def __init__(self, checkpoint: Path, folder: Path, compute_type: str) -> None:
+    def __init__(
+        self, checkpoint: Path, folder: Path, compute_type: str, threads: int = THREADS
+    ) -> None:
         import ctranslate2
 
         super().__init__(checkpoint)
         self.translator = ctranslate2.Translator(
-            str(folder), compute_type=compute_type, intra_threads=THREADS, inter_threads=1
+            str(folder), compute_type=compute_type, intra_threads=threads, inter_threads=1
         )
 
     def generation(self, prompts: Ids, tokens: int, exact: bool) -> Callable[[], Ids]:

@@ -12,7 +12,7 @@ BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Target:
-    """Something aimed at. `held` is None where it was not measured."""
+    """Something aimed at, and whether it was reached."""
 
     what: str
     aim: str

@@ -1,0 +1,126 @@
+"""What Duet costs beside answering: HTTP, its start, memory; and how near a step is to the memory.
+
+Speculation is off throughout.
+"""
+
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from tokenizers import Tokenizer
+
+from export.bundle import DECODER, TOKENIZER
+from tests.benchmarks.duet import Duet
+from tests.benchmarks.geometry import LABEL_TOKENS, Geometry
+from tests.benchmarks.layout import PRECISIONS
+from tests.benchmarks.load import Load, run_load
+from tests.benchmarks.peers import THREADS
+from tests.benchmarks.servers import duet_server
+from tests.benchmarks.serving import CLIENTS, bodies
+from tests.benchmarks.work import Wants, Work, work_on
+from tests.benchmarks.workers import Workers, in_a_process
+
+ROUNDS = 5
+STARTS = 3
+ARRAY_BYTES = 2**29  # many times a processor's caches
+
+
+@dataclass(frozen=True)
+class Step:
+    """A decoder step of one row: seconds, and bytes of weights that it reads."""
+
+    precision: str
+    seconds: float
+    weights: int
+
+
+@dataclass(frozen=True)
+class Footprint:
+    precision: str
+    ready: float  # seconds from the start of the process
+    bundle: int  # bytes
+    resident: int  # bytes, after load and traffic
+
+
+def http_overhead(geometry: Geometry, folder: Path) -> tuple[float, float]:
+    """Median seconds of a label through HTTP, and through the engine's door, in turns."""
+    bundle = folder / "int8-closed"
+    work = _work(geometry, bundle, "label")
+    body = {"inputs": work.texts[0]}
+    through_http: list[float] = []
+    through_engine: list[float] = []
+    with (
+        duet_server(bundle, folder / "duet.log") as server,
+        Workers({"engine": (Duet, {"label": bundle}, False)}) as workers,
+    ):
+        for _ in range(ROUNDS):
+            load: Load = in_a_process(run_load, f"{server.url}/predict", [body], 1, 5, 20)
+            through_http += load.latencies
+            seconds, _ = workers.call("engine", "turn", work, "predict")
+            through_engine.append(seconds)
+    return statistics.median(through_http), statistics.median(through_engine)
+
+
+def footprint(geometry: Geometry, folder: Path, precision: str) -> Footprint:
+    """Of a server of one bundle: the median of some starts, and memory after traffic."""
+    bundle = folder / f"{precision}-closed"
+    ready = []
+    for number in range(STARTS):
+        started = time.perf_counter()
+        with duet_server(bundle, folder / "duet.log") as server:
+            ready.append(time.perf_counter() - started)
+            if number == STARTS - 1:
+                url = f"{server.url}/predict"
+                in_a_process(run_load, url, bodies(geometry), CLIENTS, CLIENTS, CLIENTS)
+                resident = psutil.Process(server.process.pid).memory_full_info().pss
+    size = sum(path.stat().st_size for path in bundle.iterdir())
+    return Footprint(precision, statistics.median(ready), size, resident)
+
+
+def steps(geometry: Geometry, folder: Path) -> list[Step]:
+    """A step by the difference between long and short texts, so without encoder and set-up."""
+    measured = []
+    for precision in PRECISIONS:
+        long, short = folder / f"{precision}-open", folder / f"{precision}-short"
+        work = _work(geometry, long, "rationale")
+        makers = {
+            name: (Duet, {"rationale": bundle}, False)
+            for name, bundle in {"long": long, "short": short}.items()
+        }
+        times: dict[str, list[float]] = {name: [] for name in makers}
+        with Workers(makers) as workers:
+            for _ in range(ROUNDS):
+                for name in workers:
+                    times[name].append(workers.call(name, "turn", work, "predict")[0])
+        difference = statistics.median(times["long"]) - statistics.median(times["short"])
+        seconds = difference / (geometry.rationale_tokens - LABEL_TOKENS)
+        measured.append(Step(precision, seconds, (long / DECODER).stat().st_size))
+    return measured
+
+
+def memory_bandwidth() -> float:
+    """Bytes per second that as many threads as a peer has can read: the best of some tries."""
+    array = np.ones(ARRAY_BYTES // 4, np.float32)
+    parts = np.split(array, THREADS)
+    best = float("inf")
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in range(10):
+            started = time.perf_counter()
+            list(threads.map(np.max, parts))  # the reduction that numpy is quickest at
+            best = min(best, time.perf_counter() - started)
+    return array.nbytes / best
+
+
+def _work(geometry: Geometry, bundle: Path, wants: Wants) -> Work:
+    return work_on(
+        Tokenizer.from_file(str(bundle / TOKENIZER)),
+        geometry.texts(1),
+        wants,
+        label_tokens=LABEL_TOKENS,
+        rationale_tokens=geometry.rationale_tokens,
+        candidates=geometry.candidates(),
+    )
