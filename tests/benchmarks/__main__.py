@@ -6,18 +6,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from service.settings import embedded_student
 from tests.benchmarks import generation, machine, sections, svamp
+from tests.benchmarks.effort import FULL, QUICK
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
 from tests.benchmarks.report import Report, rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
 PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules
-ROUNDS = {TINY.name: 1, SMALL.name: 5, BASE.name: 3}
+BASE_ROUNDS = 3
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     # for the peers' processes, which inherit it
     os.environ |= {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     report = Report(f"{machine.processor()}. {machine.versions()}. 2 threads each.")
-    bench = sections.Bench(report, arguments.peers, log)
+    effort = QUICK if arguments.quick else FULL
+    bench = sections.Bench(report, arguments.peers, effort, log)
     with _exported(TINY if arguments.quick else SMALL, arguments.peers) as (geometry, folder):
         if "generation" in arguments.only:
-            sections.add_generation(bench, geometry, folder, ROUNDS[geometry.name], aimed=True)
+            sections.add_generation(bench, geometry, folder, aimed=True)
         if "svamp" in arguments.only:
             _add_questions(bench, arguments, folder / "svamp")
         if "serving" in arguments.only:
@@ -37,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             sections.add_costs(bench, geometry, folder)
     if "generation" in arguments.only and not arguments.quick:
         with _exported(BASE, arguments.peers) as (geometry, folder):
-            sections.add_generation(bench, geometry, folder, ROUNDS[geometry.name], aimed=False)
+            fewer = replace(bench, effort=replace(effort, rounds=BASE_ROUNDS))
+            sections.add_generation(fewer, geometry, folder, aimed=False)
     arguments.out.write_text(report.markdown(), encoding="utf-8")
     if arguments.readme:
         rewrite_block(arguments.readme, report.summary())
@@ -85,7 +89,7 @@ def _add_questions(bench: sections.Bench, arguments: argparse.Namespace, folder:
         return
     folder.mkdir()
     (bundle,) = embedded_student()
-    questions = questions[:2] if arguments.quick else questions
+    questions = questions[: bench.effort.questions]
     sections.add_questions(bench, arguments.checkpoint, bundle, questions, folder)
 
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tests.benchmarks.effort import Effort
 from tests.benchmarks.work import Answers, Work
 from tests.benchmarks.workers import Workers
 
@@ -38,7 +39,7 @@ class Comparison:
 
 
 def compare(
-    workers: Workers, cases: Mapping[str, Work], rounds: int, log: Callable[[str], None]
+    workers: Workers, cases: Mapping[str, Work], effort: Effort, log: Callable[[str], None]
 ) -> list[Comparison]:
     """Every round has all cases, every case a turn of all peers, each by its fastest way.
 
@@ -50,12 +51,14 @@ def compare(
         ways[case] = {name: workers.call(name, "fastest", [work]) for name in workers}
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     answers: dict[str, dict[str, Answers]] = defaultdict(dict)
-    for number in range(1, rounds + 1):
-        log(f"round {number} of {rounds}")
+    for number in range(1, effort.rounds + 1):
+        log(f"round {number} of {effort.rounds}")
         for case, work in cases.items():
             for name in workers:
                 way = ways[case][name]
-                seconds, answers[case][name] = workers.call(name, "turn", work, way)
+                seconds, answers[case][name] = workers.call(
+                    name, "turn", work, way, effort.turn_seconds
+                )
                 times[case][name].append(seconds)
                 _check(f"{case}: {name}", work, answers[case][name])
     return [

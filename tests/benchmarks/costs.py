@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from export.bundle import DECODER, TOKENIZER
 from tests.benchmarks.duet import Duet
+from tests.benchmarks.effort import Effort
 from tests.benchmarks.geometry import LABEL_TOKENS, Geometry
 from tests.benchmarks.layout import PRECISIONS
 from tests.benchmarks.load import Load, run_load
@@ -24,8 +25,6 @@ from tests.benchmarks.serving import CLIENTS, bodies
 from tests.benchmarks.work import Wants, Work, work_on
 from tests.benchmarks.workers import Workers, in_a_process
 
-ROUNDS = 5
-STARTS = 3
 ARRAY_BYTES = 2**29  # many times a processor's caches
 
 
@@ -46,7 +45,7 @@ class Footprint:
     resident: int  # bytes, after load and traffic
 
 
-def http_overhead(geometry: Geometry, folder: Path) -> tuple[float, float]:
+def http_overhead(geometry: Geometry, folder: Path, effort: Effort) -> tuple[float, float]:
     """Median seconds of a label through HTTP, and through the engine's door, in turns."""
     bundle = folder / "int8-closed"
     work = _work(geometry, bundle, "label")
@@ -57,23 +56,23 @@ def http_overhead(geometry: Geometry, folder: Path) -> tuple[float, float]:
         duet_server(bundle, folder / "duet.log") as server,
         Workers({"engine": (Duet, {"label": bundle}, False)}) as workers,
     ):
-        for _ in range(ROUNDS):
+        for _ in range(effort.rounds):
             load: Load = in_a_process(run_load, f"{server.url}/predict", [body], 1, 5, 20)
             through_http += load.latencies
-            seconds, _ = workers.call("engine", "turn", work, "predict")
+            seconds, _ = workers.call("engine", "turn", work, "predict", effort.turn_seconds)
             through_engine.append(seconds)
     return statistics.median(through_http), statistics.median(through_engine)
 
 
-def footprint(geometry: Geometry, folder: Path, precision: str) -> Footprint:
+def footprint(geometry: Geometry, folder: Path, precision: str, effort: Effort) -> Footprint:
     """Of a server of one bundle: the median of some starts, and memory after traffic."""
     bundle = folder / f"{precision}-closed"
     ready = []
-    for number in range(STARTS):
+    for number in range(effort.starts):
         started = time.perf_counter()
         with duet_server(bundle, folder / "duet.log") as server:
             ready.append(time.perf_counter() - started)
-            if number == STARTS - 1:
+            if number == effort.starts - 1:
                 url = f"{server.url}/predict"
                 in_a_process(run_load, url, bodies(geometry), CLIENTS, CLIENTS, CLIENTS)
                 resident = psutil.Process(server.process.pid).memory_full_info().pss
@@ -81,7 +80,7 @@ def footprint(geometry: Geometry, folder: Path, precision: str) -> Footprint:
     return Footprint(precision, statistics.median(ready), size, resident)
 
 
-def steps(geometry: Geometry, folder: Path) -> list[Step]:
+def steps(geometry: Geometry, folder: Path, effort: Effort) -> list[Step]:
     """A step by the difference between long and short texts, so without encoder and set-up."""
     measured = []
     for precision in PRECISIONS:
@@ -93,9 +92,10 @@ def steps(geometry: Geometry, folder: Path) -> list[Step]:
         }
         times: dict[str, list[float]] = {name: [] for name in makers}
         with Workers(makers) as workers:
-            for _ in range(ROUNDS):
+            for _ in range(effort.rounds):
                 for name in workers:
-                    times[name].append(workers.call(name, "turn", work, "predict")[0])
+                    turn = workers.call(name, "turn", work, "predict", effort.turn_seconds)
+                    times[name].append(turn[0])
         difference = statistics.median(times["long"]) - statistics.median(times["short"])
         seconds = difference / (geometry.rationale_tokens - LABEL_TOKENS)
         measured.append(Step(precision, seconds, (long / DECODER).stat().st_size))

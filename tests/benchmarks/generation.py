@@ -8,13 +8,12 @@ from tokenizers import Tokenizer
 
 from tests.benchmarks.comparison import Comparison, compare
 from tests.benchmarks.duet import Duet
+from tests.benchmarks.effort import Effort
 from tests.benchmarks.geometry import LABEL_TOKENS, Geometry
 from tests.benchmarks.layout import CHECKPOINT, CTRANSLATE2_TYPES, OPTIMUM, PRECISIONS
 from tests.benchmarks.peers import CTranslate2, Optimum, Transformers
 from tests.benchmarks.work import Wants, work_on
 from tests.benchmarks.workers import Workers, in_a_process
-
-BATCHES = (1, 8)
 
 
 def peers_of(checkpoint: Path, folder: Path, peers: Collection[str]) -> dict[str, tuple[Any, ...]]:
@@ -56,7 +55,7 @@ def measure(
     geometry: Geometry,
     folder: Path,
     peers: Collection[str],
-    rounds: int,
+    effort: Effort,
     log: Callable[[str], None],
 ) -> list[Comparison]:
     tokenizer = Tokenizer.from_file(str(folder / CHECKPOINT / "tokenizer.json"))
@@ -70,10 +69,10 @@ def measure(
             candidates=geometry.candidates(),
             exact=True,
         )
-        for batch in BATCHES
+        for batch in effort.batches
         for wants in get_args(Wants)
     }
     makers = peers_of(folder / CHECKPOINT, folder, peers)
     makers |= {f"Duet {precision}": duet_of(folder, precision) for precision in PRECISIONS}
     with Workers(makers) as workers:
-        return compare(workers, cases, rounds, log)
+        return compare(workers, cases, effort, log)

@@ -20,7 +20,7 @@ PACKAGES = (
 
 def processor() -> str:
     """The processor's name, its cores here, and what matters of its instructions."""
-    facts = {}
+    facts: dict[str, str] = {}
     for line in _lines("/proc/cpuinfo"):
         name, _, value = line.partition(":")
         facts.setdefault(name.strip(), value.strip())

@@ -15,7 +15,6 @@ from tokenizers import Tokenizer
 from tests.benchmarks.work import Answers, Work
 
 THREADS = 2
-TURN_SECONDS = 0.5
 
 Ids = list[list[int]]
 Way = tuple[Callable[[], Any], Callable[[Any], Answers]]  # what is timed, and what reads the result
@@ -37,11 +36,11 @@ class Peer(ABC):
                 seconds[name] += min(seconds_of(run)[0] for _ in range(2))
         return min(seconds, key=lambda name: seconds[name])
 
-    def turn(self, work: Work, way: str) -> tuple[float, Answers]:
-        """The median of the seconds that the work took, again and again for TURN_SECONDS."""
+    def turn(self, work: Work, way: str, at_least: float) -> tuple[float, Answers]:
+        """The median of the seconds that the work took, again and again for `at_least` seconds."""
         run, read = self.ways(work)[way]
         times: list[float] = []
-        while sum(times) < TURN_SECONDS:
+        while sum(times) < at_least:
             seconds, result = seconds_of(run)
             times.append(seconds)
         return statistics.median(times), read(result)

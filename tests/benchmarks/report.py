@@ -20,14 +20,21 @@ class Target:
     held: bool
 
 
+@dataclass(frozen=True)
+class Section:
+    title: str
+    shown: str  # Markdown, also for the README
+    details: str
+
+
 @dataclass
 class Report:
     head: str  # the machine and the versions
-    sections: list[tuple[str, str]] = field(default_factory=list)  # title, Markdown
+    sections: list[Section] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
 
-    def add(self, title: str, *blocks: str) -> None:
-        self.sections.append((title, "\n\n".join(blocks)))
+    def add(self, title: str, shown: Sequence[str], details: Sequence[str] = ()) -> None:
+        self.sections.append(Section(title, "\n\n".join(shown), "\n\n".join(details)))
 
     def aim(
         self,
@@ -45,17 +52,26 @@ class Report:
         self.targets.append(Target(what, f"{sign} {bound:g}{unit}", f"{measured:.2f}{unit}", held))
 
     def summary(self) -> str:
+        """What the README shows."""
+        parts = [self.head]
+        for section in self.sections:
+            if section.shown:
+                parts += [f"**{section.title}**", section.shown]
+        return "\n\n".join([*parts, "**Aims**", self._aims()])
+
+    def markdown(self) -> str:
+        """All that was measured."""
+        parts = ["# Benchmarks", "Written by `make bench`. Times are medians.", self.head]
+        for section in self.sections:
+            parts += [f"## {section.title}", section.shown, section.details]
+        return "\n\n".join(filter(None, [*parts, "## Aims", self._aims()])) + "\n"
+
+    def _aims(self) -> str:
         rows = [
             (target.what, target.aim, target.measured, "yes" if target.held else "**no**")
             for target in self.targets
         ]
-        return "\n\n".join([self.head, table(("target", "aim", "measured", "held"), rows)])
-
-    def markdown(self) -> str:
-        parts = ["# Benchmarks", "Written by `make bench`. Times are medians.", self.summary()]
-        for title, text in self.sections:
-            parts += [f"## {title}", text]
-        return "\n\n".join(parts) + "\n"
+        return table(("what", "aim", "measured", "held"), rows)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from tests.benchmarks import costs, generation, serving, svamp
 from tests.benchmarks.comparison import Comparison
+from tests.benchmarks.effort import Effort
 from tests.benchmarks.geometry import Geometry
 from tests.benchmarks.layout import PRECISIONS
 from tests.benchmarks.report import Report, comparison_table, milliseconds, table, ways_table
 from tests.benchmarks.workers import in_a_process
 
 MEGABYTE = 1e6
+WAYS = "How each peer was fastest, and how many of its texts are the first peer's:"
 
 
 @dataclass(frozen=True)
@@ -20,20 +22,20 @@ class Bench:
 
     report: Report
     peers: Collection[str]
+    effort: Effort
     log: Callable[[str], None]
 
 
-def add_generation(
-    bench: Bench, geometry: Geometry, folder: Path, rounds: int, *, aimed: bool
-) -> None:
-    comparisons = generation.measure(geometry, folder, bench.peers, rounds, bench.log)
+def add_generation(bench: Bench, geometry: Geometry, folder: Path, *, aimed: bool) -> None:
+    comparisons = generation.measure(geometry, folder, bench.peers, bench.effort, bench.log)
     bench.report.add(
         f"{geometry.name}, random weights",
-        "Without speculation. A label is one of 3 candidates of 3 tokens, a rationale has "
-        f"{geometry.rationale_tokens} tokens, an input {geometry.input_tokens}.",
-        comparison_table(comparisons),
-        "How each peer was fastest, and how many of its texts are the first peer's:",
-        ways_table(comparisons),
+        [
+            "Without speculation. A label is one of 3 candidates of 3 tokens, a rationale has "
+            f"{geometry.rationale_tokens} tokens, an input {geometry.input_tokens}.",
+            comparison_table(comparisons),
+        ],
+        [WAYS, ways_table(comparisons)],
     )
     if aimed:
         _aim_generation(bench.report, geometry, comparisons)
@@ -43,31 +45,36 @@ def _aim_generation(report: Report, geometry: Geometry, comparisons: Sequence[Co
     found = {comparison.case: comparison for comparison in comparisons}
     for wants, batch, least in ("label", 1, 2.5), ("rationale", 1, 2.2), ("rationale", 8, 2.5):
         case = f"{geometry.name}, {wants}, batch {batch}"
-        report.aim(f"{case}: fastest peer / Duet", found[case].ratio, least=least)
-    for batch in generation.BATCHES:
-        alone, both = (
-            found[f"{geometry.name}, {wants}, batch {batch}"] for wants in ("rationale", "both")
-        )
-        name = alone.best_of_ours
-        report.aim(
-            f"{geometry.name}, batch {batch}: label and rationale / rationale alone, {name}",
-            both.seconds[name] / alone.seconds[name],
-            most=1.15,
-        )
+        if case in found:
+            report.aim(f"{case}: fastest peer / Duet", found[case].ratio, least=least)
+    for case, both in found.items():
+        if ", both, " in case:
+            alone = found[case.replace("both", "rationale")]
+            name = alone.best_of_ours
+            report.aim(
+                f"{case}: {name}, in times of the rationale alone",
+                both.seconds[name] / alone.seconds[name],
+                most=1.15,
+            )
 
 
 def add_questions(
     bench: Bench, checkpoint: Path, bundle: Path, questions: Sequence[str], folder: Path
 ) -> None:
     svamp.export(checkpoint, folder, bench.peers)
-    measured = svamp.measure(checkpoint, folder, bundle, questions, bench.peers, bench.log)
+    measured = svamp.measure(
+        checkpoint, folder, bundle, questions, bench.peers, bench.effort, bench.log
+    )
     bench.report.add(
         f"The embedded student on {len(questions)} SVAMP test questions, one by one",
-        comparison_table([measured.comparison]),
-        ways_table([measured.comparison]),
-        f"With drafts, a step writes {measured.tokens_per_step:.2f} tokens of a text, and "
-        f"{measured.tokens_per_request_step:.2f} of a request, whose label and rationale share "
-        "steps.",
+        [comparison_table([measured.comparison])],
+        [
+            WAYS,
+            ways_table([measured.comparison]),
+            f"With drafts, a step writes {measured.tokens_per_step:.2f} tokens of a text, and "
+            f"{measured.tokens_per_request_step:.2f} of a request, whose label and rationale share "
+            "steps.",
+        ],
     )
     seconds, equal = measured.comparison.seconds, measured.comparison.equal
     bench.report.aim(
@@ -83,7 +90,7 @@ def add_questions(
 
 
 def add_serving(bench: Bench, geometry: Geometry, folder: Path) -> None:
-    ours, *others = served = serving.measure(geometry, folder, bench.peers, bench.log)
+    ours, *others = served = serving.measure(geometry, folder, bench.peers, bench.effort, bench.log)
     rows = [
         (
             one.server,
@@ -96,10 +103,12 @@ def add_serving(bench: Bench, geometry: Geometry, folder: Path) -> None:
     ]
     bench.report.add(
         f"Servers under load, {geometry.name}",
-        f"{serving.CLIENTS} concurrent clients; every other request asks to be explained, in "
-        f"{geometry.rationale_tokens} tokens. LitServe batches dynamically, with the settings that "
-        "were best for it. Duet runs without speculation.",
-        table(("server", "requests", "requests/s", "p50, ms", "p99, ms"), rows),
+        [
+            f"{serving.CLIENTS} concurrent clients; every other request asks to be explained, in "
+            f"{geometry.rationale_tokens} tokens. LitServe batches dynamically, with the settings "
+            "that were best for it. Duet runs without speculation.",
+            table(("server", "requests", "requests/s", "p50, ms", "p99, ms"), rows),
+        ],
     )
     for peer in others:
         bench.report.aim(
@@ -111,43 +120,48 @@ def add_serving(bench: Bench, geometry: Geometry, folder: Path) -> None:
 def add_costs(bench: Bench, geometry: Geometry, folder: Path) -> None:
     report = bench.report
     bench.log("HTTP")
-    http, engine = costs.http_overhead(geometry, folder)
+    http, engine = costs.http_overhead(geometry, folder, bench.effort)
     bench.log("start and memory")
-    prints = [costs.footprint(geometry, folder, precision) for precision in PRECISIONS]
+    prints = [
+        costs.footprint(geometry, folder, precision, bench.effort) for precision in PRECISIONS
+    ]
     bench.log("steps")
-    steps = costs.steps(geometry, folder)
+    steps = costs.steps(geometry, folder, bench.effort)
     bandwidth = in_a_process(costs.memory_bandwidth)
     report.add(
         f"What it costs, {geometry.name}",
-        f"A label takes {milliseconds(http)} ms through HTTP, and {milliseconds(engine)} ms "
-        "through the engine's own door.",
-        table(
-            ("bundle", "bundle, MB", "start to ready, s", "resident after load, MB"),
-            [
-                (
-                    one.precision,
-                    f"{one.bundle / MEGABYTE:.0f}",
-                    f"{one.ready:.2f}",
-                    f"{one.resident / MEGABYTE:.0f}",
-                )
-                for one in prints
-            ],
-        ),
-        f"Memory can be read at {bandwidth / 1e9:.1f} GB/s by 2 threads. A decoder step of one "
-        "row reads all of the decoder's weights:",
-        table(
-            ("bundle", "step, ms", "weights, MB", "GB/s", "of the bandwidth"),
-            [
-                (
-                    step.precision,
-                    f"{step.seconds * 1000:.2f}",
-                    f"{step.weights / MEGABYTE:.0f}",
-                    f"{step.weights / step.seconds / 1e9:.1f}",
-                    f"{step.weights / step.seconds / bandwidth:.0%}",
-                )
-                for step in steps
-            ],
-        ),
+        [],
+        [
+            f"A label takes {milliseconds(http)} ms through HTTP, and {milliseconds(engine)} ms "
+            "through the engine's own door.",
+            table(
+                ("bundle", "bundle, MB", "start to ready, s", "resident after load, MB"),
+                [
+                    (
+                        one.precision,
+                        f"{one.bundle / MEGABYTE:.0f}",
+                        f"{one.ready:.2f}",
+                        f"{one.resident / MEGABYTE:.0f}",
+                    )
+                    for one in prints
+                ],
+            ),
+            f"Memory can be read at {bandwidth / 1e9:.1f} GB/s by 2 threads. A decoder step of one "
+            "row reads all of the decoder's weights:",
+            table(
+                ("bundle", "step, ms", "weights, MB", "GB/s", "of the bandwidth"),
+                [
+                    (
+                        step.precision,
+                        f"{step.seconds * 1000:.2f}",
+                        f"{step.weights / MEGABYTE:.0f}",
+                        f"{step.weights / step.seconds / 1e9:.1f}",
+                        f"{step.weights / step.seconds / bandwidth:.0%}",
+                    )
+                    for step in steps
+                ],
+            ),
+        ],
     )
     report.aim("HTTP beyond the engine, median", (http - engine) * 1000, most=2, unit=" ms")
     for one in prints:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.effort import Effort
 from tests.benchmarks.geometry import Geometry
 from tests.benchmarks.load import Load, run_load
 from tests.benchmarks.servers import LitServeSettings, duet_server, litserve_server
 from tests.benchmarks.workers import in_a_process
 
 CLIENTS = 32
-REQUESTS = 192  # of a round
 TRIAL_REQUESTS = 64
-ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,11 @@ def bodies(geometry: Geometry) -> list[dict[str, Any]]:
 
 
 def measure(
-    geometry: Geometry, folder: Path, peers: Collection[str], log: Callable[[str], None]
+    geometry: Geometry,
+    folder: Path,
+    peers: Collection[str],
+    effort: Effort,
+    log: Callable[[str], None],
 ) -> list[Served]:
     """Duet's server, and LitServe with the settings that were best for it. In turns."""
     servers: dict[str, Callable[[], Any]] = {"Duet int8": lambda: _duet(folder)}
@@ -43,11 +46,11 @@ def measure(
         best = _best_settings(geometry, folder, log)
         servers[f"LitServe, CTranslate2 {best}"] = lambda: _litserve(best, geometry, folder)
     loads: dict[str, list[Load]] = {name: [] for name in servers}
-    for number in range(1, ROUNDS + 1):
+    for number in range(1, effort.server_rounds + 1):
         for name, start in servers.items():
-            log(f"round {number} of {ROUNDS}: {name}")
+            log(f"round {number} of {effort.server_rounds}: {name}")
             with start() as url:
-                loads[name].append(_load(geometry, url, REQUESTS))
+                loads[name].append(_load(geometry, url, effort.requests))
     return [_served(name, of_server) for name, of_server in loads.items()]
 
 

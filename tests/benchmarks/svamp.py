@@ -13,11 +13,11 @@ from export.bundle import TOKENIZER, Manifest
 from service.engine.engine import Usage
 from tests.benchmarks.comparison import Comparison, equal_texts
 from tests.benchmarks.duet import Duet
+from tests.benchmarks.effort import Effort
 from tests.benchmarks.generation import peers_of
 from tests.benchmarks.work import Answers, work_on
 from tests.benchmarks.workers import Workers, in_a_process
 
-PASSES = 2
 BLOCK = 10  # questions, that a peer answers at a stretch
 DRAFTING = "Duet fp32"
 
@@ -52,6 +52,7 @@ def measure(
     bundle: Path,
     questions: Sequence[str],
     peers: Collection[str],
+    effort: Effort,
     log: Callable[[str], None],
 ) -> Questions:
     """Times are medians over all questions."""
@@ -76,8 +77,8 @@ def measure(
         log("SVAMP: warming up")
         ways = {name: workers.call(name, "fastest", works[:BLOCK]) for name in workers}
         workers.call(DRAFTING, "take_usages")
-        for number in range(1, PASSES + 1):
-            log(f"pass {number} of {PASSES}")
+        for number in range(1, effort.passes + 1):
+            log(f"pass {number} of {effort.passes}")
             answers = defaultdict(list)
             for begin in range(0, len(works), BLOCK):
                 for name in workers:
