@@ -19,7 +19,7 @@ from tests.benchmarks.report import Report, rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
 PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules
-BASE_ROUNDS = 3
+BASE_ROUNDS = 2
 
 
 def main(argv: Sequence[str] | None = None) -> None:
