@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.engine.engine import Engine, Prediction, PredictRequest, Usage
+from service.engine.engine import Engine
+from service.engine.prediction import Prediction, PredictRequest, Usage
 from tests.benchmarks.peers import THREADS, Peer, Way
 from tests.benchmarks.work import Answers, Wants, Work
 
@@ -16,7 +17,9 @@ class Duet(Peer):
 
     def __init__(self, bundles: Mapping[Wants, Path], speculate: bool) -> None:
         engines = {
-            folder: Engine.load(folder, threads=THREADS, max_rows=MAX_ROWS, speculate=speculate)
+            folder: Engine.load(
+                folder, device="cpu", threads=THREADS, max_rows=MAX_ROWS, speculate=speculate
+            )
             for folder in set(bundles.values())
         }
         self.engines = {wants: engines[folder] for wants, folder in bundles.items()}

@@ -22,7 +22,7 @@ from tests.servers import ROOT, TIMEOUT, Server, serve
 @contextmanager
 def duet_server(bundle: Path, log: Path) -> Iterator[Server]:
     """Ready. Without speculation, as random weights write in circles, easy to draft."""
-    settings = ("--threads", str(THREADS), "--speculate", "false")
+    settings = ("--device", "cpu", "--threads", str(THREADS), "--speculate", "false")
     with serve(log, "--models", str(bundle), *settings) as server:
         wait_until_ready(f"{server.url}/readyz", server.process)
         yield server

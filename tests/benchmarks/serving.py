@@ -70,7 +70,7 @@ def _best_settings(
 
     best = best_of(
         LitServeSettings(max_batch_size=size, workers=workers)
-        for size in (8, 16, 32)
+        for size in (4, 8, 16, 32)
         for workers in (1, 2)
     )
     best = best_of(replace(best, batch_timeout=seconds) for seconds in (0.0, 0.05))

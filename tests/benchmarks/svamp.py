@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from export.bundle import TOKENIZER, Manifest
-from service.engine.engine import Usage
+from service.engine.prediction import Usage
 from tests.benchmarks.comparison import Comparison, equal_texts
 from tests.benchmarks.duet import Duet
 from tests.benchmarks.effort import Effort
