@@ -44,5 +44,9 @@ class SteppedRunner(Runner):
         """Lets all further steps happen."""
         self.allowed.release(10_000)
 
+    def wait_for_encoding(self, prompts: int) -> None:
+        for _ in range(prompts):
+            assert self.encoded.acquire(timeout=TIMEOUT)
+
     def wait_for_step(self) -> None:
         assert self.entered.acquire(timeout=TIMEOUT)

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -17,10 +17,9 @@ from service.engine.runner import Runner
 from service.engine.slots import Array, Slots
 from service.errors import EngineUnavailable
 
-# Tokens of prompts that are encoded beside a step: at most these, and at least one prompt. On two
-# cores a T5-small takes 32 ms for as many, and 11 ms for a step of 32 rows. So a burst of newcomers
-# slows down the texts in work for some steps, where encoding it all at once would stop them.
-ENCODED_TOKENS = 256
+# Tokens of prompts that are encoded before a first step, where nothing else is in work: then rows
+# need fewer steps in all. A T5-small takes 64 ms for as many, on two cores.
+ENCODED_TOKENS = 512
 MAX_FAILURES = 3  # of the runtime, one after the other, until it counts as broken
 RETRY_SECONDS = 10.0  # after which a broken runtime is worth another try
 STUCK_SECONDS = 60.0  # for what takes milliseconds
@@ -41,8 +40,9 @@ class Pool(Generic[R]):
         self._runner = runner
         self._step = step
         self._slots = runner.new_slots(capacity)
-        self.running: list[R] = []  # by slot
         self.waiting: deque[R] = deque()
+        self.encoding: deque[tuple[R, Future[Mapping[str, Array]]]] = deque()
+        self.running: list[R] = []  # by slot
         self.failures = 0  # of the runtime, since the last step that went well
         self.failed_at = 0.0  # in seconds of the monotonic clock
 
@@ -51,6 +51,17 @@ class Pool(Generic[R]):
         self._drop(abandoned)
         if any(map(abandoned, self.waiting)):
             self.waiting = deque(row for row in self.waiting if not abandoned(row))
+
+    @property
+    def room(self) -> int:
+        """Slots for rows that wait."""
+        return self.capacity - len(self.running) - len(self.encoding)
+
+    def admit_encoded(self) -> None:
+        while self.encoding and self.encoding[0][1].done():
+            row, encoding = self.encoding.popleft()
+            if not abandoned(row):
+                self.admit(row, encoding.result)
 
     def admit(self, row: R, encode: Callable[[], Mapping[str, Array]]) -> None:
         """Gives a slot to a row, whose cross keys and values `encode` returns."""
@@ -116,8 +127,8 @@ class Scheduler:
 
     Rows join and leave between steps. Those of a job whose future is cancelled leave before the
     next step. Labels to score and texts to generate take turns, a step each. Meanwhile a second
-    thread encodes the prompts of those that join next: two matrices at once keep two cores busier
-    than the halves of one.
+    thread encodes the prompts of newcomers: so these hold nobody up, and two products at once keep
+    two cores busier than the halves of one.
     """
 
     def __init__(self, runner: Runner, *, max_rows: int) -> None:
@@ -168,23 +179,19 @@ class Scheduler:
 
     def _run(self) -> None:
         pools = self._pools.values()
-        newcomers: list[Row] = []
         encoder = ThreadPoolExecutor(1, "duet-encoder")
         try:
             while self._receive():
                 for pool in pools:
                     pool.drop_abandoned()
-                newcomers = self._newcomers()
-                encodings: list[Callable[[], Mapping[str, Array]]] = [
-                    partial(self._runner.encode, row.prompt) for row in newcomers
-                ]
-                if any(pool.running for pool in pools):
-                    encodings = [encoder.submit(encode).result for encode in encodings]
-                for pool in pools:
-                    if pool.running:
-                        pool.step()
-                for row, encode in zip(newcomers, encodings, strict=True):
-                    self._pools[type(row)].admit(row, encode)
+                    pool.admit_encoded()
+                self._encode_newcomers(encoder)
+                running = [pool for pool in pools if pool.running]
+                for pool in running:
+                    pool.step()
+                if not running:
+                    encodings = [encoding for pool in pools for _, encoding in pool.encoding]
+                    wait(encodings, return_when=FIRST_COMPLETED)
         except BaseException:
             logger.critical("the engine's thread dies", exc_info=True)
         finally:
@@ -194,31 +201,33 @@ class Scheduler:
                 if job := self._inbox.get():
                     self._wait(job)
             for pool in pools:
-                fail([*pool.running, *pool.waiting], "the engine has stopped")
-            fail(newcomers, "the engine has stopped")
+                encoding = [row for row, _ in pool.encoding]
+                fail([*pool.running, *encoding, *pool.waiting], "the engine has stopped")
             encoder.shutdown(wait=False, cancel_futures=True)
 
-    def _newcomers(self) -> list[Row]:
-        """Who has waited longest, as far as there are slots and ENCODED_TOKENS allow."""
-        newcomers: list[Row] = []
-        room = {pool: pool.capacity - len(pool.running) for pool in self._pools.values()}
+    def _encode_newcomers(self, encoder: Executor) -> None:
+        """Has those who have waited longest encoded, as far as there are slots for them."""
+        pools = self._pools.values()
+        idle = not any(pool.running or pool.encoding for pool in pools)
         tokens = 0
-        while waiting := [pool for pool in room if pool.waiting and room[pool]]:
+        while waiting := [pool for pool in pools if pool.waiting and pool.room]:
             pool = min(waiting, key=lambda pool: pool.waiting[0].job.submitted)
-            row = pool.waiting[0]
-            tokens += len(row.prompt)
-            if newcomers and tokens > ENCODED_TOKENS:
-                break
-            newcomers.append(pool.waiting.popleft())
-            room[pool] -= 1
+            row = pool.waiting.popleft()
             if row is row.job.rows[0]:
                 row.job.admitted = time.perf_counter()
-        return newcomers
+            tokens += len(row.prompt)
+            encode = partial(self._runner.encode, row.prompt)
+            if idle and tokens <= max(ENCODED_TOKENS, len(row.prompt)):
+                pool.admit(row, encode)
+            else:
+                pool.encoding.append((row, encoder.submit(encode)))
 
     def _receive(self) -> bool:
         """Takes in what was submitted; waits where there is nothing to do. False: it is over."""
         while True:
-            idle = not any(pool.running or pool.waiting for pool in self._pools.values())
+            idle = not any(
+                pool.waiting or pool.encoding or pool.running for pool in self._pools.values()
+            )
             self._busy_since = None if idle else time.monotonic()
             try:
                 job = self._inbox.get(block=idle)

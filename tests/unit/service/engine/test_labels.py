@@ -175,7 +175,10 @@ def test_a_short_set_is_not_held_up_by_a_long_one(
     runner.wait_for_step()
     short = Job([Scoring(prompt, trie_of(random_labels(rng, 3, 3)))])
     scheduler.submit(short)
-    runner.allowed.release(3)  # it is encoded beside the second
+    runner.allowed.release()
+    runner.wait_for_step()
+    runner.wait_for_encoding(2)  # of the short one's prompt, beside the second step
+    runner.allowed.release(2)
     short.future.result(TIMEOUT)
     assert short.steps == 1
     assert not long.future.done()

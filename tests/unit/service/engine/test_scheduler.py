@@ -69,9 +69,11 @@ def test_a_cancelled_job_leaves_before_the_next_step(
     scheduler.submit(gone)
     runner.wait_for_step()
     scheduler.submit(stays)
-    runner.allowed.release(2)  # it is encoded beside the second
-    for _ in range(2):
-        runner.wait_for_step()
+    runner.allowed.release()
+    runner.wait_for_step()
+    runner.wait_for_encoding(3)
+    runner.allowed.release()
+    runner.wait_for_step()
     assert runner.rows == [2, 2, 3]
     assert gone.future.cancel()
     runner.allowed.release()
@@ -224,25 +226,31 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
     """Scored or generated, it does not wait for them, and they do not wait for it."""
     scheduler = Scheduler(runner, max_rows=32)
     rationales = [job(48) for _ in range(31)]
-    for rationale in rationales:
+    scheduler.submit(rationales[0])
+    runner.wait_for_step()
+    for rationale in rationales[1:]:
         scheduler.submit(rationale)
-    while not runner.rows or runner.rows[-1] < 31:
-        runner.allowed.release()
-        runner.wait_for_step()
-    begin = len(runner.rows)
+    runner.allowed.release()
+    runner.wait_for_step()
+    runner.wait_for_encoding(31)
+    runner.allowed.release()
+    runner.wait_for_step()
+    assert runner.rows == [1, 1, 31]
 
     scored, generated = Job([Scoring([5, 6, 1], trie([5, 6, 1], [7, 1]))]), job(5)
     scheduler.submit(scored)
     scheduler.submit(generated)
-    # the step in hand, the one that they are encoded beside, and that of the scored label
-    runner.allowed.release(3)
+    runner.allowed.release()
+    runner.wait_for_step()
+    runner.wait_for_encoding(2)
+    runner.allowed.release(2)  # this step, and that of the scored label
     scored.future.result(TIMEOUT)
     assert scored.steps == 1
     runner.allowed.release(5)
     generated.future.result(TIMEOUT)
     assert generated.steps == len(generated.rows[0].tokens) <= 5
-    assert runner.rows[begin : begin + 2] == [31, 1]
-    assert runner.rows[begin + 2 :][: generated.steps] == [32] * generated.steps
+    assert runner.rows[3:5] == [31, 1]
+    assert runner.rows[5:][: generated.steps] == [32] * generated.steps
 
     runner.release()
     for rationale in rationales:
@@ -257,45 +265,27 @@ def test_a_newcomer_is_encoded_beside_a_step(scheduler: Scheduler, runner: Stepp
     scheduler.submit(job(3))
     runner.allowed.release()
     runner.wait_for_step()  # and it is not over before the newcomer is encoded:
-    for _ in range(2):
-        assert runner.encoded.acquire(timeout=TIMEOUT)
+    runner.wait_for_encoding(2)
     runner.allowed.release()
     runner.wait_for_step()
     assert runner.rows == [1, 1, 2]
 
 
-def test_a_burst_of_newcomers_is_encoded_a_few_at_a_time(runner: SteppedRunner) -> None:
-    scheduler = Scheduler(runner, max_rows=32)
-    first = job(48)
-    scheduler.submit(first)
-    runner.wait_for_step()
-    prompt = tuple([5] * (ENCODED_TOKENS // 2 - 1) + [1])
-    burst = [job(48, prompt=prompt) for _ in range(7)]
-    for newcomer in burst:
-        scheduler.submit(newcomer)
-    runner.allowed.release(5)
-    for _ in range(5):
-        runner.wait_for_step()
-    assert runner.rows == [1, 1, 3, 5, 7, 8]  # first come, first served
-    assert [newcomer.steps for newcomer in burst] == [4, 4, 3, 3, 2, 2, 1]
-    runner.release()
-    scheduler.close()
-
-
-def test_a_prompt_longer_than_what_is_encoded_at_once_comes_in(
-    scheduler: Scheduler, runner: SteppedRunner
+@pytest.mark.parametrize("tokens", [ENCODED_TOKENS // 2, ENCODED_TOKENS * 2])
+def test_the_first_step_does_not_wait_for_many_prompts(
+    scheduler: Scheduler, runner: SteppedRunner, tokens: int
 ) -> None:
-    long = tuple([5] * ENCODED_TOKENS * 2 + [1])
-    jobs = [job(4, prompt=long), job(4, prompt=long), job(4)]
-    for each in jobs:
-        scheduler.submit(each)
-    runner.allowed.release(3)
-    for _ in range(4):
-        runner.wait_for_step()
-    assert runner.rows[:3] == [1, 2, 3]
+    """But it does for as many as ENCODED_TOKENS, or for one."""
+    three = job(4, 4, 4, prompt=(*[5] * (tokens - 1), 1))
+    scheduler.submit(three)
+    runner.wait_for_step()
+    assert runner.rows == [max(1, ENCODED_TOKENS // tokens)]
+    runner.wait_for_encoding(3)
+    runner.allowed.release()
+    runner.wait_for_step()
+    assert runner.rows[-1] == 3
     runner.release()
-    for each in jobs:
-        each.future.result(TIMEOUT)
+    three.future.result(TIMEOUT)
 
 
 def test_jobs_cancelled_while_they_wait_are_forgotten(
