@@ -11,7 +11,7 @@ from tests.benchmarks.duet import Duet
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.geometry import LABEL_TOKENS, Geometry
 from tests.benchmarks.layout import CHECKPOINT, CTRANSLATE2_TYPES, OPTIMUM, PRECISIONS
-from tests.benchmarks.peers import CTranslate2, Optimum, Transformers
+from tests.benchmarks.runtimes import CTranslate2, Optimum, Transformers
 from tests.benchmarks.work import Wants, work_on
 from tests.benchmarks.workers import Workers, in_a_process
 

@@ -7,7 +7,8 @@ from typing import Any
 import litserve
 
 from tests.benchmarks.geometry import LABEL_TOKENS
-from tests.benchmarks.peers import CTranslate2, Ids, seconds_of
+from tests.benchmarks.peers import Ids, seconds_of
+from tests.benchmarks.runtimes import Translator
 
 
 class LabelAndRationale(litserve.LitAPI):
@@ -19,8 +20,8 @@ class LabelAndRationale(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         options = self.options
-        self.peer = CTranslate2(
-            options.checkpoint, options.folder, options.compute_type, options.threads
+        self.peer = Translator(
+            options.checkpoint, options.folder, options.compute_type, 1, options.threads
         )
         self.candidates = [self.peer.tokenizer.encode(label).ids for label in options.candidates]
         # the faster way to labels, as it is on this machine
