@@ -132,9 +132,8 @@ def test_who_leaves_a_stream_gives_back_the_rows(
         url = f"http://{host}:{port}/predict"
         runner.allowed.release(label_steps)
         with httpx.stream("POST", url, json=body, timeout=TIMEOUT) as response:
-            for line in response.iter_lines():
-                if line == "event: label":
-                    break
+            lines = response.iter_lines()  # whose end would close the connection
+            assert next(lines) == "event: label"
             for _ in range(label_steps + 1):
                 runner.wait_for_step()
         deadline = time.monotonic() + TIMEOUT
