@@ -1,6 +1,7 @@
 """Serves bundles over HTTP: `python -m service --help` tells of every setting."""
 
 import json
+import logging.config
 import shlex
 import signal
 import socket
@@ -13,6 +14,7 @@ from pydantic_settings import CliApp, SettingsError
 from export.bundle import BundleError, TaskSpec
 from service.app import create_app
 from service.engine.devices import DeviceError
+from service.logs import log_config
 from service.registry import Registry
 from service.settings import Settings
 
@@ -25,6 +27,7 @@ def main() -> None:
         signal.signal(signum, lambda *_: sys.exit(0))
     try:
         settings = CliApp.run(Settings)
+        logging.config.dictConfig(log_config(settings.log_format, settings.log_level))
         listener = _listen(settings.host, settings.port)
         registry = Registry.load(settings)
     except (ValidationError, SettingsError, BundleError, DeviceError, OSError) as error:
@@ -38,6 +41,8 @@ def main() -> None:
     config = uvicorn.Config(
         create_app(settings, registry),
         server_header=False,
+        log_config=None,
+        access_log=False,  # `service.access` has its own
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     uvicorn.Server(config).run(sockets=[listener])

@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors
+from service.access import Access
 from service.body_limit import BodyLimit
 from service.registry import Registry
 from service.routes import health, models, predict
@@ -32,6 +33,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
     app.state.settings = settings
     app.state.models = registry
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Access)
     errors.install_handlers(app)
     for module in (predict, models, health):
         app.include_router(module.router)

@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from service.logs import request_id
+
 MAX_MESSAGE_CHARACTERS = 1000
 INTERNAL = "an error inside the service; its log says more"
 HTTP_ERROR_TYPES = {  # of the errors that the framework raises
@@ -18,6 +20,7 @@ HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     405: "method_not_allowed",
     413: "body_too_large",
     415: "unsupported_media_type",
+    499: "client_closed_request",
 }
 
 
@@ -124,17 +127,17 @@ def install_handlers(app: FastAPI) -> None:
     """Makes every error of `app`, the framework's own included, an `ErrorBody`."""
 
     @app.exception_handler(ServiceError)
-    async def service_error(_: Request, error: ServiceError) -> JSONResponse:
-        return _answer(error.status, error.error_type, str(error), error.headers)
+    async def service_error(request: Request, error: ServiceError) -> JSONResponse:
+        return _answer(request, error.status, error.error_type, str(error), error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         problem = error.errors()[0]
         if problem["type"] == "json_invalid":
             reason = f"{problem['ctx']['error']} at character {problem['loc'][-1]}"
-            return _answer(400, "invalid_json", f"the body is not JSON: {reason}")
+            return _answer(request, 400, "invalid_json", f"the body is not JSON: {reason}")
         field = ".".join(map(str, problem["loc"][1:])) or "body"
-        return _answer(422, "validation", f"{field}: {problem['msg']}")
+        return _answer(request, 422, "validation", f"{field}: {problem['msg']}")
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -145,11 +148,13 @@ def install_handlers(app: FastAPI) -> None:
         else:
             message = error.detail
         error_type = HTTP_ERROR_TYPES.get(error.status_code, "http")
-        return _answer(error.status_code, error_type, message, error.headers)
+        return _answer(request, error.status_code, error_type, message, error.headers)
 
     @app.exception_handler(Exception)
-    async def internal_error(_: Request, __: Exception) -> JSONResponse:
-        return _answer(500, "internal", INTERNAL)  # the server logs it: starlette raises it again
+    async def internal_error(request: Request, _: Exception) -> JSONResponse:
+        # the server logs it: starlette raises it again, past the middleware that adds the id
+        headers = {"x-request-id": request_id.get()}
+        return _answer(request, 500, InternalError.error_type, INTERNAL, headers)
 
 
 def _unreadable(cause: BaseException) -> str:
@@ -165,8 +170,13 @@ def _unreadable(cause: BaseException) -> str:
 
 
 def _answer(
-    status: int, error_type: str, message: str, headers: Mapping[str, str] | None = None
+    request: Request,
+    status: int,
+    error_type: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
+    request.state.error_type = error_type
     return JSONResponse(_body(error_type, message).model_dump(), status, headers)
 
 

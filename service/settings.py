@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engine.admission import MAX_QUEUE, TIMEOUT
 from service.engine.devices import DeviceChoice
+from service.logs import LogFormat, LogLevel
 
 
 def embedded_student() -> list[Path]:
@@ -82,3 +83,8 @@ class Settings(BaseSettings):
     )
     max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")
+    log_format: LogFormat = Field("console", description="how lines of the log are written")
+    log_level: LogLevel = Field(
+        "info", description="the least that is logged; each request is info"
+    )
+    log_inputs: bool = Field(False, description="whether the inputs of requests are logged too")

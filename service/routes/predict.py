@@ -1,6 +1,8 @@
 """POST /predict."""
 
 import asyncio
+import json
+import logging
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
@@ -8,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
+from service.access import CLIENT_CLOSED_REQUEST
 from service.engine.engine import Engine
 from service.engine.prediction import Labelled, Prediction, PredictRequest
 from service.errors import InputError, InvalidParameter, TooManyInputs, responses
@@ -18,7 +21,7 @@ from service.schemas import PredictAnswer, PredictBody
 
 T = TypeVar("T")
 
-CLIENT_CLOSED_REQUEST = 499  # as nginx has it; nobody is there to read it
+logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["predict"])
 
@@ -82,6 +85,8 @@ async def predict(
             f"inputs: {len(inputs)} of them, but a request may hold {settings.max_client_batch}"
         )
     places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
+    if settings.log_inputs:
+        logger.info("inputs: %s", json.dumps(inputs), extra={"inputs": inputs})
     requests = [
         PredictRequest(
             item, explain or body.explain, body.top_k, body.max_rationale_tokens, body.truncate
@@ -91,7 +96,7 @@ async def predict(
     if body.stream:
         if many:
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
-        return PredictionStream(_stream(engine, requests[0]), engine.manifest, started)
+        return PredictionStream(request, _stream(engine, requests[0]), engine.manifest, started)
     work = _predict_all(engine, places, requests)
     predictions = await _unless_disconnected(request, work)
     response.headers.update(timing_headers(started, predictions))

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
+from fastapi import Request
 from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.types import Send
@@ -42,12 +43,14 @@ class PredictionStream(EventSourceResponse):
 
     def __init__(
         self,
+        request: Request,
         predictions: AsyncGenerator[Labelled | str | Prediction, None],
         model: Manifest,
         started: float,
     ) -> None:
         self._body = self._events(predictions)
         super().__init__(self._body)
+        self._request = request
         self._model = model
         self._started = started
         self.headers["cache-control"] = "no-cache"
@@ -79,7 +82,9 @@ class PredictionStream(EventSourceResponse):
             except Exception as error:
                 if not isinstance(error, ServiceError):
                     logger.exception("a stream failed")
-                yield _event("error", body_of(error))
+                body = body_of(error)
+                self._request.state.error_type = body.error_type
+                yield _event("error", body)
 
 
 def _event(name: str, data: BaseModel) -> bytes:

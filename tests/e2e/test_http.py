@@ -181,6 +181,33 @@ def test_a_request_past_its_deadline(tiny_bundle: Path, tmp_path: Path) -> None:
         assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.parametrize("log_inputs", [False, True])
+def test_a_log_of_json_holds_the_inputs_only_if_asked(
+    log_inputs: bool, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    arguments = ["--log-format", "json", "--log-inputs", str(log_inputs).lower()]
+    with serve(tmp_path / "log", *arguments, "--models", str(tiny_bundle)) as server:
+        for stream in (False, True):
+            body = {"inputs": "a secret\n🍎", "explain": True, "stream": stream}
+            headers = {"x-request-id": f"trace-{stream}"}
+            response = httpx.post(f"{server.url}/predict", json=body, headers=headers)
+            assert response.headers["x-request-id"] == f"trace-{stream}"
+        assert server.stop() == 0
+    text = server.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    assert all(line["level"] == "INFO" for line in lines)
+    requests = [line for line in lines if line["logger"] == "service.access"]
+    assert [line["request_id"] for line in requests] == ["trace-False", "trace-True"]
+    for line in requests:
+        assert (line["method"], line["route"], line["status"]) == ("POST", "/predict", 200)
+        assert line["queue_ms"] >= 0
+        assert line["total_ms"] >= line["inference_ms"]
+    assert ("secret" in text) == log_inputs
+    assert [line["inputs"] for line in lines if "inputs" in line] == (
+        [["a secret\n🍎"]] * 2 if log_inputs else []
+    )
+
+
 def test_health_and_models(client: httpx.Client) -> None:
     for path in ("/livez", "/readyz", "/health"):
         assert client.get(path).json() == {"status": "ok"}

@@ -1,0 +1,82 @@
+"""What is known of every request and its answer: an id, a line in the log, and metrics."""
+
+import logging
+import re
+import time
+import uuid
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import InternalError
+from service.logs import request_id
+
+REQUEST_ID: Final = "x-request-id"
+ACCEPTED_ID = re.compile(r"[!-~]{1,128}")  # printable, and short
+CLIENT_CLOSED_REQUEST: Final = 499  # as nginx has it; nobody is there to read it
+STAGES = ("tokenization", "queue", "inference")
+
+logger = logging.getLogger(__name__)
+
+
+class Access:
+    """ASGI middleware: gives each request an id, and logs what became of it.
+
+    The id is in the header x-request-id: the request's own, where it is fit, and the answer's.
+    Nothing of a request's body or query is logged.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started = time.perf_counter()
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        id_ = given if ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id.set(id_)
+        state = scope.setdefault("state", {})
+        status = CLIENT_CLOSED_REQUEST
+        answer = Headers()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, answer
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = id_
+                answer = Headers(scope=message)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            status, state["error_type"] = 500, InternalError.error_type
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            _log(scope, status, seconds, answer)
+
+
+def _log(scope: Scope, status: int, seconds: float, answer: Headers) -> None:
+    facts = {
+        "method": scope["method"],
+        "route": route_of(scope),
+        "path": scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+        "status": status,
+        "error_type": scope["state"].get("error_type"),
+        "total_ms": round(seconds * 1000, 2),
+    }
+    facts |= {
+        f"{name}_ms": float(answer[f"x-{name}-time"])
+        for name in STAGES
+        if f"x-{name}-time" in answer
+    }
+    logger.info("%(method)s %(path)s %(status)d in %(total_ms).2f ms", facts, extra=facts)
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the path, as /models/{name}; `other` where no route has matched."""
+    path: str = getattr(scope.get("route"), "path", "") or "other"
+    return path
