@@ -33,7 +33,7 @@ class Access:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        started = time.perf_counter()
+        started, method = time.perf_counter(), scope["method"]
         given = Headers(scope=scope).get(REQUEST_ID, "")
         id_ = given if ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
         request_id.set(id_)
@@ -56,12 +56,12 @@ class Access:
             raise
         finally:
             seconds = time.perf_counter() - started
-            _log(scope, status, seconds, answer)
+            _log(method, scope, status, seconds, answer)
 
 
-def _log(scope: Scope, status: int, seconds: float, answer: Headers) -> None:
+def _log(method: str, scope: Scope, status: int, seconds: float, answer: Headers) -> None:
     facts = {
-        "method": scope["method"],
+        "method": method,
         "route": route_of(scope),
         "path": scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
         "status": status,

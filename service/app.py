@@ -9,7 +9,8 @@ from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors
 from service.access import Access
-from service.body_limit import BodyLimit
+from service.body_limits import BodyLimits
+from service.head import Head
 from service.registry import Registry
 from service.routes import health, models, predict
 from service.settings import Settings
@@ -32,7 +33,10 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
     )
     app.state.settings = settings
     app.state.models = registry
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimits, max_bytes=settings.max_body_bytes, max_seconds=settings.body_timeout
+    )
+    app.add_middleware(Head)
     app.add_middleware(Access)
     errors.install_handlers(app)
     for module in (predict, models, health):

@@ -18,6 +18,7 @@ HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     400: "invalid_json",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     413: "body_too_large",
     415: "unsupported_media_type",
     499: "client_closed_request",

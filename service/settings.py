@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     )
     max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")
+    body_timeout: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds in which the body of a request must have come",
+    )
     log_format: LogFormat = Field("console", description="how lines of the log are written")
     log_level: LogLevel = Field(
         "info", description="the least that is logged; each request is info"

@@ -27,11 +27,12 @@ class Admission:
         return self.inputs >= self.max_inputs
 
     @asynccontextmanager
-    async def admit(self, inputs: int) -> AsyncIterator[None]:
+    async def admit(self, inputs: int, timeout: float | None = None) -> AsyncIterator[None]:
         """Holds places for all inputs of a request, while its answer is worked out.
 
-        Raises Overloaded where there are too few, and DeadlineExceeded, cancelling what the
-        request waits for, where its time is up. Where nothing is in work, any request may come in.
+        `timeout`, in seconds, is the request's own wish: it can only shorten the time. Raises
+        Overloaded where there are too few places, and DeadlineExceeded, cancelling what the request
+        waits for, where its time is up. Where nothing is in work, any request may come in.
         """
         missing = self.inputs + inputs - self.max_inputs
         if self.inputs and missing > 0:
@@ -40,16 +41,17 @@ class Admission:
                 "send the request again later",
                 self._seconds_until_free(missing),
             )
+        seconds = self.timeout if timeout is None else min(timeout, self.timeout)
         self.inputs += inputs
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self.timeout) as deadline:
+            async with asyncio.timeout(seconds) as deadline:
                 yield
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise DeadlineExceeded(
-                f"not answered within {self.timeout:g} seconds; send less at once, or again later"
+                f"not answered within {seconds:g} seconds; send less at once, or again later"
             ) from error
         finally:
             self.inputs -= inputs

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
 from service.access import CLIENT_CLOSED_REQUEST
 from service.engine.engine import Engine
@@ -48,6 +48,7 @@ async def _require_json(request: Request) -> None:
         {
             400: "the body is not JSON, or an input is empty",
             404: "no model has this name",
+            408: "the body did not come in the time that it may take",
             413: "the body is too large, or the list of inputs too long",
             415: "the content type is not application/json",
             422: "a field is not as it should be, or an input has too many tokens",
@@ -65,6 +66,15 @@ async def predict(
     models: Models,
     settings: CurrentSettings,
     explain: Annotated[bool, Query(description="the same as in the body")] = False,
+    x_request_timeout: Annotated[
+        float | None,
+        Header(
+            gt=0,
+            allow_inf_nan=False,
+            description="seconds after which an answer is of no use; at most, and without it, as "
+            "many as /info tells",
+        ),
+    ] = None,
 ) -> PredictAnswer | list[PredictAnswer] | PredictionStream:
     """A label for one input, or a list of labels for a list, with rationales if asked for.
 
@@ -96,8 +106,10 @@ async def predict(
     if body.stream:
         if many:
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
-        return PredictionStream(request, _stream(engine, requests[0]), engine.manifest, started)
-    work = _predict_all(engine, places, requests)
+        return PredictionStream(
+            request, _stream(engine, requests[0], x_request_timeout), engine.manifest, started
+        )
+    work = _predict_all(engine, places, requests, x_request_timeout)
     predictions = await _unless_disconnected(request, work)
     response.headers.update(timing_headers(started, predictions))
     answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
@@ -105,9 +117,12 @@ async def predict(
 
 
 async def _predict_all(
-    engine: Engine, places: Sequence[str], requests: Sequence[PredictRequest]
+    engine: Engine,
+    places: Sequence[str],
+    requests: Sequence[PredictRequest],
+    timeout: float | None,
 ) -> list[Prediction]:
-    async with engine.admission.admit(len(requests)):
+    async with engine.admission.admit(len(requests), timeout):
         return await _all(
             [_predict_one(engine, *item) for item in zip(places, requests, strict=True)]
         )
@@ -119,10 +134,13 @@ async def _predict_one(engine: Engine, place: str, request: PredictRequest) -> P
 
 
 async def _stream(
-    engine: Engine, request: PredictRequest
+    engine: Engine, request: PredictRequest, timeout: float | None
 ) -> AsyncGenerator[Labelled | str | Prediction, None]:
     with _named("inputs"):
-        async with engine.admission.admit(1), aclosing(engine.stream(request)) as predictions:
+        async with (
+            engine.admission.admit(1, timeout),
+            aclosing(engine.stream(request)) as predictions,
+        ):
             async for prediction in predictions:
                 yield prediction
 

@@ -170,6 +170,20 @@ def test_clients_that_leave_harm_nobody(server: Server, client: httpx.Client) ->
     assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
 
 
+def test_a_body_that_stalls(tiny_bundle: Path, tmp_path: Path) -> None:
+    settings = {"DUET_MODELS": str(tiny_bundle), "DUET_BODY_TIMEOUT": "0.1"}
+    with serve(tmp_path / "log", **settings) as server:
+        address = urlsplit(server.url)
+        head = "POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+        with socket.create_connection((address.hostname, address.port), TIMEOUT) as connection:
+            connection.sendall(f'{head}content-length: 100\r\n\r\n{{"inputs"'.encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))  # until it is closed
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"error_type":"body_too_slow"' in answer
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        assert "Traceback" not in server.log.read_text()
+
+
 def test_a_request_past_its_deadline(tiny_bundle: Path, tmp_path: Path) -> None:
     settings = {"DUET_MODELS": str(tiny_bundle), "DUET_TIMEOUT": "1e-9"}
     with serve(tmp_path / "log", **settings) as server:

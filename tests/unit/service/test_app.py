@@ -20,7 +20,7 @@ def test_errors_are_documented(engine: Engine) -> None:
     document = create_app(Settings(), Registry({"tiny": engine})).openapi()
     responses = document["paths"]["/predict"]["post"]["responses"]
     assert responses.keys() == {
-        *("200", "400", "404", "413", "415", "422", "429", "500", "503", "504")
+        *("200", "400", "404", "408", "413", "415", "422", "429", "500", "503", "504")
     }
     for status, response in responses.items():
         if status != "200":

@@ -79,6 +79,19 @@ def test_a_request_past_its_deadline_is_cancelled() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("own", "seconds"), [(None, 60), (2.5, 2.5), (600, 60)])
+def test_a_request_may_shorten_its_time(
+    own: float | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        timeout, asked = asyncio.timeout, []
+        monkeypatch.setattr(asyncio, "timeout", lambda delay: asked.append(delay) or timeout(delay))
+        async with Admission(4, timeout=60).admit(1, own):
+            assert asked == [seconds]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("error", [TimeoutError("of another kind"), ZeroDivisionError()])
 def test_errors_and_cancellation_pass_and_give_back_the_places(error: Exception) -> None:
     async def run() -> None:

@@ -232,6 +232,24 @@ def test_a_deadline_cuts_a_rationale(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_request_may_have_a_deadline_of_its_own(stepped_client: TestClient, stream: bool) -> None:
+    """No step is ever taken."""
+    body = {"inputs": TEXT, "explain": True, "stream": stream}
+    response = stepped_client.post("/predict", json=body, headers={"x-request-timeout": "0.01"})
+    assert response.status_code == 504
+    assert response.json()["error"].startswith("not answered within 0.01 seconds")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", ""])
+def test_a_deadline_that_is_no_time_is_refused(client: TestClient, seconds: str) -> None:
+    headers = {"x-request-timeout": seconds}
+    response = client.post("/predict", json={"inputs": TEXT}, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["error_type"] == "validation"
+    assert response.json()["error"].startswith("x-request-timeout: Input should be")
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_client_who_leaves_gives_back_the_rows(
     stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner, stream: bool
 ) -> None:
