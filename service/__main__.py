@@ -1,5 +1,6 @@
 """Serves bundles over HTTP: `python -m service --help` tells of every setting."""
 
+import ipaddress
 import json
 import logging.config
 import shlex
@@ -20,6 +21,8 @@ from service.settings import Settings
 
 GRACE_SECONDS = 10  # for requests in flight, and for clients that never finish theirs
 
+logger = logging.getLogger("service")
+
 
 def main() -> None:
     """Exits with 0 after SIGTERM or SIGINT, and with 2 where there is nothing to serve."""
@@ -34,10 +37,15 @@ def main() -> None:
         reason = _setting_problem(error) if isinstance(error, ValidationError) else error
         print(f"duet: {reason}", file=sys.stderr)
         sys.exit(2)
+    if not settings.users and not _is_loopback(listener.getsockname()[0]):
+        logger.warning(
+            "anyone who reaches %s may use this service: it has no keys (DUET_API_KEYS)",
+            settings.host,
+        )
     url, engine = _url(settings.host, listener.getsockname()[1]), registry.default
     model = engine.manifest
     print(f"Duet serves {model.name} on {engine.device}. Docs: {url}/docs", "Try it:", sep="\n")
-    print(f"  {_curl(url, model.task)}", flush=True)
+    print(f"  {_curl(url, model.task, key=bool(settings.users))}", flush=True)
     config = uvicorn.Config(
         create_app(settings, registry),
         server_header=False,
@@ -65,11 +73,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
 def _setting_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     name = str(problem["loc"][0])
     flag = name.replace("_", "-")
-    return f"--{flag} (DUET_{name.upper()}): {problem['msg']}, got {problem['input']!r}"
+    got = "" if name.endswith("_keys") else f", got {problem['input']!r}"
+    return f"--{flag} (DUET_{name.upper()}): {problem['msg']}{got}"
 
 
 def _url(host: str, port: int) -> str:
@@ -77,14 +90,15 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _curl(url: str, task: TaskSpec) -> str:
+def _curl(url: str, task: TaskSpec, *, key: bool = False) -> str:
     """A command that asks the default model about a real input of its task."""
     fields = task.examples[0] if task.examples else task.form()
     inputs = fields if len(fields) > 1 else next(iter(fields.values()))
     body = json.dumps({"inputs": inputs, "explain": True}, ensure_ascii=False)
-    return shlex.join(
-        ["curl", f"{url}/predict", "-H", "content-type: application/json", "-d", body]
-    )
+    headers = ["-H", "content-type: application/json"]
+    if key:
+        headers += ["-H", "x-api-key: KEY"]
+    return shlex.join(["curl", f"{url}/predict", *headers, "-d", body])
 
 
 if __name__ == "__main__":

@@ -2,18 +2,24 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors
-from service.access import Access
+from service.access import REQUEST_ID, STAGES, Access
 from service.body_limits import BodyLimits
 from service.head import Head
+from service.page_headers import PageHeaders
 from service.registry import Registry
 from service.routes import health, models, predict
+from service.security import KeyRing, guarded
 from service.settings import Settings
+
+DOCS: Final = "/docs"
 
 
 def create_app(settings: Settings, registry: Registry) -> FastAPI:
@@ -24,26 +30,53 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
         yield
         registry.close()
 
-    app = FastAPIOffline(  # the page at /docs asks nothing of other hosts
-        title="Duet",
-        description="Small reasoning models that predict a label and explain it.",
-        version=__version__,
-        redoc_url=None,
-        lifespan=lifespan,
-    )
+    facts: dict[str, Any] = {
+        "title": "Duet",
+        "description": "Small reasoning models that predict a label and explain it.",
+        "version": __version__,
+        "redoc_url": None,
+        "lifespan": lifespan,
+    }
+    if settings.docs:  # a page that asks nothing of other hosts
+        app = FastAPIOffline(docs_url=DOCS, **facts)
+    else:
+        app = FastAPI(docs_url=None, openapi_url=None, **facts)
     app.state.settings = settings
     app.state.models = registry
+    errors.install_handlers(app)
+    _add_middleware(app, settings)
+    _add_routes(app, settings)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """The last one added is the first to see a request."""
     app.add_middleware(
         BodyLimits, max_bytes=settings.max_body_bytes, max_seconds=settings.body_timeout
     )
     app.add_middleware(Head)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "x-api-key", REQUEST_ID, "x-request-timeout"],
+            expose_headers=[
+                *(REQUEST_ID, "retry-after"),
+                *(f"x-{stage}-time" for stage in ("total", *STAGES)),
+            ],
+        )
+    app.add_middleware(PageHeaders, docs_path=DOCS)
     app.add_middleware(Access)
-    errors.install_handlers(app)
-    for module in (predict, models, health):
-        app.include_router(module.router)
+
+
+def _add_routes(app: FastAPI, settings: Settings) -> None:
+    users = KeyRing(settings.users, settings.max_requests_per_key)
+    for module in (predict, models):
+        app.include_router(module.router, **(guarded(users) if settings.users else {}))
+    app.include_router(health.router)
 
     @app.get("/", include_in_schema=False)
     async def root(request: Request) -> RedirectResponse:
-        return RedirectResponse(f"{request.scope['root_path']}/docs")
-
-    return app
+        page = DOCS if settings.docs else "/models"
+        return RedirectResponse(request.scope["root_path"] + page)

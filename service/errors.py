@@ -76,6 +76,20 @@ class TooManyInputs(ServiceError):
     error_type = "too_many_inputs"
 
 
+class Unauthenticated(ServiceError):
+    status = HTTPStatus.UNAUTHORIZED
+    error_type = "unauthenticated"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ServiceError):
+    status = HTTPStatus.FORBIDDEN
+    error_type = "forbidden"
+
+
 class ModelNotFound(ServiceError):
     status = HTTPStatus.NOT_FOUND
     error_type = "model_not_found"

@@ -1,15 +1,18 @@
 """Settings: each one is an environment variable DUET_… and a command line flag."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engine.admission import MAX_QUEUE, TIMEOUT
 from service.engine.devices import DeviceChoice
 from service.logs import LogFormat, LogLevel
+
+KEY = re.compile(r"[!-~]+")
 
 
 def embedded_student() -> list[Path]:
@@ -24,12 +27,41 @@ def available_cores() -> int:
 
 
 def _split(value: Any) -> Any:
-    """`a,b` and `[a, "b,c"]` (a flag given twice) are lists of paths."""
+    """`a,b` and `[a, "b,c"]` (a flag given twice) are lists."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list):
         return [part for item in value for part in str(item).split(",") if part]
     return value
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    if not KEY.fullmatch(key.get_secret_value()):
+        raise ValueError("a key may hold ASCII letters, digits and signs, and no spaces")
+    return key
+
+
+def _keys_in(file: Path | None) -> list[SecretStr]:
+    if file is None:
+        return []
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ValueError(f"the file cannot be read: {reason}") from error
+    return [_check_key(SecretStr(line.strip())) for line in lines if line.strip()]
+
+
+def _check_file(file: Path | None) -> Path | None:
+    if file is not None and not _keys_in(file):
+        raise ValueError("the file holds no key")
+    return file
+
+
+Keys = Annotated[
+    list[Annotated[SecretStr, AfterValidator(_check_key)]], NoDecode, BeforeValidator(_split)
+]
+KeysFile = Annotated[Path | None, AfterValidator(_check_file)]
 
 
 class Settings(BaseSettings):
@@ -89,8 +121,37 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="seconds in which the body of a request must have come",
     )
+    api_keys: Keys = Field(
+        [],
+        description="keys of which requests must bring one, separated by commas; none: anyone may",
+    )
+    api_keys_file: KeysFile = Field(None, description="a file with more of these keys, one a line")
+    admin_keys: Keys = Field([], description="keys that may do everything, separated by commas")
+    admin_keys_file: KeysFile = Field(
+        None, description="a file with more of these keys, one a line"
+    )
+    max_requests_per_key: int | None = Field(
+        None, ge=1, description="requests that a key may have in work at once"
+    )
+    docs: bool = Field(True, description="whether /docs and /openapi.json are there")
+    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+        [],
+        description="origins whose pages may use the service from a browser, separated by commas; "
+        "* for any",
+    )
     log_format: LogFormat = Field("console", description="how lines of the log are written")
     log_level: LogLevel = Field(
         "info", description="the least that is logged; each request is info"
     )
     log_inputs: bool = Field(False, description="whether the inputs of requests are logged too")
+
+    @property
+    def admin(self) -> list[SecretStr]:
+        """The keys that may do everything."""
+        return [*self.admin_keys, *_keys_in(self.admin_keys_file)]
+
+    @property
+    def users(self) -> list[SecretStr]:
+        """The keys that may use the service; none: anyone may."""
+        users = [*self.api_keys, *_keys_in(self.api_keys_file)]
+        return [*users, *self.admin] if users else []

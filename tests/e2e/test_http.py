@@ -170,6 +170,27 @@ def test_clients_that_leave_harm_nobody(server: Server, client: httpx.Client) ->
     assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        ({"DUET_HOST": "0.0.0.0"}, True),
+        ({"DUET_HOST": "0.0.0.0", "DUET_API_KEYS": "s3cret"}, False),
+        ({"DUET_HOST": "127.0.0.1"}, False),
+    ],
+)
+def test_a_service_open_to_all_says_so(
+    settings: dict[str, str], warned: bool, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with serve(tmp_path / "log", "--models", str(tiny_bundle), **settings) as server:
+        status = httpx.get(f"{server.url}/models").status_code
+        headers = {"authorization": "Bearer s3cret"}
+        assert httpx.get(f"{server.url}/models", headers=headers).status_code == 200
+        log = server.log.read_text()
+    assert status == (401 if "DUET_API_KEYS" in settings else 200)
+    assert ("WARNING" in log and "anyone who reaches 0.0.0.0" in log) == warned
+    assert "s3cret" not in log
+
+
 def test_a_body_that_stalls(tiny_bundle: Path, tmp_path: Path) -> None:
     settings = {"DUET_MODELS": str(tiny_bundle), "DUET_BODY_TIMEOUT": "0.1"}
     with serve(tmp_path / "log", **settings) as server:

@@ -3,10 +3,12 @@ import shlex
 import socket
 
 import pytest
+from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from export.bundle import TaskSpec
-from service.__main__ import _curl, _listen, _url
+from service.__main__ import _curl, _is_loopback, _listen, _setting_problem, _url
+from service.settings import Settings
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
@@ -48,3 +50,26 @@ def test_the_command_holds_an_example(fields: dict[str, str], inputs: object) ->
     task = TaskSpec(name="task", fields=list(fields), template="", examples=[fields])
     *_, body = shlex.split(_curl("http://a", task))
     assert json.loads(body) == {"inputs": inputs, "explain": True}
+
+
+def test_the_command_tells_where_a_key_belongs() -> None:
+    task = TaskSpec(name="task", fields=["text"], template="")
+    assert "x-api-key: KEY" in shlex.split(_curl("http://a", task, key=True))
+    assert "KEY" not in _curl("http://a", task)
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_which_addresses_only_this_machine_reaches(address: str, loopback: bool) -> None:
+    assert _is_loopback(address) == loopback
+
+
+def test_a_key_that_is_wrong_is_not_shown() -> None:
+    with pytest.raises(ValidationError) as wrong:
+        Settings(api_keys="good,se cret")
+    assert _setting_problem(wrong.value) == (
+        "--api-keys (DUET_API_KEYS): Value error, a key may hold ASCII letters, digits and signs, "
+        "and no spaces"
+    )

@@ -35,6 +35,43 @@ def test_models_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read().models == [Path("a"), Path("b/c")]
 
 
+def test_keys_from_the_environment_and_from_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(b"third\r\n\n  fourth \n")
+    monkeypatch.setenv("DUET_API_KEYS", "first,second")
+    monkeypatch.setenv("DUET_API_KEYS_FILE", str(file))
+    monkeypatch.setenv("DUET_ADMIN_KEYS", "chief")
+    settings = read()
+    users = [key.get_secret_value() for key in settings.users]
+    assert users == ["first", "second", "third", "fourth", "chief"]
+    assert [key.get_secret_value() for key in settings.admin] == ["chief"]
+
+
+def test_admin_keys_alone_leave_the_service_open() -> None:
+    assert read("--admin-keys", "chief").users == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n \n", "the file holds no key"),
+        (b"a b\n", "a key may hold ASCII"),
+        (b"\xff", "the file cannot be read: not text"),
+        (None, "the file cannot be read: No such file"),
+    ],
+)
+def test_a_file_without_keys_is_refused(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ValidationError, match=message):
+        read("--api-keys-file", str(file))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -43,6 +80,9 @@ def test_models_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ["--max-rows", "many"],
         ["--models", ""],
         ["--timeout", "nan"],
+        ["--api-keys", "a b"],
+        ["--admin-keys", "é"],
+        ["--max-requests-per-key", "0"],
     ],
 )
 def test_values_out_of_range_are_refused(arguments: list[str]) -> None:
