@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
 from service.logs import request_id
+from service.metrics import Metrics
 
 REQUEST_ID: Final = "x-request-id"
 ACCEPTED_ID = re.compile(r"[!-~]{1,128}")  # printable, and short
@@ -27,8 +28,9 @@ class Access:
     Nothing of a request's body or query is logged.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,27 +58,25 @@ class Access:
             raise
         finally:
             seconds = time.perf_counter() - started
-            _log(method, scope, status, seconds, answer)
+            route, error_type = _route(scope), state.get("error_type")
+            self.metrics.request(method, route, status, error_type, seconds)
+            facts = {
+                "method": method,
+                "route": route,
+                "path": scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
+                "status": status,
+                "error_type": error_type,
+                "total_ms": round(seconds * 1000, 2),
+            } | {
+                f"{stage}_ms": float(answer[f"x-{stage}-time"])
+                for stage in STAGES
+                if f"x-{stage}-time" in answer
+            }
+            message = "%(method)s %(path)s %(status)d in %(total_ms).2f ms"
+            logger.info(message, facts, extra=facts)
 
 
-def _log(method: str, scope: Scope, status: int, seconds: float, answer: Headers) -> None:
-    facts = {
-        "method": method,
-        "route": route_of(scope),
-        "path": scope.get("raw_path", b"").decode("ascii", "backslashreplace"),
-        "status": status,
-        "error_type": scope["state"].get("error_type"),
-        "total_ms": round(seconds * 1000, 2),
-    }
-    facts |= {
-        f"{name}_ms": float(answer[f"x-{name}-time"])
-        for name in STAGES
-        if f"x-{name}-time" in answer
-    }
-    logger.info("%(method)s %(path)s %(status)d in %(total_ms).2f ms", facts, extra=facts)
-
-
-def route_of(scope: Scope) -> str:
+def _route(scope: Scope) -> str:
     """The template of the path, as /models/{name}; `other` where no route has matched."""
     path: str = getattr(scope.get("route"), "path", "") or "other"
     return path

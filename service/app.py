@@ -13,9 +13,10 @@ from service import __version__, errors
 from service.access import REQUEST_ID, STAGES, Access
 from service.body_limits import BodyLimits
 from service.head import Head
+from service.metrics import Metrics
 from service.page_headers import PageHeaders
 from service.registry import Registry
-from service.routes import health, models, predict
+from service.routes import health, metrics, models, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
 
@@ -43,6 +44,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
         app = FastAPI(docs_url=None, openapi_url=None, **facts)
     app.state.settings = settings
     app.state.models = registry
+    app.state.metrics = Metrics(registry)
     errors.install_handlers(app)
     _add_middleware(app, settings)
     _add_routes(app, settings)
@@ -67,13 +69,16 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             ],
         )
     app.add_middleware(PageHeaders, docs_path=DOCS)
-    app.add_middleware(Access)
+    app.add_middleware(Access, metrics=app.state.metrics)
 
 
 def _add_routes(app: FastAPI, settings: Settings) -> None:
     users = KeyRing(settings.users, settings.max_requests_per_key)
+    guard = guarded(users) if settings.users else {}
     for module in (predict, models):
-        app.include_router(module.router, **(guarded(users) if settings.users else {}))
+        app.include_router(module.router, **guard)
+    if settings.metrics != "off":
+        app.include_router(metrics.router, **(guard if settings.metrics == "key" else {}))
     app.include_router(health.router)
 
     @app.get("/", include_in_schema=False)

@@ -3,9 +3,16 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engine.admission import MAX_QUEUE, TIMEOUT
@@ -133,6 +140,9 @@ class Settings(BaseSettings):
     max_requests_per_key: int | None = Field(
         None, ge=1, description="requests that a key may have in work at once"
     )
+    metrics: Literal["open", "key", "off"] = Field(
+        "open", description="whether /metrics is open to all, needs a key, or is not there"
+    )
     docs: bool = Field(True, description="whether /docs and /openapi.json are there")
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
         [],
@@ -144,6 +154,13 @@ class Settings(BaseSettings):
         "info", description="the least that is logged; each request is info"
     )
     log_inputs: bool = Field(False, description="whether the inputs of requests are logged too")
+
+    @field_validator("metrics")
+    @classmethod
+    def _check_metrics(cls, value: str, info: ValidationInfo) -> str:
+        if value == "key" and not (info.data.get("api_keys") or info.data.get("api_keys_file")):
+            raise ValueError("there are no keys; set DUET_API_KEYS too")
+        return value
 
     @property
     def admin(self) -> list[SecretStr]:

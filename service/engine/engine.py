@@ -110,6 +110,20 @@ class Engine:
         """Whether the model fails again and again."""
         return self._scheduler.broken
 
+    @property
+    def slots(self) -> int:
+        """Texts that may be generated at once, and label sets scored, together."""
+        return self._scheduler.slots
+
+    @property
+    def slots_in_use(self) -> int:
+        return self._scheduler.slots_in_use
+
+    @property
+    def steps(self) -> int:
+        """Steps that the decoder has taken."""
+        return self._scheduler.steps
+
     async def predict(self, request: PredictRequest) -> Prediction:
         """Raises an InputError, InvalidParameter, InternalError or EngineUnavailable.
 
@@ -143,7 +157,7 @@ class Engine:
                 await news.wait()
                 news.clear()
                 over = job.future.done()  # before a look at the rows, which it then finds done
-                if label.done and not labelled:
+                if label.finished is not None and not labelled:
                     labelled = True
                     yield self._labelled(job, request, tokenization)
                 for row in rationale if labelled else ():
@@ -196,10 +210,15 @@ class Engine:
         return Generation(prompt, max_tokens, Drafter(prompt, start_id, self._table))
 
     def _labelled(self, job: Job, request: PredictRequest, tokenization: float) -> Labelled:
-        scores = self._scores(job.rows[0])
+        """What is known as soon as the label is there."""
+        label, *rationale = job.rows
+        scores = self._scores(label)
         best = scores[0]
         arithmetic = self.manifest.task.answer == "arithmetic"
-        finished = job.finished if job.future.done() else time.perf_counter()
+        seconds = [
+            None if row.finished is None else row.finished - job.admitted for row in job.rows
+        ]
+        assert seconds[0] is not None
         return Labelled(
             label=best.label,
             confidence=best.score,
@@ -208,7 +227,9 @@ class Engine:
             timings=Timings(
                 tokenization=tokenization,
                 queue=job.admitted - job.submitted,
-                inference=finished - job.admitted,
+                inference=max(filter(None, seconds)),
+                label=seconds[0],
+                rationale=seconds[-1] if rationale else None,
             ),
         )
 

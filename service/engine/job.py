@@ -23,6 +23,7 @@ class Row:
     prompt: list[int]
     job: "Job" = field(init=False)
     done: bool = field(init=False, default=False)
+    finished: float | None = field(init=False, default=None)  # seconds, by time.perf_counter
 
     def __enter__(self) -> None:
         pass
@@ -51,7 +52,7 @@ class Job:
         self.unfinished = len(rows)
         self.steps = 0  # of the decoder, that a row of it took part in
         self.future: Future[Job] = Future()
-        self.submitted = self.admitted = self.finished = time.perf_counter()  # seconds
+        self.submitted = self.admitted = time.perf_counter()  # seconds
         for row in rows:
             row.job = self
 
@@ -59,7 +60,6 @@ class Job:
         """Hands out the result, unless the job is over or its future cancelled."""
         if self.future.done() or not self.future.set_running_or_notify_cancel():
             return
-        self.finished = time.perf_counter()
         if error is None:
             self.future.set_result(self)
         else:

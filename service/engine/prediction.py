@@ -43,11 +43,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds that a request spent in each stage."""
+    """Seconds that a request spent in each stage.
+
+    `label` and `rationale` are how much of the inference it took until each was there.
+    """
 
     tokenization: float
     queue: float
     inference: float
+    label: float
+    rationale: float | None
 
 
 @dataclass(frozen=True)

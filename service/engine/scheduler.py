@@ -43,6 +43,7 @@ class Pool(Generic[R]):
         self.waiting: deque[R] = deque()
         self.encoding: deque[tuple[R, Future[Mapping[str, Array]]]] = deque()
         self.running: list[R] = []  # by slot
+        self.steps = 0  # that went well
         self.failures = 0  # of the runtime, since the last step that went well
         self.failed_at = 0.0  # in seconds of the monotonic clock
 
@@ -86,13 +87,15 @@ class Pool(Generic[R]):
             self._slots.clear()
             return
         self.failures = 0
-        for job in jobs:
-            if job.listener is not None:
-                job.listener()
+        self.steps += 1
         for row in self._drop(lambda row: row.done):
+            row.finished = time.perf_counter()
             row.job.unfinished -= 1
             if not row.job.unfinished:
                 row.job.resolve()
+        for job in jobs:
+            if job.listener is not None:
+                job.listener()
 
     def _fail(self, rows: Sequence[R], message: str) -> None:
         """The runtime has raised an exception."""
@@ -161,6 +164,20 @@ class Scheduler:
             pool.failures >= MAX_FAILURES and time.monotonic() - pool.failed_at < RETRY_SECONDS
             for pool in self._pools.values()
         )
+
+    @property
+    def slots(self) -> int:
+        """Rows of all kinds that may be in work at once."""
+        return sum(pool.capacity for pool in self._pools.values())
+
+    @property
+    def slots_in_use(self) -> int:
+        return sum(len(pool.running) for pool in self._pools.values())
+
+    @property
+    def steps(self) -> int:
+        """Steps that were taken, of all rows of a kind together."""
+        return sum(pool.steps for pool in self._pools.values())
 
     def submit(self, job: Job) -> None:
         """Raises EngineUnavailable once the scheduler has stopped."""

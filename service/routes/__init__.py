@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.metrics import Metrics
 from service.registry import Registry
 from service.settings import Settings
 
@@ -18,5 +19,11 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+CurrentMetrics = Annotated[Metrics, Depends(_metrics)]
 Models = Annotated[Registry, Depends(_models)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]

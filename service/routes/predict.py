@@ -14,7 +14,8 @@ from service.access import CLIENT_CLOSED_REQUEST
 from service.engine.engine import Engine
 from service.engine.prediction import Labelled, Prediction, PredictRequest
 from service.errors import InputError, InvalidParameter, TooManyInputs, responses
-from service.routes import CurrentSettings, Models
+from service.metrics import Metrics
+from service.routes import CurrentMetrics, CurrentSettings, Models
 from service.routes.stream import EVENTS, PredictionStream
 from service.routes.timing import timing_headers
 from service.schemas import PredictAnswer, PredictBody
@@ -64,6 +65,7 @@ async def predict(
     request: Request,
     response: Response,
     models: Models,
+    metrics: CurrentMetrics,
     settings: CurrentSettings,
     explain: Annotated[bool, Query(description="the same as in the body")] = False,
     x_request_timeout: Annotated[
@@ -107,9 +109,12 @@ async def predict(
         if many:
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
         return PredictionStream(
-            request, _stream(engine, requests[0], x_request_timeout), engine.manifest, started
+            request,
+            _stream(engine, metrics, requests[0], x_request_timeout),
+            engine.manifest,
+            started,
         )
-    work = _predict_all(engine, places, requests, x_request_timeout)
+    work = _predict_all(engine, metrics, places, requests, x_request_timeout)
     predictions = await _unless_disconnected(request, work)
     response.headers.update(timing_headers(started, predictions))
     answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
@@ -118,23 +123,28 @@ async def predict(
 
 async def _predict_all(
     engine: Engine,
+    metrics: Metrics,
     places: Sequence[str],
     requests: Sequence[PredictRequest],
     timeout: float | None,
 ) -> list[Prediction]:
     async with engine.admission.admit(len(requests), timeout):
         return await _all(
-            [_predict_one(engine, *item) for item in zip(places, requests, strict=True)]
+            [_predict_one(engine, metrics, *item) for item in zip(places, requests, strict=True)]
         )
 
 
-async def _predict_one(engine: Engine, place: str, request: PredictRequest) -> Prediction:
+async def _predict_one(
+    engine: Engine, metrics: Metrics, place: str, request: PredictRequest
+) -> Prediction:
     with _named(place):
-        return await engine.predict(request)
+        prediction = await engine.predict(request)
+    metrics.prediction(engine.manifest.name, prediction)
+    return prediction
 
 
 async def _stream(
-    engine: Engine, request: PredictRequest, timeout: float | None
+    engine: Engine, metrics: Metrics, request: PredictRequest, timeout: float | None
 ) -> AsyncGenerator[Labelled | str | Prediction, None]:
     with _named("inputs"):
         async with (
@@ -142,6 +152,8 @@ async def _stream(
             aclosing(engine.stream(request)) as predictions,
         ):
             async for prediction in predictions:
+                if isinstance(prediction, Prediction):
+                    metrics.prediction(engine.manifest.name, prediction)
                 yield prediction
 
 

@@ -7,12 +7,14 @@ from fastapi.testclient import TestClient
 from service.access import Access
 from service.errors import EmptyInput, install_handlers
 from service.logs import request_id
+from service.metrics import Metrics
+from service.registry import Registry
 
 
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     app = FastAPI()
-    app.add_middleware(Access)
+    app.add_middleware(Access, metrics=Metrics(Registry({})))
     install_handlers(app)
 
     @app.get("/things/{name}")

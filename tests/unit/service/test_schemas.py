@@ -61,7 +61,7 @@ def test_answer_and_rationale_are_there_where_they_belong(engine) -> None:
         scores=(Score("1 / 0", 0.5),),
         decoder_passes=1,
         usage=Usage(1, 1, 0, 1, 0),
-        timings=Timings(0, 0, 0),
+        timings=Timings(0, 0, 0, 0, None),
     )
     arithmetic = engine.manifest
     answer = PredictAnswer.of(prediction, arithmetic).model_dump(exclude_unset=True)

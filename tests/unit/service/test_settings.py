@@ -83,6 +83,7 @@ def test_a_file_without_keys_is_refused(
         ["--api-keys", "a b"],
         ["--admin-keys", "é"],
         ["--max-requests-per-key", "0"],
+        ["--metrics", "key"],
     ],
 )
 def test_values_out_of_range_are_refused(arguments: list[str]) -> None:
