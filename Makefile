@@ -69,7 +69,7 @@ $(VENV)-gpu/.serve: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) '.[cpu,training,export,dev]'
+	$(INSTALL) '.[cpu,training,export,otel,dev]'
 	touch $@ $(VENV)/.serve
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python

@@ -19,6 +19,7 @@ from service.registry import Registry
 from service.routes import health, metrics, models, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
+from service.telemetry import telemetry
 
 DOCS: Final = "/docs"
 
@@ -37,6 +38,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
         "version": __version__,
         "redoc_url": None,
         "lifespan": lifespan,
+        "telemetry": telemetry(),
     }
     if settings.docs:  # a page that asks nothing of other hosts
         app = FastAPIOffline(docs_url=DOCS, **facts)
