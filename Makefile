@@ -10,7 +10,8 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test test-promise test-gpu-build bench lint types format distill-mini export-mini clean
+.PHONY: help serve test test-promise test-gpu-build bench lint types format distill-mini \
+	export-mini openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
+
+openapi: $(VENV)/.dev ## Write down the HTTP contract anew, after a change to it
+	$(BIN)/python -m service.openapi > service/openapi.json
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) $(VENV)-gpu *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -9,7 +9,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
-from service import __version__, errors
+from service import __version__, errors, openapi
 from service.access import REQUEST_ID, STAGES, Access
 from service.body_limits import BodyLimits
 from service.head import Head
@@ -36,7 +36,9 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
         "title": "Duet",
         "description": "Small reasoning models that predict a label and explain it.",
         "version": __version__,
+        "responses": errors.responses({500: "an error inside the service"}),
         "redoc_url": None,
+        "generate_unique_id_function": lambda route: route.name,
         "lifespan": lifespan,
         "telemetry": telemetry(),
     }
@@ -50,6 +52,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
     errors.install_handlers(app)
     _add_middleware(app, settings)
     _add_routes(app, settings)
+    openapi.describe(app)
     return app
 
 

@@ -24,6 +24,13 @@ HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     499: "client_closed_request",
 }
 
+HEADERS = {  # of these statuses, for OpenAPI
+    401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
+    429: {
+        "Retry-After": {"description": "in seconds", "schema": {"type": "integer", "minimum": 1}}
+    },
+}
+
 
 class ErrorBody(BaseModel):
     """What every answer other than a success holds."""
@@ -127,6 +134,7 @@ def responses(errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of the errors that a route may answer with, by status."""
     return {
         status: {"model": ErrorBody, "description": description}
+        | ({"headers": HEADERS[status]} if status in HEADERS else {})
         for status, description in errors.items()
     }
 

@@ -27,7 +27,12 @@ async def live(models: Models) -> Health:
     summary="Send requests where this succeeds",
     responses=responses({503: "an engine cannot answer, or its queue is full"}),
 )
-@router.get("/health", summary="The same as /readyz", responses=responses({503: "as /readyz"}))
+@router.get(
+    "/health",
+    summary="The same as /readyz",
+    operation_id="health",
+    responses=responses({503: "as /readyz"}),
+)
 async def ready(models: Models) -> Health:
     """Every model is loaded, its engine runs and answers, and more requests may come in."""
     await live(models)

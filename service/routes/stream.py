@@ -19,6 +19,10 @@ from service.schemas import LabelAnswer, PredictAnswer, RationalePiece
 EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # for OpenAPI
     200: {
         "description": "the answer, or with stream its events",
+        "headers": {
+            f"x-{stage}-time": {"description": "in milliseconds", "schema": {"type": "number"}}
+            for stage in ("total", "tokenization", "queue", "inference")
+        },
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},

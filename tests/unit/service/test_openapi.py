@@ -1,0 +1,61 @@
+import json
+
+import pytest
+
+from service import openapi
+from service.app import create_app
+from service.registry import Registry
+from service.settings import Settings
+from tests.servers import ROOT
+
+COMMITTED = json.loads((ROOT / "service" / "openapi.json").read_text(encoding="utf-8"))
+OPERATIONS = [
+    (path, method, operation)
+    for path, operations in COMMITTED["paths"].items()
+    for method, operation in operations.items()
+]
+
+
+def test_the_committed_document_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:
+    openapi.main()
+    assert json.loads(capsys.readouterr().out) == COMMITTED, "make openapi writes it anew"
+
+
+def test_every_error_has_the_one_shape() -> None:
+    for path, method, operation in OPERATIONS:
+        assert "500" in operation["responses"], (path, method)
+        for status, response in operation["responses"].items():
+            assert "x-request-id" in response["headers"], (path, method, status)
+            if status != "200":
+                schema = response["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorBody"}
+    assert (
+        not {"HTTPValidationError", "ValidationError"} & COMMITTED["components"]["schemas"].keys()
+    )
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [operation["operationId"] for *_, operation in OPERATIONS]
+    assert sorted(names) == sorted(
+        ["predict", "list_models", "show_model", "info", "metrics", "live", "ready", "health"]
+    )
+
+
+def test_a_path_that_cannot_be_wrong_has_no_422() -> None:
+    assert "422" not in COMMITTED["paths"]["/models/{name}"]["get"]["responses"]
+    assert "422" in COMMITTED["paths"]["/predict"]["post"]["responses"]
+
+
+def test_optional_headers_are_never_null() -> None:
+    (timeout,) = (
+        parameter["schema"]
+        for parameter in COMMITTED["paths"]["/predict"]["post"]["parameters"]
+        if parameter["name"] == "x-request-timeout"
+    )
+    assert (timeout["type"], timeout["exclusiveMinimum"]) == ("number", 0)
+
+
+def test_a_limit_of_each_key_is_told_of() -> None:
+    settings = Settings(api_keys="key", max_requests_per_key=1)
+    responses = create_app(settings, Registry({})).openapi()["paths"]["/info"]["get"]["responses"]
+    assert "Retry-After" in responses["429"]["headers"]
