@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from export.bundle import Fields, Limits, Manifest, Provenance, TaskSpec
+from export.bundle import Limits, Manifest, Provenance, TaskSpec
 from service.engine.prediction import Labelled, Prediction, Score, Usage
 from service.errors import InvalidInput
 
@@ -61,7 +61,13 @@ def _check_text(place: str, text: Any, expected: str) -> None:
         raise InvalidInput(f"{place}: expected text, got half of a surrogate pair in it") from error
 
 
-Input = str | Fields
+# What `_check_text` and the engine make of a text, for OpenAPI: not blank, and without NUL.
+TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000-\u0020\u0085][^\u0000]*$"
+Text = Annotated[str, Field(json_schema_extra={"pattern": TEXT_PATTERN})]
+Input = (
+    Text | Annotated[dict[str, Text | list[Text]], Field(json_schema_extra={"minProperties": 1})]
+)
+Inputs = Annotated[list[Input], Field(json_schema_extra={"minItems": 1})]
 
 
 class PredictBody(BaseModel):
@@ -71,7 +77,7 @@ class PredictBody(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"inputs": EXAMPLE, "explain": True}]}
     )
 
-    inputs: Annotated[Input | list[Input], BeforeValidator(_check_inputs)] = Field(
+    inputs: Annotated[Input | Inputs, BeforeValidator(_check_inputs)] = Field(
         description="one input, or a list of them. An input is an object with the fields of the "
         "model's task (see /models), or a string where the task has one field"
     )

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 from pydantic import ValidationError
 
-from service.engine.engine import Prediction, Score, Timings, Usage
-from service.errors import InvalidInput
-from service.schemas import PredictAnswer, PredictBody
+from service.engine.engine import Engine
+from service.engine.prediction import Prediction, Score, Timings, Usage
+from service.errors import InputError, InvalidInput
+from service.schemas import TEXT_PATTERN, PredictAnswer, PredictBody
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,20 @@ def test_inputs_are_taken_as_they_are(inputs: object) -> None:
 def test_what_is_wrong_with_an_input_is_told_with_its_place(inputs: object, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         PredictBody.model_validate({"inputs": inputs})
+
+
+@pytest.mark.parametrize(
+    "text", ["a", " a ", "é", "🍎", "\n\na", "", " ", "\n", "\x1c", "\x85", "\u2003", "a\0", "\0"]
+)
+def test_the_document_tells_which_texts_are_taken(engine: Engine, text: str) -> None:
+    try:
+        PredictBody.model_validate({"inputs": text})
+        engine._text.prompts(text, explain=False)
+    except InputError:
+        taken = False
+    else:
+        taken = True
+    assert bool(re.search(TEXT_PATTERN, text)) == taken
 
 
 def test_an_unknown_key_is_named() -> None:
