@@ -34,7 +34,9 @@ class BodyLimits:
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
-                    408, f"the body is not whole after {self.max_seconds:g} seconds"
+                    408,
+                    f"the body is not whole after {self.max_seconds:g} seconds",
+                    {"connection": "close"},
                 ) from error
             whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
