@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors
 from service.body_limit import BodyLimit
 from service.registry import Registry
-from service.routes import health, models, predict
+from service.routes import health, models, page, predict
 from service.settings import Settings
 
 
@@ -33,11 +33,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
     app.state.models = registry
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     errors.install_handlers(app)
-    for module in (predict, models, health):
+    for module in (predict, models, health, page):
         app.include_router(module.router)
-
-    @app.get("/", include_in_schema=False)
-    async def root(request: Request) -> RedirectResponse:
-        return RedirectResponse(f"{request.scope['root_path']}/docs")
-
+    app.mount("/web", StaticFiles(directory=page.WEB))
     return app
