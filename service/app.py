@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors
@@ -35,5 +34,5 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
     errors.install_handlers(app)
     for module in (predict, models, health, page):
         app.include_router(module.router)
-    app.mount("/web", StaticFiles(directory=page.WEB))
+    app.mount("/web", page.web)
     return app

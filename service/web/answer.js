@@ -4,7 +4,7 @@ import { byId, element } from "./dom.js";
 
 const MOST_SCORES = 8;
 const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
-const share = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+const share = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1 });
 const decimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
 function percent(part) {
@@ -17,7 +17,6 @@ function percent(part) {
 export function clearAnswer() {
   byId("nothing").hidden = true;
   byId("result").hidden = true;
-  byId("answer-error").hidden = true;
   byId("rationale-part").hidden = true;
   byId("rationale").replaceChildren();
   byId("figures").replaceChildren();
@@ -25,7 +24,7 @@ export function clearAnswer() {
 }
 
 export function showLabel(answer, open, explained) {
-  byId("label").textContent = answer.label;
+  byId("label").textContent = answer.label || "(empty)";
   byId("value").textContent = valueOf(answer);
   const shown = answer.scores.slice(0, MOST_SCORES);
   byId("scores").replaceChildren(
@@ -33,8 +32,9 @@ export function showLabel(answer, open, explained) {
   );
   const rest = answer.scores.slice(MOST_SCORES);
   const remainder = rest.reduce((sum, { score }) => sum + score, 0);
-  byId("others").textContent = `and ${rest.length} less likely labels, ${percent(remainder)} together`;
-  byId("others").hidden = rest.length === 0;
+  byId("others").textContent = rest.length
+    ? `and ${rest.length} less likely labels, ${percent(remainder)} together`
+    : "";
   byId("rationale-part").hidden = !explained;
   byId("result").hidden = false;
   byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
@@ -66,7 +66,6 @@ export function showFigures(answer, timings, elapsed) {
 /** Tells of an error, or that it was stopped, after the label has come. */
 export function breakOff(message) {
   byId("answer-error").textContent = message;
-  byId("answer-error").hidden = false;
   say(message);
 }
 

@@ -11,16 +11,12 @@ function makeField(name, i, choices) {
   const id = `field-${i}`;
   const area = element("textarea", { id, name, rows: 3, spellcheck: false });
   area.setAttribute("aria-describedby", `${id}-note ${id}-error`);
+  const note = name === choices ? "One choice a line. The label is one of them." : "";
   return element("div", { className: "field" }, [
     element("label", { htmlFor: id, textContent: title(name) }),
     area,
-    element("p", {
-      id: `${id}-note`,
-      className: "note",
-      textContent: "One choice a line. The label is one of them.",
-      hidden: name !== choices,
-    }),
-    element("p", { id: `${id}-error`, className: "error", hidden: true }),
+    element("p", { id: `${id}-note`, className: "note", textContent: note }),
+    element("p", { id: `${id}-error`, className: "error" }),
   ]);
 }
 

@@ -40,6 +40,7 @@ async function load() {
   byId("model").replaceChildren(
     ...models.map(({ name }) => element("option", { value: name, textContent: name })),
   );
+  byId("model").value = models.find((model) => model.default).name;
   byId("ask").textContent = "Ask";
   byId("input-part").hidden = false;
   byId("command-part").hidden = false;
@@ -48,8 +49,10 @@ async function load() {
 
 function showModel() {
   const { task } = model();
+  clearErrors();
   byId("model-facts").textContent = facts(model());
   makeFields(fields, task);
+  fillFields(fields, task.examples[0] ?? {});
   byId("examples").replaceChildren(
     ...task.examples.map((example) => {
       const button = element("button", { type: "button", textContent: summary(example) });
@@ -135,11 +138,10 @@ function showError(error) {
   }
   byId("nothing").hidden = false;
   place.textContent = sentence(error.message);
-  place.hidden = false;
 }
 
 function clearErrors() {
-  for (const place of document.querySelectorAll(".error")) place.hidden = true;
+  for (const place of document.querySelectorAll(".error")) place.textContent = "";
   for (const control of form.querySelectorAll("[aria-invalid]")) {
     control.removeAttribute("aria-invalid");
   }
