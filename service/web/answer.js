@@ -37,7 +37,9 @@ export function showLabel(answer, open, explained) {
     : "";
   byId("rationale-part").hidden = !explained;
   byId("result").hidden = false;
-  byId("verdict").scrollIntoView({ block: "nearest" }); // on a phone it is below the form
+  if (byId("verdict").getBoundingClientRect().top > innerHeight / 2) {
+    byId("answer").scrollIntoView(); // on a phone it is below the form
+  }
   say(`${answer.label} ${valueOf(answer)}, confidence ${percent(answer.confidence)}.`);
 }
 

@@ -284,7 +284,7 @@ def test_with_the_keyboard_alone(page: Page) -> None:
             expect(page.get_by_role("button", name="Ask")).to_be_focused()
     example = page.locator("#examples button").text_content()
     fields = ["model", "field-0", example, "explain", "ask"]
-    assert order == ["API", "theme", *fields, "copy", "command"]
+    assert order == ["API docs", "theme", *fields, "copy", "command"]
 
 
 def test_control_and_enter_ask(page: Page) -> None:
