@@ -1,8 +1,8 @@
 // The service's HTTP interface, as far as this page uses it.
 
-/** What went wrong with a request, in words. `status` is 0 where there was no answer at all. */
+/** What went wrong with a request, in words; without a status where there was no answer at all. */
 export class ServiceError extends Error {
-  constructor(message, type, status = 0) {
+  constructor(message, type, status) {
     super(message);
     this.type = type;
     this.status = status;
@@ -43,7 +43,8 @@ async function request(path, key, options = {}) {
   const response = await answered(fetch(path, { ...options, headers }));
   if (response.ok) return response;
   const { error, error_type: type } = await response.json().catch(() => ({}));
-  throw new ServiceError(error ?? `HTTP status ${response.status}`, type, response.status);
+  const wait = response.status === 429 ? ` (in ${response.headers.get("retry-after")} s)` : "";
+  throw new ServiceError((error ?? `HTTP status ${response.status}`) + wait, type, response.status);
 }
 
 /** Server-sent events whose data is JSON. */
@@ -63,7 +64,7 @@ async function* readEvents(stream) {
       name = field("event");
       if (!name) continue; // a comment that keeps the connection open
       const data = JSON.parse(field("data"));
-      if (name === "error") throw new ServiceError(data.error, data.error_type, 200);
+      if (name === "error") throw new ServiceError(data.error, data.error_type);
       yield { name, data };
     }
   } while (name !== "done");

@@ -32,15 +32,18 @@ function body() {
 async function load() {
   try {
     models = await listModels(key());
+    if (models.length === 0) throw new ServiceError("no model is loaded");
   } catch (error) {
     showError(error);
     byId("ask").textContent = byId("key-part").hidden ? "Try again" : "Continue";
     return;
+  } finally {
+    byId("ask").disabled = false;
   }
   byId("model").replaceChildren(
     ...models.map(({ name }) => element("option", { value: name, textContent: name })),
   );
-  byId("model").value = models.find((model) => model.default).name;
+  byId("model").value = (models.find((model) => model.default) ?? models[0]).name;
   byId("ask").textContent = "Ask";
   byId("input-part").hidden = false;
   byId("command-part").hidden = false;

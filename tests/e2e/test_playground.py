@@ -26,6 +26,8 @@ from tests.servers import TIMEOUT, Server, serve, serve_here
 from tests.stepped import SteppedRunner
 from tests.students import Student, problems
 
+expect.set_options(timeout=TIMEOUT * 1000)
+
 TEXT = problems(1)[0]
 PHONE = {"width": 360, "height": 740}
 NLI = TaskSpec(
@@ -343,17 +345,22 @@ def runner(tiny_bundle: Path) -> SteppedRunner:
 
 
 @pytest.fixture
-def stepped(
-    browser: Browser, tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Page]:
-    """A page before an engine whose steps happen when the test lets them."""
+def engine(
+    tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """An engine whose steps happen when the test lets `runner` take them."""
     monkeypatch.setattr(Runner, "on", lambda *_: runner)
     engine = Engine(bundle.read(tiny_bundle), threads=1, max_rows=3, speculate=False)
+    yield engine
+    runner.release()
+    engine.close()
+
+
+@pytest.fixture
+def stepped(browser: Browser, engine: Engine) -> Iterator[Page]:
     app = create_app(Settings(), Registry({"tiny": engine}))
     with serve_here(app) as (host, port), open_page(browser, f"http://{host}:{port}") as page:
         yield page
-    runner.release()
-    engine.close()
 
 
 def test_the_rationale_comes_in_pieces(
@@ -371,6 +378,21 @@ def test_the_rationale_comes_in_pieces(
     finished(stepped)
     assert stepped.locator("#rationale").text_content() == rationale.text
     assert stepped.evaluate("document.getElementById('rationale').childNodes.length") > 1
+
+
+def test_a_full_queue(
+    stepped: Page, engine: Engine, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.admission, "inputs", engine.admission.max_inputs)
+    ask(stepped)
+    expect(stepped.get_by_role("alert")).to_contain_text("inputs are in work already")
+    expect(stepped.get_by_role("alert")).to_contain_text("again later (in 1 s).")
+    monkeypatch.setattr(engine.admission, "inputs", 0)
+    runner.release()
+    ask(stepped)
+    finished(stepped)
+    expect(stepped.locator("#form-error")).to_be_empty()
+    expect(stepped.locator("#label")).not_to_be_empty()
 
 
 def test_stopping(stepped: Page, runner: SteppedRunner, student: Student) -> None:
