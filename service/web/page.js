@@ -182,4 +182,8 @@ form.addEventListener("input", (event) => {
   else if (models.length > 0) showCommand();
 });
 byId("copy").addEventListener("click", copy);
+fetch("docs").then( // a service may have them closed
+  ({ ok }) => (byId("docs").hidden = !ok),
+  () => {},
+);
 load();
