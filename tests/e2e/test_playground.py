@@ -2,31 +2,18 @@
 
 import json
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from export import bundle
 from export.bundle import LabelField, TaskSpec
-from service.app import create_app
-from service.engine.engine import Engine
-from service.engine.runner import Runner
-from service.registry import Registry
-from service.settings import Settings
+from tests.browsers import accessible, ask, finished, open_page
 from tests.bundles import reference, write_bundle
-from tests.servers import TIMEOUT, Server, serve, serve_here
-from tests.stepped import SteppedRunner
+from tests.servers import Server, serve
 from tests.students import Student, problems
-
-expect.set_options(timeout=TIMEOUT * 1000)
 
 TEXT = problems(1)[0]
 PHONE = {"width": 360, "height": 740}
@@ -43,17 +30,6 @@ CQA = TaskSpec(
     template="{{question}}{% for choice in choices %}\n{{choice}}{% endfor %}",
     labels=LabelField(field="choices"),
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright:  # as root, Chromium runs without its sandbox alone
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -74,31 +50,6 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
         yield page
 
 
-@contextmanager
-def open_page(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """A page that must ask nothing of other hosts, and break neither scripts nor its policy."""
-    hosts, complaints = set(), []
-    with browser.new_context(**context) as tab:
-        page = tab.new_page()
-        page.set_default_timeout(TIMEOUT * 1000)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.goto(url)
-        yield page
-    assert hosts == {urlsplit(url).netloc}
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
-
-
-def ask(page: Page) -> None:
-    page.get_by_role("button", name="Ask").click()
-
-
-def finished(page: Page) -> None:
-    expect(page.get_by_role("region", name="Answer")).to_have_attribute("aria-busy", "false")
-    expect(page.get_by_role("button", name="Ask")).to_be_visible()
-
-
 def scores(page: Page) -> list[tuple[str, str, float]]:
     """Of each bar the name, the share as written, and the part that is filled."""
     found: list[tuple[str, str, float]] = page.locator("#scores li").evaluate_all(
@@ -112,11 +63,6 @@ def scores(page: Page) -> list[tuple[str, str, float]]:
         })"""
     )
     return found
-
-
-def accessible(page: Page) -> None:
-    results = Axe().run(page)
-    assert results.violations_count == 0, results.generate_report()
 
 
 def test_an_answer(page: Page, student: Student, server: Server) -> None:
@@ -338,91 +284,3 @@ def test_a_phone(browser: Browser, server: Server) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
         expect(page.locator("#verdict")).to_be_in_viewport()
         accessible(page)
-
-
-@pytest.fixture
-def runner(tiny_bundle: Path) -> SteppedRunner:
-    return SteppedRunner(bundle.read(tiny_bundle), threads=1)
-
-
-@pytest.fixture
-def engine(
-    tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    """An engine whose steps happen when the test lets `runner` take them."""
-    monkeypatch.setattr(Runner, "on", lambda *_: runner)
-    engine = Engine(bundle.read(tiny_bundle), threads=1, max_rows=3, speculate=False)
-    yield engine
-    runner.release()
-    engine.close()
-
-
-@pytest.fixture
-def stepped(browser: Browser, engine: Engine) -> Iterator[Page]:
-    app = create_app(Settings(), Registry({"tiny": engine}))
-    with serve_here(app) as (host, port), open_page(browser, f"http://{host}:{port}") as page:
-        yield page
-
-
-def test_the_rationale_comes_in_pieces(
-    stepped: Page, runner: SteppedRunner, student: Student
-) -> None:
-    label, rationale = reference(student, TEXT)
-    assert len(label.tokens) < len(rationale.tokens)
-    stepped.get_by_role("textbox", name="Text").fill(TEXT)
-    ask(stepped)
-    runner.allowed.release(len(label.tokens))
-    expect(stepped.locator("#label")).to_have_text(label.text)
-    expect(stepped.get_by_role("region", name="Answer")).to_have_attribute("aria-busy", "true")
-    assert len(stepped.locator("#rationale").text_content() or "") < len(rationale.text)
-    runner.release()
-    finished(stepped)
-    assert stepped.locator("#rationale").text_content() == rationale.text
-    assert stepped.evaluate("document.getElementById('rationale').childNodes.length") > 1
-
-
-def test_a_full_queue(
-    stepped: Page, engine: Engine, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine.admission, "inputs", engine.admission.max_inputs)
-    ask(stepped)
-    expect(stepped.get_by_role("alert")).to_contain_text("inputs are in work already")
-    expect(stepped.get_by_role("alert")).to_contain_text("again later (in 1 s).")
-    monkeypatch.setattr(engine.admission, "inputs", 0)
-    runner.release()
-    ask(stepped)
-    finished(stepped)
-    expect(stepped.locator("#form-error")).to_be_empty()
-    expect(stepped.locator("#label")).not_to_be_empty()
-
-
-def test_stopping(stepped: Page, runner: SteppedRunner, student: Student) -> None:
-    label, _ = reference(student, TEXT)
-    stepped.get_by_role("textbox", name="Text").fill(TEXT)
-    ask(stepped)
-    runner.allowed.release(len(label.tokens))
-    expect(stepped.locator("#label")).to_have_text(label.text)
-    stepped.get_by_role("button", name="Stop").click()
-    finished(stepped)
-    expect(stepped.locator("#answer-error")).to_have_text("Stopped.")
-    runner.release()
-    ask(stepped)
-    finished(stepped)
-    expect(stepped.locator("#answer-error")).to_be_hidden()
-    expect(stepped.locator("#figures")).not_to_be_empty()
-
-
-def test_a_model_that_fails_after_the_label(
-    stepped: Page, runner: SteppedRunner, student: Student
-) -> None:
-    label, _ = reference(student, TEXT)
-    stepped.get_by_role("textbox", name="Text").fill(TEXT)
-    ask(stepped)
-    runner.allowed.release(len(label.tokens))
-    expect(stepped.locator("#label")).to_have_text(label.text)
-    runner.fault = RuntimeError("out of memory")
-    runner.release()
-    finished(stepped)
-    expect(stepped.locator("#answer-error")).to_be_visible()
-    expect(stepped.locator("#label")).to_have_text(label.text)
-    accessible(stepped)
