@@ -44,7 +44,8 @@ def main() -> None:
         )
     url, engine = _url(settings.host, listener.getsockname()[1]), registry.default
     model = engine.manifest
-    print(f"Duet serves {model.name} on {engine.device}. Docs: {url}/docs", "Try it:", sep="\n")
+    print(f"Duet serves {model.name} on {engine.device}. Docs: {url}/docs")
+    print(f"Try it in a browser, at {url}, or in a terminal:")
     print(f"  {_curl(url, model.task, key=bool(settings.users))}", flush=True)
     config = uvicorn.Config(
         create_app(settings, registry),

@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors, openapi
@@ -16,7 +15,7 @@ from service.head import Head
 from service.metrics import Metrics
 from service.page_headers import PageHeaders
 from service.registry import Registry
-from service.routes import health, metrics, models, predict
+from service.routes import health, metrics, models, page, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
 from service.telemetry import telemetry
@@ -84,9 +83,6 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
         app.include_router(module.router, **guard)
     if settings.metrics != "off":
         app.include_router(metrics.router, **(guard if settings.metrics == "key" else {}))
-    app.include_router(health.router)
-
-    @app.get("/", include_in_schema=False)
-    async def root(request: Request) -> RedirectResponse:
-        page = DOCS if settings.docs else "/models"
-        return RedirectResponse(request.scope["root_path"] + page)
+    for module in (health, page):
+        app.include_router(module.router)
+    app.mount("/web", page.web)

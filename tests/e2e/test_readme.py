@@ -31,6 +31,17 @@ def test_the_request_has_the_answer_shown(tmp_path: Path) -> None:
     assert answer == expected
 
 
+def test_the_python_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code
+    with serve(tmp_path / "log") as server:
+        exec(code[1].replace("http://127.0.0.1:8000", server.url), {})
+    answer, label, *_, steps = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\(.*\) 0\.\d+ .+", answer)
+    assert re.fullmatch(r"\(.*\)", label)
+    assert re.fullmatch(r"\d+ steps", steps)
+
+
 def test_the_accuracy_is_the_bundles() -> None:
     manifest = json.loads((ROOT / "service/bundles/svamp-mini/manifest.json").read_text())
     table = re.findall(r"^\| (\d+) (validation|test) rows.*\| (\d+) % \| (\d+) % \|$", README, re.M)

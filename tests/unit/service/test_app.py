@@ -6,10 +6,9 @@ from service.registry import Registry
 from service.settings import Settings
 
 
-def test_root_leads_to_the_docs_which_ask_nothing_of_other_hosts(engine: Engine) -> None:
+def test_the_docs_ask_nothing_of_other_hosts(engine: Engine) -> None:
     client = TestClient(create_app(Settings(), Registry({"tiny": engine})))
-    page = client.get("/")
-    assert page.url.path == "/docs"
+    page = client.get("/docs")
     assert "https://" not in page.text
     for asset in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert f"/static-offline-docs/{asset}" in page.text

@@ -1,0 +1,112 @@
+// The answer: label, confidence, rationale, and what it took.
+
+import { byId, element } from "./dom.js";
+
+const MOST_SCORES = 8;
+const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+const share = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1 });
+const decimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+
+function percent(part) {
+  if (part > 0 && part < 0.0005) return "<0.1%";
+  if (part < 1 && part >= 0.9995) return ">99.9%";
+  return share.format(part);
+}
+
+/** Empties the place for the answer, which is about to come. */
+export function clearAnswer() {
+  byId("nothing").hidden = true;
+  byId("result").hidden = true;
+  byId("rationale-part").hidden = true;
+  byId("rationale").replaceChildren();
+  byId("figures").replaceChildren();
+  byId("status").textContent = "";
+}
+
+export function showLabel(answer, open, explained) {
+  byId("label").textContent = answer.label || "(empty)";
+  byId("value").textContent = valueOf(answer);
+  const shown = answer.scores.slice(0, MOST_SCORES);
+  byId("scores").replaceChildren(
+    ...shown.map(({ label, score }) => bar(open ? "Confidence" : label, score)),
+  );
+  const rest = answer.scores.slice(MOST_SCORES);
+  const remainder = rest.reduce((sum, { score }) => sum + score, 0);
+  byId("others").textContent = rest.length
+    ? `and ${rest.length} less likely labels, ${percent(remainder)} together`
+    : "";
+  byId("rationale-part").hidden = !explained;
+  byId("result").hidden = false;
+  if (byId("verdict").getBoundingClientRect().top > innerHeight / 2) {
+    byId("answer").scrollIntoView(); // on a phone it is below the form
+  }
+  say(`${answer.label} ${valueOf(answer)}, confidence ${percent(answer.confidence)}.`);
+}
+
+export function addRationale(text) {
+  byId("rationale").append(text);
+}
+
+/** `timings` are the service's until the label, `elapsed` is the page's own, both in ms. */
+export function showFigures(answer, timings, elapsed) {
+  const { usage } = answer;
+  const written = usage.label_tokens + usage.rationale_tokens;
+  byId("figures").replaceChildren(
+    ...figure("Label", ms(timings.total), stages(timings)),
+    ...figure("Whole answer", ms(elapsed), "as this page saw it"),
+    ...figure("Tokens", `${written} written`, `${usage.input_tokens} read`),
+    ...figure(
+      "Tokens a step",
+      decimal.format(written / usage.decoder_steps),
+      `${usage.decoder_steps} steps, ${usage.accepted_tokens} tokens guessed ahead`,
+    ),
+  );
+  const rationale = answer.rationale ? ` ${answer.rationale}` : "";
+  say(`${byId("status").textContent}${rationale}`);
+}
+
+/** Tells of an error, or that it was stopped, after the label has come. */
+export function breakOff(message) {
+  byId("answer-error").textContent = message;
+  say(message);
+}
+
+function say(text) {
+  byId("status").textContent = text;
+}
+
+function valueOf({ answer }) {
+  if (answer === undefined) return "";
+  return answer === null ? "has no value" : `= ${number.format(answer)}`;
+}
+
+function bar(name, score) {
+  const filled = element("span");
+  filled.style.width = `${100 * score}%`;
+  const track = element("span", { className: "bar" }, [filled]);
+  track.setAttribute("aria-hidden", "true");
+  return element("li", {}, [
+    element("span", { className: "name", textContent: name }),
+    " ",
+    element("span", { className: "share", textContent: percent(score) }),
+    track,
+  ]);
+}
+
+function figure(name, value, note) {
+  return [
+    element("div", {}, [
+      element("dt", { textContent: name }),
+      element("dd", { textContent: value }),
+      element("dd", { className: "note", textContent: note }),
+    ]),
+  ];
+}
+
+function stages({ tokenization, queue, inference }) {
+  return `${ms(inference)} in the model, ${ms(queue)} waiting, ${ms(tokenization)} tokenizing`;
+}
+
+function ms(value) {
+  return `${value < 10 ? decimal.format(value) : Math.round(value)} ms`;
+}

@@ -1,0 +1,71 @@
+// The fields of a task's input, as text areas. Texts and lists of choices, which stand one a line.
+
+import { element } from "./dom.js";
+
+/** Makes the fields of `task` in `container`, empty. */
+export function makeFields(container, task) {
+  container.replaceChildren(...task.fields.map((name, i) => makeField(name, i, choicesOf(task))));
+}
+
+function makeField(name, i, choices) {
+  const id = `field-${i}`;
+  const area = element("textarea", { id, name, rows: 3, spellcheck: false });
+  area.setAttribute("aria-describedby", `${id}-note ${id}-error`);
+  const note = name === choices ? "One choice a line. The label is one of them." : "";
+  return element("div", { className: "field" }, [
+    element("label", { htmlFor: id, textContent: title(name) }),
+    area,
+    element("p", { id: `${id}-note`, className: "note", textContent: note }),
+    element("p", { id: `${id}-error`, className: "error" }),
+  ]);
+}
+
+/** Puts an example into the fields. */
+export function fillFields(container, example) {
+  for (const area of container.querySelectorAll("textarea")) {
+    const value = example[area.name] ?? "";
+    area.value = Array.isArray(value) ? value.join("\n") : value;
+  }
+}
+
+/** What the fields hold, as /predict takes it: one text alone is sent as such. */
+export function readFields(container, task) {
+  const areas = [...container.querySelectorAll("textarea")];
+  const choices = choicesOf(task);
+  if (areas.length === 1 && !choices) return areas[0].value;
+  return Object.fromEntries(
+    areas.map(({ name, value }) => [name, name === choices ? nonBlankLines(value) : value]),
+  );
+}
+
+/** The field that a message of the service is about, if it is about one. */
+export function fieldOf(container, message) {
+  const areas = [...container.querySelectorAll("textarea")];
+  if (!message.startsWith("inputs")) return null;
+  if (areas.length === 1) return areas[0];
+  return areas.find(({ name }) =>
+    [`: ${name} `, `: ${name}: `, `: a label in ${name} `, `['${name}']`].some((mention) =>
+      message.startsWith(`inputs${mention}`),
+    ),
+  );
+}
+
+/** An example in a line. */
+export function summary(example) {
+  return Object.values(example)
+    .map((value) => (Array.isArray(value) ? value.join(", ") : value))
+    .join(" — ");
+}
+
+function choicesOf(task) {
+  return task.labels.field ?? null;
+}
+
+function nonBlankLines(text) {
+  return text.split("\n").filter((line) => line.trim());
+}
+
+function title(name) {
+  const words = name.replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

@@ -1,0 +1,109 @@
+"""The page at / while an answer comes: steps of the model happen when the test lets them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from export import bundle
+from service.app import create_app
+from service.engine.engine import Engine
+from service.engine.runner import Runner
+from service.registry import Registry
+from service.settings import Settings
+from tests.browsers import accessible, ask, finished, open_page
+from tests.bundles import reference
+from tests.servers import serve_here
+from tests.stepped import SteppedRunner
+from tests.students import Student, problems
+
+TEXT = problems(1)[0]
+
+
+@pytest.fixture
+def runner(tiny_bundle: Path) -> SteppedRunner:
+    return SteppedRunner(bundle.read(tiny_bundle), threads=1)
+
+
+@pytest.fixture
+def engine(
+    tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """An engine whose steps happen when the test lets `runner` take them."""
+    monkeypatch.setattr(Runner, "on", lambda *_: runner)
+    engine = Engine(bundle.read(tiny_bundle), threads=1, max_rows=3, speculate=False)
+    yield engine
+    runner.release()
+    engine.close()
+
+
+@pytest.fixture
+def stepped(browser: Browser, engine: Engine) -> Iterator[Page]:
+    app = create_app(Settings(), Registry({"tiny": engine}))
+    with serve_here(app) as (host, port), open_page(browser, f"http://{host}:{port}") as page:
+        yield page
+
+
+def test_the_rationale_comes_in_pieces(
+    stepped: Page, runner: SteppedRunner, student: Student
+) -> None:
+    label, rationale = reference(student, TEXT)
+    assert len(label.tokens) < len(rationale.tokens)
+    stepped.get_by_role("textbox", name="Text").fill(TEXT)
+    ask(stepped)
+    runner.allowed.release(len(label.tokens))
+    expect(stepped.locator("#label")).to_have_text(label.text)
+    expect(stepped.get_by_role("region", name="Answer")).to_have_attribute("aria-busy", "true")
+    assert len(stepped.locator("#rationale").text_content() or "") < len(rationale.text)
+    runner.release()
+    finished(stepped)
+    assert stepped.locator("#rationale").text_content() == rationale.text
+    assert stepped.evaluate("document.getElementById('rationale').childNodes.length") > 1
+
+
+def test_a_full_queue(
+    stepped: Page, engine: Engine, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.admission, "inputs", engine.admission.max_inputs)
+    ask(stepped)
+    expect(stepped.get_by_role("alert")).to_contain_text("inputs are in work already")
+    expect(stepped.get_by_role("alert")).to_contain_text("again later (in 1 s).")
+    monkeypatch.setattr(engine.admission, "inputs", 0)
+    runner.release()
+    ask(stepped)
+    finished(stepped)
+    expect(stepped.locator("#form-error")).to_be_empty()
+    expect(stepped.locator("#label")).not_to_be_empty()
+
+
+def test_stopping(stepped: Page, runner: SteppedRunner, student: Student) -> None:
+    label, _ = reference(student, TEXT)
+    stepped.get_by_role("textbox", name="Text").fill(TEXT)
+    ask(stepped)
+    runner.allowed.release(len(label.tokens))
+    expect(stepped.locator("#label")).to_have_text(label.text)
+    stepped.get_by_role("button", name="Stop").click()
+    finished(stepped)
+    expect(stepped.locator("#answer-error")).to_have_text("Stopped.")
+    runner.release()
+    ask(stepped)
+    finished(stepped)
+    expect(stepped.locator("#answer-error")).to_be_hidden()
+    expect(stepped.locator("#figures")).not_to_be_empty()
+
+
+def test_a_model_that_fails_after_the_label(
+    stepped: Page, runner: SteppedRunner, student: Student
+) -> None:
+    label, _ = reference(student, TEXT)
+    stepped.get_by_role("textbox", name="Text").fill(TEXT)
+    ask(stepped)
+    runner.allowed.release(len(label.tokens))
+    expect(stepped.locator("#label")).to_have_text(label.text)
+    runner.fault = RuntimeError("out of memory")
+    runner.release()
+    finished(stepped)
+    expect(stepped.locator("#answer-error")).to_be_visible()
+    expect(stepped.locator("#label")).to_have_text(label.text)
+    accessible(stepped)

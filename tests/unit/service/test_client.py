@@ -1,0 +1,181 @@
+"""The client, before a real server in this process."""
+
+import time
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from service.app import create_app
+from service.client import Answer, Client, DuetError, Label, Options, Score, Usage
+from service.engine.engine import Engine
+from service.errors import Overloaded
+from service.registry import Registry
+from service.schemas import LabelAnswer, PredictAnswer, PredictBody
+from service.settings import Settings
+from tests.bundles import reference
+from tests.servers import serve_here
+from tests.stepped import TIMEOUT, SteppedRunner
+from tests.students import Student, problems
+
+TEXTS = problems(3)
+
+
+@pytest.fixture(scope="module")
+def duet(engine: Engine) -> Iterator[Client]:
+    app = create_app(Settings(), Registry({"tiny": engine}))
+    with serve_here(app) as (host, port), Client(f"http://{host}:{port}") as client:
+        yield client
+
+
+def answering(*responses: Response) -> tuple[Starlette, list[Request]]:
+    """A server that answers with these one after the other, and the requests that it had."""
+    requests: list[Request] = []
+    left = iter(responses)
+
+    async def answer(request: Request) -> Response:
+        requests.append(request)
+        return next(left)
+
+    return Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])]), requests
+
+
+def test_an_answer(duet: Client, student: Student) -> None:
+    label, rationale = reference(student, TEXTS[0])
+    answer = duet.predict({"text": TEXTS[0]}, explain=True, model="tiny")
+    assert (answer.label, answer.rationale) == (label.text, rationale.text)
+    assert answer.scores == [Score(label=label.text, score=answer.confidence)]
+    assert answer.usage.rationale_tokens == len(rationale.tokens)
+    assert duet.predict(TEXTS[0]).rationale is None
+
+
+def test_a_batch(duet: Client, student: Student) -> None:
+    answers = duet.predict_batch(TEXTS)
+    assert [answer.label for answer in answers] == [
+        reference(student, text).label.text for text in TEXTS
+    ]
+
+
+def test_a_stream(duet: Client) -> None:
+    whole = duet.predict(TEXTS[0], explain=True)
+    label, *pieces, answer = duet.stream(TEXTS[0], explain=True)
+    assert isinstance(label, Label)
+    assert label.label == whole.label
+    assert "".join(map(str, pieces)) == whole.rationale
+    assert isinstance(answer, Answer)
+    assert answer == whole.model_copy(update={"usage": answer.usage})
+
+
+def test_it_knows_all_that_is_answered_and_asked() -> None:
+    assert Answer.model_fields.keys() == PredictAnswer.model_fields.keys()
+    assert Label.model_fields.keys() == LabelAnswer.model_fields.keys()
+    usage = PredictAnswer.model_json_schema()["$defs"]["Usage"]
+    assert Usage.model_fields.keys() == usage["properties"].keys()
+    asked = PredictBody.model_fields.keys()
+    assert Options.__annotations__.keys() == asked - {"inputs", "stream"}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_refusal(duet: Client, streamed: bool) -> None:
+    with pytest.raises(DuetError, match="inputs: text is empty") as raised:
+        list(duet.stream(" ")) if streamed else duet.predict(" ")
+    assert (raised.value.status, raised.value.error_type) == (400, "empty_input")
+
+
+def test_an_overloaded_service_is_asked_again_when_it_says(
+    duet: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            engine.admission.inputs = 0
+
+    monkeypatch.setattr(time, "sleep", wait)
+    monkeypatch.setattr(engine.admission, "inputs", engine.admission.max_inputs)
+    assert duet.predict(TEXTS[0]).label
+    assert len(waits) == 2
+    assert min(waits) >= 1
+    engine.admission.inputs = engine.admission.max_inputs
+    with pytest.raises(DuetError) as raised:
+        next(duet.stream(TEXTS[0]))
+    assert (raised.value.status, raised.value.error_type) == (429, Overloaded.error_type)
+    assert len(waits) == 2 + 3
+
+
+def test_what_a_proxy_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    date = {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    busy = JSONResponse({"error": "slow down"}, 429, date)
+    app, requests = answering(busy, PlainTextResponse("<html>", 502))
+    with (
+        serve_here(app) as (host, port),
+        Client(f"http://{host}:{port}/duet", key="k") as client,
+        pytest.raises(DuetError, match="HTTP status 502") as raised,
+    ):
+        client.predict(TEXTS[0])
+    assert raised.value.status == 502
+    assert waits == [1]
+    assert [request.url.path for request in requests] == ["/duet/predict"] * 2
+    assert requests[0].headers["authorization"] == "Bearer k"
+
+
+def test_a_stream_that_breaks_off() -> None:
+    app, _ = answering(PlainTextResponse(": ping\n\n", media_type="text/event-stream"))
+    with (
+        serve_here(app) as (host, port),
+        Client(f"http://{host}:{port}") as client,
+        pytest.raises(DuetError, match="broke off"),
+    ):
+        list(client.stream(TEXTS[0]))
+
+
+def test_nobody_there() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(httpx2.TransportError):
+        client.predict(TEXTS[0])
+
+
+@pytest.fixture
+def stepped(stepped_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client of an engine that steps when the test lets it, and that drafts nothing."""
+    monkeypatch.setattr(stepped_engine, "_speculate", False)
+    app = create_app(Settings(), Registry({"tiny": stepped_engine}))
+    with serve_here(app) as (host, port), Client(f"http://{host}:{port}") as client:
+        yield client
+
+
+def test_a_failure_in_a_stream(stepped: Client, runner: SteppedRunner, student: Student) -> None:
+    events = stepped.stream(TEXTS[0], explain=True)
+    runner.allowed.release(len(reference(student, TEXTS[0]).label.tokens))
+    assert isinstance(next(events), Label)
+    runner.fault = RuntimeError("out of memory")
+    runner.release()
+    with pytest.raises(DuetError) as raised:
+        list(events)
+    assert (raised.value.status, raised.value.error_type) == (None, "unavailable")
+
+
+def test_who_leaves_a_stream_ends_the_work(
+    stepped: Client, stepped_engine: Engine, runner: SteppedRunner, student: Student
+) -> None:
+    label, rationale = reference(student, TEXTS[0])
+    assert len(label.tokens) < len(rationale.tokens)
+    runner.allowed.release(len(label.tokens))
+    for event in stepped.stream(TEXTS[0], explain=True):
+        assert isinstance(event, Label)
+        break
+    deadline = time.monotonic() + TIMEOUT
+    while stepped_engine.admission.inputs:  # until the server has noticed
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    runner.release()
+    assert stepped.predict(TEXTS[0]).label == label.text
+    # the rationale was in one step more at most, the one that it left in
+    assert runner.rows.count(2) == len(label.tokens)
+    assert len(runner.rows) <= 2 * len(label.tokens) + 1
