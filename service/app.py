@@ -16,7 +16,7 @@ from service.head import Head
 from service.metrics import Metrics
 from service.page_headers import PageHeaders
 from service.registry import Registry
-from service.routes import health, metrics, models, predict
+from service.routes import admin, health, metrics, models, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
 from service.telemetry import telemetry
@@ -84,6 +84,7 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
         app.include_router(module.router, **guard)
     if settings.metrics != "off":
         app.include_router(metrics.router, **(guard if settings.metrics == "key" else {}))
+    app.include_router(admin.router, **guarded(KeyRing(settings.admin)))
     app.include_router(health.router)
 
     @app.get("/", include_in_schema=False)

@@ -102,6 +102,13 @@ class ModelNotFound(ServiceError):
     error_type = "model_not_found"
 
 
+class ModelRefused(ServiceError):
+    """A bundle that is not to be served."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "model_refused"
+
+
 class Overloaded(ServiceError):
     """`retry_after` is in seconds."""
 

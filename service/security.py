@@ -37,6 +37,8 @@ class KeyRing:
 
         Raises Unauthenticated, Forbidden, or Overloaded where the key has too much in work.
         """
+        if not self._digests:
+            raise Forbidden("nobody may, for there are no admin keys: DUET_ADMIN_KEYS sets some")
         given = header if bearer is None else bearer.credentials
         if not given:
             raise Unauthenticated("a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")

@@ -15,6 +15,7 @@ from service.engine.engine import Engine
 from service.engine.prediction import Labelled, Prediction, PredictRequest
 from service.errors import InputError, InvalidParameter, TooManyInputs, responses
 from service.metrics import Metrics
+from service.registry import Registry
 from service.routes import CurrentMetrics, CurrentSettings, Models
 from service.routes.stream import EVENTS, PredictionStream
 from service.routes.timing import timing_headers
@@ -89,7 +90,6 @@ async def predict(
     label.
     """
     started = time.perf_counter()
-    engine = models.get(body.model)
     many = isinstance(body.inputs, list)
     inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
     if len(inputs) > settings.max_client_batch:
@@ -108,27 +108,24 @@ async def predict(
     if body.stream:
         if many:
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
-        return PredictionStream(
-            request,
-            _stream(engine, metrics, requests[0], x_request_timeout),
-            engine.manifest,
-            started,
-        )
-    work = _predict_all(engine, metrics, places, requests, x_request_timeout)
+        stream = _stream(models, body.model, metrics, requests[0], x_request_timeout)
+        return PredictionStream(request, stream, started)
+    work = _predict_all(models, body.model, metrics, places, requests, x_request_timeout)
     predictions = await _unless_disconnected(request, work)
     response.headers.update(timing_headers(started, predictions))
-    answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
+    answers = [PredictAnswer.of(prediction) for prediction in predictions]
     return answers if many else answers[0]
 
 
 async def _predict_all(
-    engine: Engine,
+    models: Registry,
+    name: str | None,
     metrics: Metrics,
     places: Sequence[str],
     requests: Sequence[PredictRequest],
     timeout: float | None,
 ) -> list[Prediction]:
-    async with engine.admission.admit(len(requests), timeout):
+    async with models.admit(name, len(requests), timeout) as engine:
         return await _all(
             [_predict_one(engine, metrics, *item) for item in zip(places, requests, strict=True)]
         )
@@ -144,11 +141,15 @@ async def _predict_one(
 
 
 async def _stream(
-    engine: Engine, metrics: Metrics, request: PredictRequest, timeout: float | None
+    models: Registry,
+    name: str | None,
+    metrics: Metrics,
+    request: PredictRequest,
+    timeout: float | None,
 ) -> AsyncGenerator[Labelled | str | Prediction, None]:
     with _named("inputs"):
         async with (
-            engine.admission.admit(1, timeout),
+            models.admit(name, 1, timeout) as engine,
             aclosing(engine.stream(request)) as predictions,
         ):
             async for prediction in predictions:
