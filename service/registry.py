@@ -25,7 +25,6 @@ class Registry:
     """
 
     def __init__(self, engines: dict[str, Engine], settings: Settings | None = None) -> None:
-        self.default_name = next(iter(engines))
         self._settings = settings or Settings()
         self._engines = engines  # those that are loaded
         self._folders = {name: engine.bundle.folder for name, engine in engines.items()}
@@ -50,6 +49,10 @@ class Registry:
                 engines[name] = engine
             loaded.pop_all()
         return cls(engines, settings)
+
+    @property
+    def default_name(self) -> str:
+        return next(iter(self._folders))
 
     @property
     def default(self) -> Engine:
