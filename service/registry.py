@@ -111,6 +111,7 @@ class Registry:
                 raise ModelRefused(f"{error}; {state} loaded") from error
             self._engines[name] = engine
             self._folders[name] = engine.bundle.folder
+            logger.info("%s, version %s, is loaded", name, engine.manifest.version)
             if old is not None:
                 await self._retire(old)
         return engine
@@ -121,6 +122,7 @@ class Registry:
             engine = self.get(name)
             del self._engines[name]
             await self._retire(engine)
+            logger.info("%s is unloaded", name)
 
     async def reload_changed(self) -> None:
         """Loads the bundles that were changed where they lie, and those that are new.

@@ -22,8 +22,8 @@ JSON_KINDS = {bool: "a boolean", dict: "an object", float: "a number", int: "a n
 JSON_KINDS |= {list: "a list", str: "a string", type(None): "null"}
 
 
-def _check_inputs(inputs: Any) -> Any:
-    """Raises InvalidInput at the first thing wrong.
+def check_inputs(inputs: Any) -> Any:
+    """One input or a list of them, as they are. Raises InvalidInput at the first thing wrong.
 
     Left to pydantic, a long list of wrong inputs would cost a long list of errors.
     """
@@ -77,7 +77,7 @@ class PredictBody(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"inputs": EXAMPLE, "explain": True}]}
     )
 
-    inputs: Annotated[Input | Inputs, BeforeValidator(_check_inputs)] = Field(
+    inputs: Annotated[Input | Inputs, BeforeValidator(check_inputs)] = Field(
         description="one input, or a list of them. An input is an object with the fields of the "
         "model's task (see /models), or a string where the task has one field"
     )
@@ -105,7 +105,7 @@ class PredictBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check_keys(cls, body: Any) -> Any:
-        """Stops at the first unknown key, as `_check_inputs` does at the first wrong input."""
+        """Stops at the first unknown key, as `check_inputs` does at the first wrong input."""
         for key in body if isinstance(body, dict) else ():
             if key not in cls.model_fields:
                 known = ", ".join(cls.model_fields)

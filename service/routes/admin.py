@@ -38,9 +38,11 @@ class Unloaded(BaseModel):
 
 @router.post(
     "/load",
+    operation_id="load_model",
     responses=responses(
         {
             400: "the body is not JSON",
+            408: "the body did not come in the time that it may take",
             413: "the body is too large",
             422: "the bundle is refused, and the answer says why; nothing has changed",
         }
@@ -56,7 +58,7 @@ async def load(name: str, models: Models, body: LoadBody | None = None) -> Model
     return describe(engine, models)
 
 
-@router.post("/unload")
+@router.post("/unload", operation_id="unload_model")
 async def unload(name: str, models: Models) -> Unloaded:
     """Takes no more requests for a model, and answers when those in work are finished.
 
