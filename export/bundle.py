@@ -33,6 +33,8 @@ REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
 
 MAX_LABELS: Final = 1000  # of a closed set
 MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
+MAX_FILE_BYTES: Final = {GOLDEN: 4 * 2**20, MODEL_CARD: 4 * 2**20, TOKENIZER: 2**28}
+MAX_GRAPH_BYTES: Final = 2**31  # protobuf's own limit, and so that of every other file
 
 # draft.bin: a header, then slots of two little-endian uint32. A context of 1 to DRAFT_ORDER tokens
 # with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots, which holds h modulo
@@ -173,6 +175,7 @@ class Manifest(_Part):
     provenance: Provenance
     license: str
     files: dict[Name, FileEntry] = {}
+    checksum: str = Field("", description="SHA-256 of the rest of the manifest; see `_checksum`")
 
 
 class Golden(_Part):
@@ -211,7 +214,7 @@ def read(folder: Path | str) -> Bundle:
     anything is missing, changed, or not understood.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     for name, entry in manifest.files.items():
         _verify(folder, name, entry)
     for path in folder.iterdir():
@@ -227,7 +230,7 @@ def read(folder: Path | str) -> Bundle:
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Writes the manifest of a folder whose other files are complete.
 
-    Returns the manifest with size and SHA-256 of each file in it.
+    Returns the manifest with size and SHA-256 of each file in it, and its own checksum.
     """
     files = {
         path.name: FileEntry(size=path.stat().st_size, sha256=_sha256(path))
@@ -235,11 +238,17 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
         if path.name != MANIFEST
     }
     sealed = manifest.model_copy(update={"files": files})
+    checksum = _checksum(json.loads(sealed.model_dump_json()))
+    sealed = sealed.model_copy(update={"checksum": checksum})
     (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return sealed
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What a folder says of itself. Bundles with equal manifests are the same bundle.
+
+    Raises BundleError where it is no manifest, or not what was sealed. Looks at no other file.
+    """
     path = folder / MANIFEST
     _refuse_link(path)
     if not path.is_file():
@@ -248,6 +257,7 @@ def _read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes, so not a manifest")
     try:
         content = json.loads(path.read_bytes())
+        checksum = _checksum(content)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -263,6 +273,8 @@ def _read_manifest(folder: Path) -> Manifest:
     for name in REQUIRED_FILES:
         if name not in manifest.files:
             raise BundleError(f"{path}: lists no {name}, which every bundle has")
+    if manifest.checksum != checksum:
+        raise BundleError(f"{path}: its checksum is not that of its content, so it was changed")
     return manifest
 
 
@@ -271,6 +283,11 @@ def _verify(folder: Path, name: str, entry: FileEntry) -> None:
     _refuse_link(path)
     if not path.is_file():
         raise BundleError(f"{path}: missing, but the manifest lists it")
+    limit = MAX_FILE_BYTES.get(name, MAX_GRAPH_BYTES)
+    if entry.size > limit:
+        raise BundleError(
+            f"{path}: {entry.size} bytes by the manifest, but it may have at most {limit}"
+        )
     size = path.stat().st_size
     if size != entry.size:
         raise BundleError(f"{path}: {size} bytes, but the manifest says {entry.size}")
@@ -281,6 +298,14 @@ def _verify(folder: Path, name: str, entry: FileEntry) -> None:
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
         raise BundleError(f"{path}: a link, and a bundle's files must be plain files")
+
+
+def _checksum(content: Any) -> str:
+    """SHA-256 of a manifest's JSON but for its `checksum`: keys sorted, no spaces, in ASCII."""
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key != "checksum"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -15,46 +15,57 @@ from pydantic_settings import CliApp, SettingsError
 from export.bundle import BundleError, TaskSpec
 from service.app import create_app
 from service.engine.devices import DeviceError
+from service.engine.engine import Engine
 from service.logs import log_config
 from service.registry import Registry
+from service.server import STOP_SIGNALS, Server, kill_at_next
 from service.settings import Settings
-
-GRACE_SECONDS = 10  # for requests in flight, and for clients that never finish theirs
 
 logger = logging.getLogger("service")
 
 
 def main() -> None:
     """Exits with 0 after SIGTERM or SIGINT, and with 2 where there is nothing to serve."""
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: sys.exit(0))
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _exit)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     try:
         settings = CliApp.run(Settings)
         logging.config.dictConfig(log_config(settings.log_format, settings.log_level))
-        listener = _listen(settings.host, settings.port)
+        listener = None if settings.check else _listen(settings.host, settings.port)
         registry = Registry.load(settings)
     except (ValidationError, SettingsError, BundleError, DeviceError, OSError) as error:
-        reason = _setting_problem(error) if isinstance(error, ValidationError) else error
-        print(f"duet: {reason}", file=sys.stderr)
+        reason = _setting_problem(error) if isinstance(error, ValidationError) else str(error)
+        print("duet:", " ".join(reason.split()), file=sys.stderr)
         sys.exit(2)
+    if listener is None:
+        print(f"Duet would serve on {settings.host}, port {settings.port}:")
+        print(*map(_summary, registry), sep="\n")
+        registry.close()
+        return
     if not settings.users and not _is_loopback(listener.getsockname()[0]):
         logger.warning(
             "anyone who reaches %s may use this service: it has no keys (DUET_API_KEYS)",
             settings.host,
         )
-    url, engine = _url(settings.host, listener.getsockname()[1]), registry.default
-    model = engine.manifest
-    print(f"Duet serves {model.name} on {engine.device}. Docs: {url}/docs")
+    url, task = _url(settings.host, listener.getsockname()[1]), registry.default.manifest.task
+    served = ", ".join(f"{engine.manifest.name} on {engine.device}" for engine in registry)
+    print(f"Duet serves {served}. Docs: {url}/docs")
     print(f"Try it in a browser, at {url}, or in a terminal:")
-    print(f"  {_curl(url, model.task, key=bool(settings.users))}", flush=True)
+    print(f"  {_curl(url, task, key=bool(settings.users))}", flush=True)
     config = uvicorn.Config(
         create_app(settings, registry),
         server_header=False,
         log_config=None,
         access_log=False,  # `service.access` has its own
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=settings.grace_period,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config, registry).run(sockets=[listener])
+
+
+def _exit(*_: object) -> None:
+    kill_at_next(STOP_SIGNALS)
+    sys.exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -76,6 +87,14 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _summary(engine: Engine) -> str:
+    model = engine.manifest
+    return (
+        f"  {model.name}, version {model.version}, for the task {model.task.name}, in "
+        f"{model.precision} on {engine.device}, from {engine.bundle.folder}"
+    )
 
 
 def _setting_problem(error: ValidationError) -> str:

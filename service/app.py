@@ -15,7 +15,7 @@ from service.head import Head
 from service.metrics import Metrics
 from service.page_headers import PageHeaders
 from service.registry import Registry
-from service.routes import health, metrics, models, page, predict
+from service.routes import admin, health, metrics, models, oip, page, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
 from service.telemetry import telemetry
@@ -81,8 +81,11 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     guard = guarded(users) if settings.users else {}
     for module in (predict, models):
         app.include_router(module.router, **guard)
+    oip_guard = guarded(users, errors.InferenceErrorBody) if settings.users else {}
+    app.include_router(oip.router, **oip_guard)
     if settings.metrics != "off":
         app.include_router(metrics.router, **(guard if settings.metrics == "key" else {}))
-    for module in (health, page):
-        app.include_router(module.router)
+    app.include_router(admin.router, **guarded(KeyRing(settings.admin)))
+    for router in (health.router, oip.health, page.router):
+        app.include_router(router)
     app.mount("/web", page.web)

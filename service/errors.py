@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from json import JSONDecodeError
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,7 @@ from service.logs import request_id
 
 MAX_MESSAGE_CHARACTERS = 1000
 INTERNAL = "an error inside the service; its log says more"
+INFERENCE_PROTOCOL = "/v2"  # where the Open Inference Protocol is spoken
 HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     400: "invalid_json",
     404: "not_found",
@@ -44,6 +46,12 @@ class ErrorBody(BaseModel):
     )
 
 
+class InferenceErrorBody(BaseModel):
+    """The same below `INFERENCE_PROTOCOL`, as that protocol has it."""
+
+    error: str
+
+
 class ServiceError(Exception):
     """A request that cannot be served. The message is meant for the client."""
 
@@ -59,6 +67,11 @@ class InputError(ServiceError):
 class EmptyInput(InputError):
     status = HTTPStatus.BAD_REQUEST
     error_type = "empty_input"
+
+
+class InvalidJson(ServiceError):
+    status = HTTPStatus.BAD_REQUEST
+    error_type = "invalid_json"
 
 
 class InvalidInput(InputError):
@@ -102,6 +115,13 @@ class ModelNotFound(ServiceError):
     error_type = "model_not_found"
 
 
+class ModelRefused(ServiceError):
+    """A bundle that is not to be served."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    error_type = "model_refused"
+
+
 class Overloaded(ServiceError):
     """`retry_after` is in seconds."""
 
@@ -130,10 +150,12 @@ class DeadlineExceeded(ServiceError):
     error_type = "deadline_exceeded"
 
 
-def responses(errors: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+def responses(
+    errors: Mapping[int, str], body: type[BaseModel] = ErrorBody
+) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of the errors that a route may answer with, by status."""
     return {
-        status: {"model": ErrorBody, "description": description}
+        status: {"model": body, "description": description}
         | ({"headers": HEADERS[status]} if status in HEADERS else {})
         for status, description in errors.items()
     }
@@ -165,7 +187,7 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400 and error.__cause__:  # the body could not be parsed
-            message = f"the body is not JSON: {_unreadable(error.__cause__)}"
+            message = f"the body is not JSON: {unreadable(error.__cause__)}"
         elif error.status_code in (404, 405):
             message = f"{request.method} {request.url.path}: {error.detail}; see /docs"
         else:
@@ -180,8 +202,11 @@ def install_handlers(app: FastAPI) -> None:
         return _answer(request, 500, InternalError.error_type, INTERNAL, headers)
 
 
-def _unreadable(cause: BaseException) -> str:
+def unreadable(cause: BaseException) -> str:
+    """Why JSON could not be read, by what reading it raised."""
     match cause:
+        case JSONDecodeError():
+            return f"{cause.msg} at character {cause.pos}"
         case RecursionError():
             return "it is nested too deeply"
         case UnicodeDecodeError():
@@ -200,7 +225,11 @@ def _answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     request.state.error_type = error_type
-    return JSONResponse(_body(error_type, message).model_dump(), status, headers)
+    content = _body(error_type, message).model_dump()
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    if f"{path}/".startswith(f"{INFERENCE_PROTOCOL}/"):
+        content = InferenceErrorBody.model_validate(content).model_dump()
+    return JSONResponse(content, status, headers)
 
 
 def _body(error_type: str, message: str) -> ErrorBody:

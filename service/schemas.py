@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from export.bundle import Limits, Manifest, Provenance, TaskSpec
+from export.bundle import Bundle, Fields, Limits, Provenance, TaskSpec
 from service.engine.prediction import Labelled, Prediction, Score, Usage
 from service.errors import InvalidInput
 
@@ -22,8 +22,8 @@ JSON_KINDS = {bool: "a boolean", dict: "an object", float: "a number", int: "a n
 JSON_KINDS |= {list: "a list", str: "a string", type(None): "null"}
 
 
-def _check_inputs(inputs: Any) -> Any:
-    """Raises InvalidInput at the first thing wrong.
+def check_inputs(inputs: Any) -> Any:
+    """One input or a list of them, as they are. Raises InvalidInput at the first thing wrong.
 
     Left to pydantic, a long list of wrong inputs would cost a long list of errors.
     """
@@ -77,7 +77,7 @@ class PredictBody(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"inputs": EXAMPLE, "explain": True}]}
     )
 
-    inputs: Annotated[Input | Inputs, BeforeValidator(_check_inputs)] = Field(
+    inputs: Annotated[Input | Inputs, BeforeValidator(check_inputs)] = Field(
         description="one input, or a list of them. An input is an object with the fields of the "
         "model's task (see /models), or a string where the task has one field"
     )
@@ -105,7 +105,7 @@ class PredictBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _check_keys(cls, body: Any) -> Any:
-        """Stops at the first unknown key, as `_check_inputs` does at the first wrong input."""
+        """Stops at the first unknown key, as `check_inputs` does at the first wrong input."""
         for key in body if isinstance(body, dict) else ():
             if key not in cls.model_fields:
                 known = ", ".join(cls.model_fields)
@@ -127,9 +127,9 @@ class LabelAnswer(BaseModel):
     scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
 
     @classmethod
-    def of_label(cls, given: Labelled, model: Manifest) -> Self:
+    def of_label(cls, given: Labelled) -> Self:
         """Sets `answer` only where the task has one."""
-        optional = {} if model.task.answer is None else {"answer": given.answer}
+        optional = {} if given.model.task.answer is None else {"answer": given.answer}
         return cls(
             label=given.label,
             confidence=given.confidence,
@@ -150,16 +150,16 @@ class PredictAnswer(LabelAnswer):
     usage: Usage
 
     @classmethod
-    def of(cls, prediction: Prediction, model: Manifest) -> Self:
+    def of(cls, prediction: Prediction) -> Self:
         """Sets `answer` only where the task has one, `rationale` only where it was asked for."""
-        label = LabelAnswer.of_label(prediction, model)
+        label = LabelAnswer.of_label(prediction)
         facts: dict[str, Any] = {name: getattr(label, name) for name in label.model_fields_set}
         if prediction.rationale is not None:
             facts["rationale"] = prediction.rationale
         return cls(
             decoder_passes=prediction.decoder_passes,
-            model=model.name,
-            version=model.version,
+            model=prediction.model.name,
+            version=prediction.model.version,
             usage=prediction.usage,
             **facts,
         )
@@ -172,7 +172,7 @@ class RationalePiece(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A loaded model, as its bundle's manifest tells of it."""
+    """A loaded model, as its bundle tells of it."""
 
     name: str
     version: str
@@ -183,11 +183,17 @@ class ModelInfo(BaseModel):
     metrics: dict[str, dict[str, float | int | str]]
     provenance: Provenance
     license: str
+    form: Fields = Field(description="what an input looks like")
+    examples: list[Fields] = Field(description="inputs to try")
 
     @classmethod
-    def of(cls, model: Manifest, *, default: bool) -> Self:
-        facts = {name: getattr(model, name) for name in cls.model_fields if name != "default"}
-        return cls(default=default, **facts)
+    def of(cls, bundle: Bundle, *, default: bool) -> Self:
+        return cls(
+            **bundle.manifest.model_dump(include=set(cls.model_fields)),
+            default=default,
+            form=bundle.manifest.task.form(),
+            examples=[golden.fields for golden in bundle.golden],
+        )
 
 
 class ServiceInfo(BaseModel):

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from service.errors import Forbidden, Overloaded, Unauthenticated, responses
+from service.errors import ErrorBody, Forbidden, Overloaded, Unauthenticated, responses
 
 RETRY_SECONDS = 1  # a request takes less
 
@@ -37,6 +37,8 @@ class KeyRing:
 
         Raises Unauthenticated, Forbidden, or Overloaded where the key has too much in work.
         """
+        if not self._digests:
+            raise Forbidden("nobody may, for there are no admin keys: DUET_ADMIN_KEYS sets some")
         given = header if bearer is None else bearer.credentials
         if not given:
             raise Unauthenticated("a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
@@ -64,12 +66,12 @@ class KeyRing:
         return found
 
 
-def guarded(ring: KeyRing) -> dict[str, Any]:
+def guarded(ring: KeyRing, error: type[BaseModel] = ErrorBody) -> dict[str, Any]:
     """What `include_router` needs so that its routes take a key of the ring."""
     answers = {401: "no key was given", 403: "the key is none of this service's, or not for this"}
     if ring.max_requests is not None:
         answers[429] = "too much is in work already; retry-after says for how many seconds"
-    return {"dependencies": [Depends(ring.require)], "responses": responses(answers)}
+    return {"dependencies": [Depends(ring.require)], "responses": responses(answers, error)}
 
 
 def _digest(key: str) -> bytes:

@@ -13,7 +13,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
 
 from service.engine.admission import MAX_QUEUE, TIMEOUT
 from service.engine.devices import DeviceChoice
@@ -22,8 +22,7 @@ from service.logs import LogFormat, LogLevel
 KEY = re.compile(r"[!-~]+")
 
 
-def embedded_student() -> list[Path]:
-    return [Path(__file__).parent / "bundles" / "svamp-mini"]
+EMBEDDED_STUDENT = Path(__file__).parent / "bundles" / "svamp-mini"
 
 
 def available_cores() -> int:
@@ -87,8 +86,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     models: Annotated[list[Path], NoDecode, BeforeValidator(_split), Field(min_length=1)] = Field(
-        default_factory=embedded_student,
-        description="folders of bundles, separated by commas; the first one is the default",
+        [str(EMBEDDED_STUDENT)],
+        validate_default=True,
+        description="bundles, or folders that hold bundles, separated by commas; the first model "
+        "is the default",
     )
     device: DeviceChoice = Field(
         "auto",
@@ -96,10 +97,10 @@ class Settings(BaseSettings):
         "is not in int8, else cpu",
     )
     threads: int = Field(
-        default_factory=available_cores,
+        available_cores(),
         ge=1,
         le=256,
-        description="threads that a model computes with",
+        description="threads that a model computes with; by default as many as there are cores",
     )
     max_rows: int = Field(
         32, ge=1, le=1024, description="texts that a model generates at once; the others wait"
@@ -120,6 +121,12 @@ class Settings(BaseSettings):
         True,
         description="whether to draft tokens ahead; the texts are the same without, and slower",
     )
+    grace_period: int = Field(
+        10,
+        ge=0,
+        description="seconds that requests in work may take to finish when the service is told to "
+        "stop",
+    )
     max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")
     body_timeout: float = Field(
@@ -133,7 +140,11 @@ class Settings(BaseSettings):
         description="keys of which requests must bring one, separated by commas; none: anyone may",
     )
     api_keys_file: KeysFile = Field(None, description="a file with more of these keys, one a line")
-    admin_keys: Keys = Field([], description="keys that may do everything, separated by commas")
+    admin_keys: Keys = Field(
+        [],
+        description="keys that may do everything, separated by commas; none: nobody may use the "
+        "routes under /admin",
+    )
     admin_keys_file: KeysFile = Field(
         None, description="a file with more of these keys, one a line"
     )
@@ -148,6 +159,11 @@ class Settings(BaseSettings):
         [],
         description="origins whose pages may use the service from a browser, separated by commas; "
         "* for any",
+    )
+    check: CliImplicitFlag[bool] = Field(
+        False,
+        description="whether to verify the settings and the bundles, print what would be served, "
+        "and exit",
     )
     log_format: LogFormat = Field("console", description="how lines of the log are written")
     log_level: LogLevel = Field(

@@ -1,5 +1,6 @@
 """Bundles for tests: of small students with random weights, with transformers as the reference."""
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from pydantic import TypeAdapter
 
 from export.bundle import (
+    DRAFT,
     GOLDEN,
     MODEL_CARD,
     TOKENIZER,
@@ -17,9 +19,11 @@ from export.bundle import (
     Manifest,
     Provenance,
     TaskSpec,
+    read_manifest,
     seal,
 )
 from export.graphs import build_graphs, geometry_of
+from export.ngrams import write_draft_table
 from tests.students import Student, problems, tiny_student
 
 TASK = TaskSpec(
@@ -98,6 +102,13 @@ def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
     return seal(folder, manifest)
 
 
+def copy_bundle(source: Path, folder: Path, **changes: Any) -> Path:
+    """Copies a bundle to the new folder `folder`. `changes` replace parts of the manifest."""
+    shutil.copytree(source, folder)
+    seal(folder, read_manifest(folder).model_copy(update=changes))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def student() -> Student:
     return tiny_student()
@@ -108,4 +119,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, student: Student) -> P
     """A bundle named tiny. Not to be changed: copy it first."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     write_bundle(folder, student)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drafting_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
+    """The same with every file that a bundle may have. Not to be changed either."""
+    folder = tmp_path_factory.mktemp("drafting") / "tiny"
+    shutil.copytree(tiny_bundle, folder)
+    write_draft_table(folder / DRAFT, [[5, 6, 7, 8, 1]] * 3, start_id=0, max_bytes=1000)
+    seal(folder, read_manifest(folder))
     return folder

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.bundles import student, tiny_bundle
+from tests.bundles import drafting_bundle, student, tiny_bundle
 
-__all__ = ["student", "tiny_bundle"]  # fixtures
+__all__ = ["drafting_bundle", "student", "tiny_bundle"]  # fixtures
 
 ROOT = Path(__file__).parents[1]
 

@@ -20,11 +20,17 @@ class Admission:
         self.max_inputs = max_inputs
         self.timeout = timeout  # seconds
         self.inputs = 0  # in work: those that wait and those in slots
+        self._drained = asyncio.Event()
+        self._drained.set()
         self._mean_time: float | None = None  # seconds that a request took
 
     @property
     def full(self) -> bool:
         return self.inputs >= self.max_inputs
+
+    async def drained(self) -> None:
+        """Returns once nothing is in work."""
+        await self._drained.wait()
 
     @asynccontextmanager
     async def admit(self, inputs: int, timeout: float | None = None) -> AsyncIterator[None]:
@@ -43,6 +49,7 @@ class Admission:
             )
         seconds = self.timeout if timeout is None else min(timeout, self.timeout)
         self.inputs += inputs
+        self._drained.clear()
         started = time.perf_counter()
         try:
             async with asyncio.timeout(seconds) as deadline:
@@ -55,6 +62,8 @@ class Admission:
             ) from error
         finally:
             self.inputs -= inputs
+            if not self.inputs:
+                self._drained.set()
             self._learn(time.perf_counter() - started)
 
     def _learn(self, seconds: float) -> None:

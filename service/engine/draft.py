@@ -18,7 +18,10 @@ QUOTED = {4: 0.9, 3: 0.5, 2: 0.5}
 
 
 class NgramTable:
-    """The bundle's `draft.bin`, mapped into memory. Raises BundleError where it is none."""
+    """The bundle's `draft.bin`. Raises BundleError where it is none.
+
+    Read, not mapped: who writes a new bundle over this one would take a mapping away under us.
+    """
 
     def __init__(self, path: Path, vocab_size: int) -> None:
         with path.open("rb") as file:
@@ -26,7 +29,7 @@ class NgramTable:
         size = path.stat().st_size - len(DRAFT_HEADER)
         if header != DRAFT_HEADER or size <= 0 or size % 8:
             raise BundleError(f"{path}: not a table of drafts in the format that this Duet reads")
-        table = np.memmap(path, "<u4", "r", offset=len(DRAFT_HEADER), shape=(size // 8, 2))
+        table = np.fromfile(path, "<u4", offset=len(DRAFT_HEADER)).reshape(-1, 2)
         if (table[:, 1] & 0xFFFFFF).max() >= vocab_size:
             raise BundleError(f"{path}: has tokens that the model does not know")
         self._slots = len(table)

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, read
+from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, Fields, read
 from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
 from service.engine.devices import DeviceChoice
 from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation
 from service.engine.job import Job, Row
 from service.engine.labels import Scoring, rank
+from service.engine.memory import release_memory
 from service.engine.prediction import Labelled, Prediction, PredictRequest, Score, Timings, Usage
 from service.engine.runner import Runner
 from service.engine.scheduler import Scheduler
@@ -54,6 +55,7 @@ class Engine:
         timeout: float = TIMEOUT,
         speculate: bool = True,
     ) -> None:
+        self.bundle = bundle
         self.manifest = bundle.manifest
         self.admission = Admission(max_rows + max_queue, timeout)
         self.counters = Counters()
@@ -94,7 +96,7 @@ class Engine:
             speculate=speculate,
         )
         try:
-            asyncio.run(engine._reproduce(bundle))
+            asyncio.run(engine._reproduce())
         except BaseException:
             engine.close()
             raise
@@ -174,7 +176,10 @@ class Engine:
             job.future.cancel()
 
     def close(self) -> None:
+        """Gives the model's memory back. Requests in work fail with EngineUnavailable."""
         self._scheduler.close()
+        self._table = None
+        release_memory()
 
     async def _submit(
         self, request: PredictRequest, listener: Callable[[], None] | None = None
@@ -220,6 +225,7 @@ class Engine:
         ]
         assert seconds[0] is not None
         return Labelled(
+            model=self.manifest,
             label=best.label,
             confidence=best.score,
             answer=evaluate_equation(best.label) if arithmetic else None,
@@ -264,20 +270,29 @@ class Engine:
         confidence = math.exp(row.logprob / temperature)
         return (Score(self._text.decode(row.tokens), confidence),)
 
-    async def _reproduce(self, bundle: Bundle) -> None:
-        """Raises BundleError where a golden example does not come out as it should."""
-        for golden in bundle.golden:
-            try:
-                prediction = await self.predict(PredictRequest(golden.fields, explain=True))
-            except ServiceError as error:
-                raise BundleError(f"{bundle.path(GOLDEN)}: {golden.fields}: {error}") from error
+    async def _reproduce(self) -> None:
+        """Raises BundleError where a golden example does not come out as it should.
+
+        Without golden examples, an input of the task's form takes a first run.
+        """
+        path = self.bundle.path(GOLDEN)
+        if not self.bundle.golden:
+            await self._first(self.manifest.task.form(), path)
+        for golden in self.bundle.golden:
+            prediction = await self._first(golden.fields, path)
             for name in ("label", "rationale"):
                 wanted, got = getattr(golden, name), getattr(prediction, name)
                 if got != wanted:
                     raise BundleError(
-                        f"{bundle.path(GOLDEN)}: {golden.fields} must give the {name} "
-                        f"{wanted!r}, but it gives {got!r}"
+                        f"{path}: {golden.fields} must give the {name} {wanted!r}, but it gives "
+                        f"{got!r}"
                     )
+
+    async def _first(self, fields: Fields, path: Path) -> Prediction:
+        try:
+            return await self.predict(PredictRequest(fields, explain=True))
+        except ServiceError as error:
+            raise BundleError(f"{path}: {fields}: {error}") from error
 
 
 def _label_tokens(row: Row, label: str) -> int:

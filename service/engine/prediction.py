@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from export.bundle import Manifest
 from service.engine.text import Input
 
 
@@ -57,6 +58,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class Labelled:
+    """`model` is the one that answered, whatever bears its name by now."""
+
+    model: Manifest
     label: str
     confidence: float
     answer: float | None

@@ -221,6 +221,8 @@ class Scheduler:
                 encoding = [row for row, _ in pool.encoding]
                 fail([*pool.running, *encoding, *pool.waiting], "the engine has stopped")
             encoder.shutdown(wait=False, cancel_futures=True)
+            self._pools = {}  # so that the model's memory is free, whoever holds the scheduler
+            del self._runner
 
     def _encode_newcomers(self, encoder: Executor) -> None:
         """Has those who have waited longest encoded, as far as there are slots for them."""

@@ -36,6 +36,8 @@ async def live(models: Models) -> Health:
 async def ready(models: Models) -> Health:
     """Every model is loaded, its engine runs and answers, and more requests may come in."""
     await live(models)
+    if not list(models):
+        raise EngineUnavailable("no model is loaded; the admin's route /admin/models loads one")
     for engine in models:
         if engine.broken:
             raise EngineUnavailable(f"the model of {engine.manifest.name} fails again and again")

@@ -3,7 +3,9 @@
 from fastapi import APIRouter
 
 from service import __version__
+from service.engine.engine import Engine
 from service.errors import responses
+from service.registry import Registry
 from service.routes import CurrentSettings, Models
 from service.schemas import ModelInfo, ServiceInfo
 
@@ -13,13 +15,17 @@ router = APIRouter(tags=["models"])
 @router.get("/models")
 async def list_models(models: Models) -> list[ModelInfo]:
     """The loaded models, the default one first."""
-    return [ModelInfo.of(engine.manifest, default=engine is models.default) for engine in models]
+    return [describe(engine, models) for engine in models]
 
 
 @router.get("/models/{name}", responses=responses({404: "no model has this name"}))
 async def show_model(name: str, models: Models) -> ModelInfo:
-    engine = models.get(name)
-    return ModelInfo.of(engine.manifest, default=engine is models.default)
+    return describe(models.get(name), models)
+
+
+def describe(engine: Engine, models: Registry) -> ModelInfo:
+    default = engine.manifest.name == models.default_name
+    return ModelInfo.of(engine.bundle, default=default)
 
 
 @router.get("/info")
@@ -27,7 +33,7 @@ async def info(models: Models, settings: CurrentSettings) -> ServiceInfo:
     """What serves, and within which limits."""
     return ServiceInfo(
         version=__version__,
-        default_model=models.default.manifest.name,
+        default_model=models.default_name,
         models=[engine.manifest.name for engine in models],
         max_client_batch=settings.max_client_batch,
         max_body_bytes=settings.max_body_bytes,

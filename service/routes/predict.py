@@ -1,28 +1,28 @@
 """POST /predict."""
 
-import asyncio
-import json
-import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from service.access import CLIENT_CLOSED_REQUEST
-from service.engine.engine import Engine
 from service.engine.prediction import Labelled, Prediction, PredictRequest
-from service.errors import InputError, InvalidParameter, TooManyInputs, responses
+from service.errors import InvalidParameter, responses
 from service.metrics import Metrics
+from service.registry import Registry
 from service.routes import CurrentMetrics, CurrentSettings, Models
+from service.routes.batch import (
+    RequestTimeout,
+    check_batch,
+    named,
+    predict_all,
+    refuse_encodings,
+    unless_disconnected,
+)
 from service.routes.stream import EVENTS, PredictionStream
 from service.routes.timing import timing_headers
 from service.schemas import PredictAnswer, PredictBody
-
-T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["predict"])
 
@@ -34,9 +34,7 @@ async def _require_json(request: Request) -> None:
         raise HTTPException(
             415, "content-type: expected application/json, got " + (given or "none")
         )
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise HTTPException(415, f"content-encoding: expected none, got {encoding}")
+    await refuse_encodings(request)
 
 
 @router.post(
@@ -68,15 +66,7 @@ async def predict(
     metrics: CurrentMetrics,
     settings: CurrentSettings,
     explain: Annotated[bool, Query(description="the same as in the body")] = False,
-    x_request_timeout: Annotated[
-        float | None,
-        Header(
-            gt=0,
-            allow_inf_nan=False,
-            description="seconds after which an answer is of no use; at most, and without it, as "
-            "many as /info tells",
-        ),
-    ] = None,
+    x_request_timeout: RequestTimeout = None,
 ) -> PredictAnswer | list[PredictAnswer] | PredictionStream:
     """A label for one input, or a list of labels for a list, with rationales if asked for.
 
@@ -89,16 +79,10 @@ async def predict(
     label.
     """
     started = time.perf_counter()
-    engine = models.get(body.model)
     many = isinstance(body.inputs, list)
     inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
-    if len(inputs) > settings.max_client_batch:
-        raise TooManyInputs(
-            f"inputs: {len(inputs)} of them, but a request may hold {settings.max_client_batch}"
-        )
+    check_batch(inputs, settings)
     places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
-    if settings.log_inputs:
-        logger.info("inputs: %s", json.dumps(inputs), extra={"inputs": inputs})
     requests = [
         PredictRequest(
             item, explain or body.explain, body.top_k, body.max_rationale_tokens, body.truncate
@@ -108,87 +92,28 @@ async def predict(
     if body.stream:
         if many:
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
-        return PredictionStream(
-            request,
-            _stream(engine, metrics, requests[0], x_request_timeout),
-            engine.manifest,
-            started,
-        )
-    work = _predict_all(engine, metrics, places, requests, x_request_timeout)
-    predictions = await _unless_disconnected(request, work)
+        stream = _stream(models, body.model, metrics, requests[0], x_request_timeout)
+        return PredictionStream(request, stream, started)
+    work = predict_all(models, body.model, metrics, places, requests, x_request_timeout)
+    predictions = await unless_disconnected(request, work)
     response.headers.update(timing_headers(started, predictions))
-    answers = [PredictAnswer.of(prediction, engine.manifest) for prediction in predictions]
+    answers = [PredictAnswer.of(prediction) for prediction in predictions]
     return answers if many else answers[0]
 
 
-async def _predict_all(
-    engine: Engine,
-    metrics: Metrics,
-    places: Sequence[str],
-    requests: Sequence[PredictRequest],
-    timeout: float | None,
-) -> list[Prediction]:
-    async with engine.admission.admit(len(requests), timeout):
-        return await _all(
-            [_predict_one(engine, metrics, *item) for item in zip(places, requests, strict=True)]
-        )
-
-
-async def _predict_one(
-    engine: Engine, metrics: Metrics, place: str, request: PredictRequest
-) -> Prediction:
-    with _named(place):
-        prediction = await engine.predict(request)
-    metrics.prediction(engine.manifest.name, prediction)
-    return prediction
-
-
 async def _stream(
-    engine: Engine, metrics: Metrics, request: PredictRequest, timeout: float | None
+    models: Registry,
+    name: str | None,
+    metrics: Metrics,
+    request: PredictRequest,
+    timeout: float | None,
 ) -> AsyncGenerator[Labelled | str | Prediction, None]:
-    with _named("inputs"):
+    with named("inputs"):
         async with (
-            engine.admission.admit(1, timeout),
+            models.admit(name, 1, timeout) as engine,
             aclosing(engine.stream(request)) as predictions,
         ):
             async for prediction in predictions:
                 if isinstance(prediction, Prediction):
                     metrics.prediction(engine.manifest.name, prediction)
                 yield prediction
-
-
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    """Has the errors of an input say which one it was."""
-    try:
-        yield
-    except InputError as error:
-        raise type(error)(f"{place}: {error}") from error
-
-
-async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order. The first to fail cancels the others."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of the work, which is cancelled when the client goes away."""
-
-    async def disconnect() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnect())
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise HTTPException(CLIENT_CLOSED_REQUEST, "the client closed the request")
-    finally:
-        working.cancel()
-        leaving.cancel()

@@ -10,7 +10,6 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.types import Send
 
-from export.bundle import Manifest
 from service.engine.prediction import Labelled, Prediction
 from service.errors import ServiceError, body_of
 from service.routes.timing import timing_headers
@@ -49,13 +48,11 @@ class PredictionStream(EventSourceResponse):
         self,
         request: Request,
         predictions: AsyncGenerator[Labelled | str | Prediction, None],
-        model: Manifest,
         started: float,
     ) -> None:
         self._body = self._events(predictions)
         super().__init__(self._body)
         self._request = request
-        self._model = model
         self._started = started
         self.headers["cache-control"] = "no-cache"
         self.headers["x-accel-buffering"] = "no"  # else nginx would collect the pieces
@@ -76,13 +73,13 @@ class PredictionStream(EventSourceResponse):
             label = await anext(predictions)
             assert isinstance(label, Labelled)
             self.headers.update(timing_headers(self._started, [label]))
-            yield _event("label", LabelAnswer.of_label(label, self._model))
+            yield _event("label", LabelAnswer.of_label(label))
             try:
                 async for prediction in predictions:
                     if isinstance(prediction, str):
                         yield _event("rationale", RationalePiece(text=prediction))
                     elif isinstance(prediction, Prediction):
-                        yield _event("done", PredictAnswer.of(prediction, self._model))
+                        yield _event("done", PredictAnswer.of(prediction))
             except Exception as error:
                 if not isinstance(error, ServiceError):
                     logger.exception("a stream failed")

@@ -262,16 +262,6 @@ def test_signals_end_it_cleanly(signum: signal.Signals, tiny_bundle: Path, tmp_p
         assert "Traceback" not in server.log.read_text()
 
 
-def test_a_request_that_never_ends_does_not_keep_it(tiny_bundle: Path, tmp_path: Path) -> None:
-    with serve(tmp_path / "log", "--models", str(tiny_bundle)) as server:
-        address = urlsplit(server.url)
-        with socket.create_connection((address.hostname, address.port)) as connection:
-            head = "POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
-            connection.sendall(f'{head}content-length: 100\r\n\r\n{{"inputs"'.encode())
-            assert httpx.get(f"{server.url}/livez").status_code == 200
-            assert server.stop() == 0
-
-
 def fails(*arguments: str, **settings: str) -> str:
     """Why a server does not start: it must say so in one line."""
     done = subprocess.run(

@@ -13,7 +13,7 @@ import pytest
 from export import bundle
 from service.engine.devices import CPU, CUDA_PROVIDER, DeviceError, _load_libraries
 from service.engine.runner import Runner
-from service.settings import embedded_student
+from service.settings import EMBEDDED_STUDENT
 from tests.servers import ROOT, TIMEOUT, command, environment, serve
 
 if CUDA_PROVIDER not in onnxruntime.get_available_providers():
@@ -30,7 +30,7 @@ def has_gpu() -> bool:
 
 without_gpu = pytest.mark.skipif(has_gpu(), reason="there is a GPU")
 with_gpu = pytest.mark.skipif(not has_gpu(), reason="there is no GPU")
-STUDENT = bundle.read(embedded_student()[0])
+STUDENT = bundle.read(EMBEDDED_STUDENT)
 
 
 def predicts_its_golden_examples(url: str) -> bool:

@@ -28,7 +28,8 @@ def test_every_error_has_the_one_shape() -> None:
             assert "x-request-id" in response["headers"], (path, method, status)
             if status != "200":
                 schema = response["content"]["application/json"]["schema"]
-                assert schema == {"$ref": "#/components/schemas/ErrorBody"}
+                name = "InferenceErrorBody" if path.startswith("/v2") else "ErrorBody"
+                assert schema == {"$ref": f"#/components/schemas/{name}"}
     assert (
         not {"HTTPValidationError", "ValidationError"} & COMMITTED["components"]["schemas"].keys()
     )
@@ -37,7 +38,15 @@ def test_every_error_has_the_one_shape() -> None:
 def test_operations_have_names_of_their_own() -> None:
     names = [operation["operationId"] for *_, operation in OPERATIONS]
     assert sorted(names) == sorted(
-        ["predict", "list_models", "show_model", "info", "metrics", "live", "ready", "health"]
+        [
+            *("predict", "list_models", "show_model", "info", "metrics", "live", "ready", "health"),
+            *("load_model", "unload_model", "oip_live", "oip_ready", "oip_server"),
+            *(
+                f"oip_{name}{suffix}"
+                for name in ("model", "model_ready", "infer")
+                for suffix in ("", "_of_version")
+            ),
+        ]
     )
 
 

@@ -1,14 +1,22 @@
+import asyncio
+import json
+import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from export.bundle import BundleError
-from service.errors import ModelNotFound
+from export.bundle import GOLDEN, MANIFEST, TOKENIZER, BundleError, read_manifest, seal
+from service.engine.engine import Engine
+from service.engine.prediction import Prediction, PredictRequest
+from service.errors import ModelNotFound, ModelRefused
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import write_bundle
-from tests.students import Student
+from tests.bundles import copy_bundle, reference, write_bundle
+from tests.students import Student, problems
+from tests.tampering import flip_a_bit, truncate
 
 
 def load(*folders: Path) -> Registry:
@@ -41,12 +49,25 @@ def test_the_settings_bound_the_requests(tiny_bundle: Path) -> None:
     registry.close()
 
 
+def test_a_folder_of_bundles_is_as_good_as_each_of_them(tiny_bundle: Path, tmp_path: Path) -> None:
+    for name in ("b", "a", ".hidden"):
+        copy_bundle(tiny_bundle, tmp_path / name, name=name.strip("."))
+    (tmp_path / "notes.txt").write_text("not a bundle")
+    (tmp_path / "empty").mkdir()
+    for folders, names in (((tmp_path,), ["a", "b"]), ((tmp_path / "b", tmp_path), ["b", "a"])):
+        registry = load(*folders)
+        assert [engine.manifest.name for engine in registry] == names
+        assert registry.default_name == names[0]
+        registry.close()
+
+
 def test_one_bad_bundle_and_nothing_stays_loaded(tiny_bundle: Path, tmp_path: Path) -> None:
     before = engine_threads()
     with pytest.raises(BundleError, match="not a bundle"):
         load(tiny_bundle, tmp_path)
-    with pytest.raises(BundleError, match="another of the bundles is named tiny"):
-        load(tiny_bundle, tiny_bundle)
+    shutil.copytree(tiny_bundle, tmp_path / "copy")
+    with pytest.raises(BundleError, match=rf"copy: named tiny, as the bundle in {tiny_bundle} is"):
+        load(tiny_bundle, tmp_path)
     assert engine_threads() == before
 
 
@@ -57,3 +78,168 @@ def test_speculation_can_be_switched_off(tiny_bundle: Path) -> None:
         )
         assert (registry.default.counters.drafted > 0) == speculate  # at the golden examples
         registry.close()
+
+
+@pytest.fixture
+def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A folder of models, in which tiny is."""
+    copy_bundle(tiny_bundle, tmp_path / "models" / "tiny")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def registry(folder: Path) -> Iterator[Registry]:
+    registry = load(folder)
+    yield registry
+    registry.close()
+
+
+def change(folder: Path, version: str) -> None:
+    seal(folder, read_manifest(folder).model_copy(update={"version": version}))
+
+
+def test_requests_finish_on_the_engine_that_they_began_on(
+    registry: Registry, folder: Path, student: Student
+) -> None:
+    change(folder / "tiny", "2")
+    text = problems(1)[0]
+
+    async def replace_meanwhile() -> tuple[Prediction, Prediction]:
+        async with registry.admit("tiny", 1) as old:
+            replacing = asyncio.create_task(registry.load_model("tiny"))
+            while registry.get("tiny") is old:
+                await asyncio.sleep(0.01)
+            async with registry.admit("tiny", 1) as new:
+                from_new = await new.predict(PredictRequest(text))
+            from_old = await old.predict(PredictRequest(text))
+            assert not replacing.done()
+        assert await replacing is new
+        assert not old.alive
+        return from_old, from_new
+
+    predictions = asyncio.run(replace_meanwhile())
+    assert [prediction.model.version for prediction in predictions] == ["1", "2"]
+    expected = reference(student, text).label.text
+    assert [prediction.label for prediction in predictions] == [expected] * 2
+
+
+def test_an_unloaded_model_finishes_its_requests_and_can_come_back(registry: Registry) -> None:
+    async def come_and_go() -> None:
+        async with registry.admit(None, 1) as engine:
+            unloading = asyncio.create_task(registry.unload_model("tiny"))
+            await asyncio.sleep(0)
+            await engine.predict(PredictRequest("Ann"))
+            assert not unloading.done()
+        await unloading
+        assert not engine.alive
+        for name in (None, "tiny"):
+            with pytest.raises(ModelNotFound, match="'tiny': not loaded; this service has none"):
+                registry.get(name)
+        with pytest.raises(ModelNotFound):
+            await registry.unload_model("tiny")
+        loaded = await registry.load_model("tiny")
+        assert registry.default is loaded is not engine
+
+    asyncio.run(come_and_go())
+
+
+def test_what_cannot_be_loaded_changes_nothing(
+    registry: Registry, folder: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    before, threads = registry.get("tiny"), engine_threads()
+    (folder / "link").symlink_to(tiny_bundle)
+    copy_bundle(tiny_bundle, folder / "nested" / "other", name="other")
+    copy_bundle(tiny_bundle, tmp_path / "outside")
+    wrong = copy_bundle(tiny_bundle, folder / "wrong")
+    golden = json.loads((wrong / GOLDEN).read_text())
+    golden[0]["label"] = "another"
+    (wrong / GOLDEN).write_text(json.dumps(golden))
+    seal(wrong, read_manifest(wrong))
+    for path, message in (
+        (tmp_path / "outside", "outside: not in the folders that models may come from"),
+        (folder / ".." / "outside", "outside: not in the folders"),
+        (folder / "link", "link: not in the folders"),
+        (folder / "nested" / "other", "other: named other, not tiny"),
+        (folder / "nowhere", "nowhere: not a bundle"),
+        (folder / "nested", "nested: not a bundle"),
+        (wrong, r"golden\.json: .* must give the label 'another'"),
+        (folder / "a\0b", "null byte"),
+        (folder / ("a" * 1000), "File name too long"),
+    ):
+        with pytest.raises(ModelRefused, match=rf"{message}.*; version 1 is still loaded"):
+            asyncio.run(registry.load_model("tiny", path))
+        assert registry.get("tiny") is before
+    with pytest.raises(ModelNotFound, match="'nobody': no bundle has this name"):
+        asyncio.run(registry.load_model("nobody"))
+    assert engine_threads() == threads
+    asyncio.run(before.predict(PredictRequest("Ann")))
+
+
+def test_models_are_loaded_one_at_a_time(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, loading = engine_threads(), 0
+    load_engine = Engine.load
+
+    def load_alone(*args: Any, **settings: Any) -> Engine:
+        nonlocal loading
+        loading += 1
+        assert loading == 1
+        engine = load_engine(*args, **settings)
+        loading -= 1
+        return engine
+
+    monkeypatch.setattr(Engine, "load", load_alone)
+
+    async def load_at_once() -> list[Engine]:
+        return await asyncio.gather(*(registry.load_model("tiny") for _ in range(4)))
+
+    engines = asyncio.run(load_at_once())
+    assert [engine.alive for engine in engines] == [False, False, False, True]
+    assert registry.default is engines[-1]
+    assert engine_threads() == threads
+
+
+def test_what_changed_is_reloaded(
+    folder: Path, tiny_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("same", "gone", "broken"):
+        copy_bundle(tiny_bundle, folder / name, name=name)
+    registry = load(folder)
+    asyncio.run(registry.unload_model("gone"))
+    same, broken = registry.get("same"), registry.get("broken")
+    copy_bundle(tiny_bundle, folder / "new", name="new")
+    copy_bundle(tiny_bundle, folder / "second", version="7")  # named tiny too
+    for name in ("tiny", "gone", "broken"):
+        change(folder / name, "2")
+    flip_a_bit(TOKENIZER)(folder / "broken")
+    truncate(MANIFEST)(copy_bundle(tiny_bundle, folder / "unreadable"))
+    asyncio.run(registry.reload_changed())
+    assert {engine.manifest.name: engine.manifest.version for engine in registry} == {
+        "broken": "1",
+        "new": "1",
+        "same": "1",
+        "tiny": "2",
+    }
+    assert registry.get("same") is same
+    assert registry.get("broken") is broken
+    assert "tokenizer.json: its SHA-256 is not" in caplog.text
+    assert "manifest.json: not JSON" in caplog.text
+    assert "second is left alone: tiny comes from" in caplog.text
+    registry.close()
+
+
+def test_a_bundle_may_be_overwritten_while_it_is_served(
+    folder: Path, drafting_bundle: Path, student: Student
+) -> None:
+    shutil.copytree(drafting_bundle, folder / "tiny", dirs_exist_ok=True)
+    registry = load(folder)
+    for path in (folder / "tiny").iterdir():
+        path.write_bytes(b"")  # in place, as cp does
+    text = problems(1)[0]
+    prediction = asyncio.run(registry.default.predict(PredictRequest(text, explain=True)))
+    assert (prediction.label, prediction.rationale) == (
+        reference(student, text).label.text,
+        reference(student, text).rationale.text,
+    )
+    registry.close()

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -69,8 +70,10 @@ def test_top_k_is_a_positive_number(top_k: object) -> None:
         PredictBody.model_validate({"inputs": "a", "top_k": top_k})
 
 
-def test_answer_and_rationale_are_there_where_they_belong(engine) -> None:
+def test_answer_and_rationale_are_there_where_they_belong(engine: Engine) -> None:
+    arithmetic = engine.manifest
     prediction = Prediction(
+        model=arithmetic,
         label="1 / 0",
         confidence=0.5,
         answer=None,
@@ -80,15 +83,14 @@ def test_answer_and_rationale_are_there_where_they_belong(engine) -> None:
         usage=Usage(1, 1, 0, 1, 0),
         timings=Timings(0, 0, 0, 0, None),
     )
-    arithmetic = engine.manifest
-    answer = PredictAnswer.of(prediction, arithmetic).model_dump(exclude_unset=True)
+    answer = PredictAnswer.of(prediction).model_dump(exclude_unset=True)
     assert answer["answer"] is None
     assert "rationale" not in answer
 
     words = arithmetic.model_copy(
         update={"task": arithmetic.task.model_copy(update={"answer": None})}
     )
-    explained = Prediction(**{**vars(prediction), "rationale": ""})
-    answer = PredictAnswer.of(explained, words).model_dump(exclude_unset=True)
+    explained = replace(prediction, model=words, rationale="")
+    answer = PredictAnswer.of(explained).model_dump(exclude_unset=True)
     assert "answer" not in answer
     assert answer["rationale"] == ""

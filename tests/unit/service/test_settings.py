@@ -99,3 +99,4 @@ def test_help_names_each_setting_with_its_variable(capsys: pytest.CaptureFixture
         assert "--" + name.replace("_", "-") in text
         assert "DUET_" + name.upper() in text
         assert field.description in text
+    assert "factory" not in text

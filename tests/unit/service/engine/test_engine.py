@@ -32,6 +32,7 @@ from service.errors import (
 from tests.bundles import LIMITS, TASK, reference, write_bundle
 from tests.stepped import SteppedRunner
 from tests.students import Student, problems, tiny_student
+from tests.tampering import TAMPERINGS
 
 
 def predict(engine: Engine, *requests: PredictRequest) -> list[Prediction]:
@@ -401,6 +402,27 @@ def test_a_bundle_that_gives_something_else_is_refused(
     seal(folder, Manifest.model_validate_json((folder / MANIFEST).read_bytes()))
     with pytest.raises(BundleError, match=rf"golden\.json.* the {part} 'something else', but"):
         Engine.load(folder, threads=1, max_rows=2)
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_a_tampered_bundle_is_refused(name: str, drafting_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(drafting_bundle, folder)
+    tamper, message = TAMPERINGS[name]
+    tamper(folder)
+    with pytest.raises(BundleError, match=message):
+        Engine.load(folder, threads=1, max_rows=2)
+
+
+def test_a_bundle_without_golden_examples_must_take_a_first_run(
+    tmp_path: Path, student: Student
+) -> None:
+    task = TASK.model_copy(update={"template": "{{text / 2}}"})
+    write_bundle(tmp_path / "bundle", student, task=task)
+    with pytest.raises(
+        BundleError, match=r"golden\.json: \{'text': '…'\}: the template of problem"
+    ):
+        Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
 
 
 def test_a_bundle_whose_template_fails_is_refused(tmp_path: Path, student: Student) -> None:

@@ -1,6 +1,7 @@
 from fastapi.testclient import TestClient
 
 from tests.bundles import LIMITS, TASK
+from tests.students import problems
 
 
 def test_a_model_tells_what_it_takes(client: TestClient) -> None:
@@ -9,6 +10,8 @@ def test_a_model_tells_what_it_takes(client: TestClient) -> None:
     assert model["task"] == TASK.model_dump()
     assert model["limits"] == LIMITS.model_dump()
     assert model["provenance"]["base_model"] == "random"
+    assert model["form"] == {"text": "…"}
+    assert model["examples"] == [{"text": text} for text in problems(2)]
     assert client.get("/models").json() == [model]
 
 

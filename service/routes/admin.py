@@ -1,0 +1,69 @@
+"""Models come, are replaced, and go, while the service runs."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.errors import responses
+from service.routes import Models
+from service.routes.models import describe
+from service.schemas import ModelInfo
+
+router = APIRouter(
+    prefix="/admin/models/{name}",
+    tags=["admin"],
+    responses=responses({404: "no model has this name"}),
+)
+
+
+class LoadBody(BaseModel):
+    """Which bundle to load."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Path | None = Field(
+        None,
+        description="the bundle's folder, in the service's model folders; without it, the one that "
+        "the model came from last",
+    )
+
+
+class Unloaded(BaseModel):
+    """A model that is not served any more, and is out of memory."""
+
+    name: str
+    version: str
+
+
+@router.post(
+    "/load",
+    operation_id="load_model",
+    responses=responses(
+        {
+            400: "the body is not JSON",
+            408: "the body did not come in the time that it may take",
+            413: "the body is too large",
+            422: "the bundle is refused, and the answer says why; nothing has changed",
+        }
+    ),
+)
+async def load(name: str, models: Models, body: LoadBody | None = None) -> ModelInfo:
+    """Reads a bundle from its folder and serves it, in place of the one that has its name now.
+
+    First its files are verified and its golden examples reproduced. Requests that are in work
+    finish on the old one, whose memory has been given back when the answer comes.
+    """
+    engine = await models.load_model(name, body.folder if body else None)
+    return describe(engine, models)
+
+
+@router.post("/unload", operation_id="unload_model")
+async def unload(name: str, models: Models) -> Unloaded:
+    """Takes no more requests for a model, and answers when those in work are finished.
+
+    Its memory has been given back by then. It can be loaded again.
+    """
+    version = models.get(name).manifest.version
+    await models.unload_model(name)
+    return Unloaded(name=name, version=version)
