@@ -5,8 +5,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic import SecretStr
+from pydantic.json_schema import models_json_schema
 
 from service.access import REQUEST_ID
+from service.routes.stream import PAYLOADS
 
 HEADER_REFERENCE: Final = {"$ref": "#/components/headers/RequestId"}
 
@@ -36,6 +38,11 @@ def _correct(document: dict[str, Any]) -> None:
             for response in responses.values():
                 response.setdefault("headers", {})[REQUEST_ID] = HEADER_REFERENCE
     components = document["components"]
+    _, events = models_json_schema(
+        [(payload, "serialization") for payload in PAYLOADS.values()],
+        ref_template="#/components/schemas/{model}",
+    )
+    components["schemas"] = events["$defs"] | components["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     components["headers"] = {

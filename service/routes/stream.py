@@ -11,11 +11,17 @@ from pydantic import BaseModel
 from starlette.types import Send
 
 from service.engine.prediction import Labelled, Prediction
-from service.errors import ServiceError, body_of
+from service.errors import ErrorBody, ServiceError, body_of
 from service.routes.timing import timing_headers
 from service.schemas import LabelAnswer, PredictAnswer, RationalePiece
 
-EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # for OpenAPI
+PAYLOADS: Final[dict[str, type[BaseModel]]] = {
+    "label": LabelAnswer,
+    "rationale": RationalePiece,
+    "done": PredictAnswer,
+    "error": ErrorBody,
+}
+EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # as OpenAPI 3.2 describes server-sent events
     200: {
         "description": "the answer, or with stream its events",
         "headers": {
@@ -24,11 +30,25 @@ EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # for OpenAPI
         },
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": 'event: label\ndata: {"label": "( 48.0 / 6.0 )", "confidence": 0.93, …}'
-                '\n\nevent: rationale\ndata: {"text": "48 rolls"}'
-                '\n\nevent: rationale\ndata: {"text": " in 6 bags"}'
-                '\n\nevent: done\ndata: {"label": "( 48.0 / 6.0 )", "confidence": 0.93, …}\n\n',
+                "itemSchema": {
+                    "oneOf": [
+                        {
+                            "type": "object",
+                            "required": ["event", "data"],
+                            "properties": {
+                                "event": {"const": event},
+                                "data": {
+                                    "type": "string",
+                                    "contentMediaType": "application/json",
+                                    "contentSchema": {
+                                        "$ref": f"#/components/schemas/{payload.__name__}"
+                                    },
+                                },
+                            },
+                        }
+                        for event, payload in PAYLOADS.items()
+                    ]
+                }
             }
         },
     }

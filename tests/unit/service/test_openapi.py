@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -48,6 +49,25 @@ def test_operations_have_names_of_their_own() -> None:
             ),
         ]
     )
+
+
+def test_every_event_of_a_stream_is_described() -> None:
+    response = COMMITTED["paths"]["/predict"]["post"]["responses"]["200"]
+    events = response["content"]["text/event-stream"]["itemSchema"]["oneOf"]
+    described = {
+        event["properties"]["event"]["const"]: event["properties"]["data"]["contentSchema"]["$ref"]
+        for event in events
+    }
+    assert described.keys() == {"label", "rationale", "done", "error"}
+    for reference in described.values():
+        assert reference.rpartition("/")[2] in COMMITTED["components"]["schemas"]
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(COMMITTED))):
+        found = COMMITTED
+        for part in reference.split("/"):
+            found = found[part]
 
 
 def test_a_path_that_cannot_be_wrong_has_no_422() -> None:
