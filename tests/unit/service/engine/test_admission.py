@@ -113,3 +113,22 @@ def test_errors_and_cancellation_pass_and_give_back_the_places(error: Exception)
         assert admission.inputs == 0
 
     asyncio.run(run())
+
+
+def test_drained_is_who_has_nothing_in_work() -> None:
+    async def run() -> None:
+        admission = Admission(4, timeout=60)
+        await admission.drained()
+        async with admission.admit(1):
+            async with admission.admit(2):
+                waiting = asyncio.create_task(admission.drained())
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert not waiting.done()
+        await waiting
+        with pytest.raises(DeadlineExceeded):
+            async with admission.admit(1, timeout=0.001):
+                await asyncio.sleep(60)
+        await admission.drained()
+
+    asyncio.run(run())
