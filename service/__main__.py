@@ -16,6 +16,7 @@ from export.bundle import BundleError, TaskSpec
 from service.app import create_app
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
+from service.engine.memory import map_large_arrays
 from service.logs import log_config
 from service.registry import Registry
 from service.server import STOP_SIGNALS, Server, kill_at_next
@@ -29,6 +30,7 @@ def main() -> None:
     for signum in STOP_SIGNALS:
         signal.signal(signum, _exit)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    map_large_arrays()
     try:
         settings = CliApp.run(Settings)
         logging.config.dictConfig(log_config(settings.log_format, settings.log_level))

@@ -100,6 +100,7 @@ class Engine:
         except BaseException:
             engine.close()
             raise
+        release_memory()  # that reading the graphs took
         return engine
 
     @property
