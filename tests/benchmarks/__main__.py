@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service.settings import embedded_student
+from service.settings import EMBEDDED_STUDENT
 from tests.benchmarks import generation, machine, sections, svamp
 from tests.benchmarks.effort import FULL, QUICK
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
@@ -88,7 +88,7 @@ def _add_questions(bench: sections.Bench, arguments: argparse.Namespace, folder:
         log(f"no SVAMP: no checkpoint of the embedded student in {arguments.checkpoint}")
         return
     folder.mkdir()
-    (bundle,) = embedded_student()
+    bundle = EMBEDDED_STUDENT
     questions = questions[: bench.effort.questions]
     sections.add_questions(bench, arguments.checkpoint, bundle, questions, folder)
 
