@@ -5,6 +5,7 @@ them is done later, when the device is synchronised. New ones hold rubbish until
 written to them.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,11 +16,13 @@ import numpy as np
 from service.engine.devices import CPU
 
 pending: list[Callable[[], None]] = []
+at_work = threading.Lock()
 
 
 def synchronize() -> None:
-    while pending:
-        pending.pop(0)()
+    with at_work:  # so that who waits for it finds all done, by whichever thread
+        while pending:
+            pending.pop(0)()
 
 
 class DeferredArray:
