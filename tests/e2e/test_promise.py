@@ -183,6 +183,6 @@ async def send(
 
 
 def content(prediction: Prediction) -> Prediction:
-    """All that must be the same: not when and in how many steps it came."""
+    """All that must be the same: not when, in how many steps, and from which bundle it came."""
     usage = replace(prediction.usage, decoder_steps=0, accepted_tokens=0)
-    return replace(prediction, usage=usage, timings=Timings(0, 0, 0, 0, None))
+    return replace(prediction, usage=usage, timings=Timings(0, 0, 0, 0, None), model=None)
