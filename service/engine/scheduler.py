@@ -50,6 +50,9 @@ class Pool(Generic[R]):
     def drop_abandoned(self) -> None:
         """Lets go of rows whose job was cancelled, or failed with another row."""
         self._drop(abandoned)
+        for row, encoding in self.encoding:
+            if abandoned(row):
+                encoding.cancel()  # unless it has begun
         if any(map(abandoned, self.waiting)):
             self.waiting = deque(row for row in self.waiting if not abandoned(row))
 
@@ -216,7 +219,7 @@ class Scheduler:
                 self._closed = True
             while not self._inbox.empty():
                 if job := self._inbox.get():
-                    self._wait(job)
+                    self._enqueue(job)
             for pool in pools:
                 encoding = [row for row, _ in pool.encoding]
                 fail([*pool.running, *encoding, *pool.waiting], "the engine has stopped")
@@ -254,8 +257,8 @@ class Scheduler:
                 return True
             if job is None:
                 return False
-            self._wait(job)
+            self._enqueue(job)
 
-    def _wait(self, job: Job) -> None:
+    def _enqueue(self, job: Job) -> None:
         for row in job.rows:
             self._pools[type(row)].waiting.append(row)

@@ -302,6 +302,36 @@ def test_jobs_cancelled_while_they_wait_are_forgotten(
     assert not any(pool.waiting for pool in scheduler._pools.values())
 
 
+def test_the_prompts_of_a_cancelled_job_are_not_encoded_for_nobody(
+    scheduler: Scheduler, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_go_on, encode = list[list[int]](), threading.Event(), runner.encode
+
+    def hold(ids: list[int]) -> dict[str, np.ndarray]:
+        begun.append(ids)
+        if len(begun) > 1:
+            assert may_go_on.wait(TIMEOUT)
+        return encode(ids)
+
+    monkeypatch.setattr(runner, "encode", hold)
+    stays, gone = job(4), Job([Generation([5, 7 + i, 1], 4) for i in range(2)])
+    scheduler.submit(stays)
+    runner.wait_for_step()
+    scheduler.submit(gone)
+    runner.allowed.release()
+    runner.wait_for_step()  # beside it the first of two prompts is encoded
+    gone.future.cancel()
+    runner.allowed.release()
+    runner.wait_for_step()
+    may_go_on.set()
+    runner.release()
+    stays.future.result(TIMEOUT)
+    last = job(1)
+    scheduler.submit(last)
+    last.future.result(TIMEOUT)
+    assert begun == [[5, 6, 1], [5, 7, 1], [5, 6, 1]]
+
+
 def test_an_input_that_cannot_be_encoded_fails_alone(
     scheduler: Scheduler, runner: SteppedRunner
 ) -> None:
