@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, Fields, read
 from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
@@ -69,32 +70,13 @@ class Engine:
         self._scheduler = Scheduler(runner, max_rows=max_rows)
 
     @classmethod
-    def load(
-        cls,
-        folder: Path,
-        *,
-        device: DeviceChoice = "auto",
-        threads: int,
-        max_rows: int,
-        max_queue: int = MAX_QUEUE,
-        timeout: float = TIMEOUT,
-        speculate: bool = True,
-    ) -> "Engine":
+    def load(cls, folder: Path, **options: Any) -> "Engine":
         """Starts the engine of a bundle that is whole and gives what it says it gives.
 
-        Raises BundleError, naming the file and the reason, and DeviceError. Not for a thread with
-        an event loop.
+        `options` are those of Engine. Raises BundleError, naming the file and the reason, and
+        DeviceError. Not for a thread with an event loop.
         """
-        bundle = read(folder)
-        engine = cls(
-            bundle,
-            device=device,
-            threads=threads,
-            max_rows=max_rows,
-            max_queue=max_queue,
-            timeout=timeout,
-            speculate=speculate,
-        )
+        engine = cls(read(folder), **options)
         try:
             asyncio.run(engine._reproduce())
         except BaseException:
