@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from tests.bundles import drafting_bundle, student, tiny_bundle
+from tests.stepped import runner
 
-__all__ = ["drafting_bundle", "student", "tiny_bundle"]  # fixtures
+__all__ = ["drafting_bundle", "runner", "student", "tiny_bundle"]  # fixtures
 
 ROOT = Path(__file__).parents[1]
 

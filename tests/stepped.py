@@ -1,8 +1,16 @@
 """A runner whose steps a test lets happen one by one."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+import pytest
+
+from export import bundle
 from export.bundle import Bundle
+from service.engine.engine import Engine
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Array, Slots
 
@@ -50,3 +58,19 @@ class SteppedRunner(Runner):
 
     def wait_for_step(self) -> None:
         assert self.entered.acquire(timeout=TIMEOUT)
+
+
+@pytest.fixture
+def runner(tiny_bundle: Path) -> SteppedRunner:
+    return SteppedRunner(bundle.read(tiny_bundle), threads=1)
+
+
+@contextmanager
+def stepped_engine_of(runner: SteppedRunner, folder: Path, **options: Any) -> Iterator[Engine]:
+    """An engine of that bundle, of few rows, whose steps happen when `runner` may take them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "on", lambda *_: runner)
+        engine = Engine(bundle.read(folder), threads=1, max_rows=3, **options)
+    yield engine
+    runner.release()
+    engine.close()

@@ -6,36 +6,23 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from export import bundle
 from service.app import create_app
 from service.engine.engine import Engine
-from service.engine.runner import Runner
 from service.registry import Registry
 from service.settings import Settings
 from tests.browsers import accessible, ask, finished, open_page
 from tests.bundles import reference
 from tests.servers import serve_here
-from tests.stepped import SteppedRunner
+from tests.stepped import SteppedRunner, stepped_engine_of
 from tests.students import Student, problems
 
 TEXT = problems(1)[0]
 
 
 @pytest.fixture
-def runner(tiny_bundle: Path) -> SteppedRunner:
-    return SteppedRunner(bundle.read(tiny_bundle), threads=1)
-
-
-@pytest.fixture
-def engine(
-    tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    """An engine whose steps happen when the test lets `runner` take them."""
-    monkeypatch.setattr(Runner, "on", lambda *_: runner)
-    engine = Engine(bundle.read(tiny_bundle), threads=1, max_rows=3, speculate=False)
-    yield engine
-    runner.release()
-    engine.close()
+def engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
+    with stepped_engine_of(runner, tiny_bundle, speculate=False) as engine:
+        yield engine
 
 
 @pytest.fixture

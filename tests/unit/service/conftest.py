@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from export import bundle
 from service.engine.engine import Engine
-from service.engine.runner import Runner
-from tests.stepped import SteppedRunner
+from tests.stepped import SteppedRunner, stepped_engine_of
 
 
 @pytest.fixture(autouse=True)
@@ -28,17 +26,6 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def runner(tiny_bundle: Path) -> SteppedRunner:
-    return SteppedRunner(bundle.read(tiny_bundle), threads=1)
-
-
-@pytest.fixture
-def stepped_engine(
-    tiny_bundle: Path, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    """An engine whose steps happen when the test lets `runner` take them."""
-    monkeypatch.setattr(Runner, "on", lambda *_: runner)
-    engine = Engine(bundle.read(tiny_bundle), threads=1, max_rows=3)
-    yield engine
-    runner.release()
-    engine.close()
+def stepped_engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
+    with stepped_engine_of(runner, tiny_bundle) as engine:
+        yield engine
