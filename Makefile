@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEV := cpu,training,export,otel,dev
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 RECIPE ?= training/recipes/svamp-mini.yaml
@@ -73,9 +74,9 @@ $(VENV)-gpu/.serve: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) '.[cpu,training,export,otel,dev]'
+	$(INSTALL) '.[$(DEV)]'
 	touch $@ $(VENV)/.serve
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) '.[cpu,training,export,dev,bench]'
+	$(INSTALL) '.[$(DEV),bench]'
 	touch $@ $(VENV)/.dev $(VENV)/.serve
