@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.types import Send
 
+from service.access import STAGES
 from service.engine.prediction import Labelled, Prediction
 from service.errors import ErrorBody, ServiceError, body_of
 from service.routes.timing import timing_headers
@@ -26,7 +27,7 @@ EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # as OpenAPI 3.2 describes s
         "description": "the answer, or with stream its events",
         "headers": {
             f"x-{stage}-time": {"description": "in milliseconds", "schema": {"type": "number"}}
-            for stage in ("total", "tokenization", "queue", "inference")
+            for stage in ("total", *STAGES)
         },
         "content": {
             "text/event-stream": {
