@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from export.bundle import TOKENIZER, Manifest
+from export.bundle import TOKENIZER, read_manifest
 from service.engine.prediction import Usage
 from tests.benchmarks.comparison import Comparison, equal_texts
 from tests.benchmarks.duet import Duet
@@ -56,7 +56,7 @@ def measure(
     log: Callable[[str], None],
 ) -> Questions:
     """Times are medians over all questions."""
-    manifest = Manifest.model_validate_json((bundle / "manifest.json").read_bytes())
+    manifest = read_manifest(bundle)
     tokenizer = Tokenizer.from_file(str(bundle / TOKENIZER))
     works = [
         work_on(
