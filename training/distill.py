@@ -13,14 +13,13 @@ from pathlib import Path
 import torch
 from transformers import Seq2SeqTrainingArguments
 
+from training.batches import TokenizedExamples, TwoPassCollator
 from training.config import ConfigError, DistillConfig, DssData, load_config
 from training.data import (
     DataError,
     Example,
     Report,
     Splits,
-    TokenizedExamples,
-    TwoPassCollator,
     hold_out,
     load_json_lines,
 )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data import IGNORED
+from training.batches import IGNORED
 
 
 class Pass(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import EvalPrediction, PreTrainedTokenizerBase, Seq2SeqTrainer
 
-from training.data import IGNORED
+from training.batches import IGNORED
 from training.objectives import OBJECTIVES, Pass, Weights
 from training.tasks import Task
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.data import IGNORED
+from training.batches import IGNORED
 from training.objectives import (
     Pass,
     Weights,

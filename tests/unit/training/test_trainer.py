@@ -6,7 +6,8 @@ import torch
 from transformers import EvalPrediction, Seq2SeqTrainingArguments
 
 from tests.students import tiny_student
-from training.data import IGNORED, Example, TokenizedExamples, TwoPassCollator
+from training.batches import IGNORED, TokenizedExamples, TwoPassCollator
+from training.data import Example
 from training.objectives import Pass, Weights, cross_entropy, mutual_information_loss
 from training.student import train_tokenizer
 from training.tasks import TASKS

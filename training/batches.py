@@ -1,0 +1,98 @@
+"""Batches: examples as token ids, and the collator of the two passes."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from training.data import Example
+from training.tasks import Task
+
+IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
+
+
+class TokenizedExamples(Dataset[dict[str, list[int]]]):
+    """Examples as token ids, with the prefix of either pass before the input.
+
+    What is longer than its limit is cut, its end token kept; `cut` counts the rows by column.
+    """
+
+    def __init__(
+        self,
+        examples: list[Example],
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_input_tokens: int,
+        max_label_tokens: int,
+        max_rationale_tokens: int,
+    ) -> None:
+        self.cut: Counter[str] = Counter()
+
+        def ids(column: str, texts: list[str], limit: int) -> list[list[int]]:
+            rows = tokenizer(texts)["input_ids"]
+            self.cut[column] += sum(len(row) > limit for row in rows)
+            return [
+                row if len(row) <= limit else [*row[: limit - 1], tokenizer.eos_token_id]
+                for row in rows
+            ]
+
+        texts = [task.render(example.input) for example in examples]
+        predict = [task.predict_prefix + text for text in texts]
+        explain = [task.explain_prefix + text for text in texts]
+        rationales = [example.rationale for example in examples]
+        self.columns = {
+            "predict_input": ids("input", predict, max_input_tokens),
+            "explain_input": ids("input", explain, max_input_tokens),
+            "label": ids("label", [example.label for example in examples], max_label_tokens),
+            "rationale": [
+                [] if rationale is None else ids("rationale", [rationale], max_rationale_tokens)[0]
+                for rationale in rationales
+            ],
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["label"])
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return {name: column[index] for name, column in self.columns.items()}
+
+
+@dataclass(frozen=True)
+class TwoPassCollator:
+    """Pads rows to a batch for each pass: `input_ids` and `attention_mask` [B,S],
+    `decoder_input_ids` and `labels` [B,T], under "predict" and "explain".
+
+    A row without a rationale has only IGNORED labels in the explain pass.
+    """
+
+    pad_id: int
+    decoder_start_id: int
+
+    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, dict[str, torch.Tensor]]:
+        return {
+            "predict": self._one_pass(rows, "predict_input", "label"),
+            "explain": self._one_pass(rows, "explain_input", "rationale"),
+        }
+
+    def _one_pass(
+        self, rows: list[dict[str, list[int]]], source: str, target: str
+    ) -> dict[str, torch.Tensor]:
+        sources = [row[source] for row in rows]
+        targets = [row[target] for row in rows]
+        return {
+            "input_ids": _pad(sources, self.pad_id),
+            "attention_mask": _pad([[1] * len(ids) for ids in sources], 0),
+            "decoder_input_ids": _pad(
+                [[self.decoder_start_id, *ids[:-1]] for ids in targets], self.pad_id
+            ),
+            "labels": _pad([ids or [IGNORED] for ids in targets], IGNORED),
+        }
+
+
+def _pad(sequences: list[list[int]], value: int) -> torch.Tensor:
+    tensors = [torch.tensor(sequence) for sequence in sequences]
+    return pad_sequence(tensors, batch_first=True, padding_value=value)
