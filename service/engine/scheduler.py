@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -18,7 +17,7 @@ from service.engine.slots import Array, Slots
 from service.errors import EngineUnavailable
 
 # Tokens of prompts that are encoded before a first step, where nothing else is in work: then rows
-# need fewer steps in all. A T5-small takes 64 ms for as many, on two cores.
+# need fewer steps in all. A T5-small takes 45 ms for as many, on two cores.
 ENCODED_TOKENS = 512
 MAX_FAILURES = 3  # of the runtime, one after the other, until it counts as broken
 RETRY_SECONDS = 10.0  # after which a broken runtime is worth another try
@@ -62,20 +61,18 @@ class Pool(Generic[R]):
         return self.capacity - len(self.running) - len(self.encoding)
 
     def admit_encoded(self) -> None:
+        """Gives slots to rows whose cross keys and values are there."""
         while self.encoding and self.encoding[0][1].done():
             row, encoding = self.encoding.popleft()
-            if not abandoned(row):
-                self.admit(row, encoding.result)
-
-    def admit(self, row: R, encode: Callable[[], Mapping[str, Array]]) -> None:
-        """Gives a slot to a row, whose cross keys and values `encode` returns."""
-        try:
-            cross = encode()
-        except Exception:
-            self._fail([row], "the model failed at this input")
-        else:
-            self._slots.add(cross)
-            self.running.append(row)
+            if abandoned(row):
+                continue
+            try:
+                cross = encoding.result()
+            except Exception:
+                self._fail([row], "the model failed at this input")
+            else:
+                self._slots.add(cross)
+                self.running.append(row)
 
     def step(self) -> None:
         """Takes a step of all rows together, and lets go of those that are done."""
@@ -132,9 +129,9 @@ class Scheduler:
     """Lets rows into slots as soon as there is room, and steps all of a kind together.
 
     Rows join and leave between steps. Those of a job whose future is cancelled leave before the
-    next step. Labels to score and texts to generate take turns, a step each. Meanwhile a second
-    thread encodes the prompts of newcomers: so these hold nobody up, and two products at once keep
-    two cores busier than the halves of one.
+    next step. Labels to score and texts to generate take turns, a step each. Meanwhile other
+    threads encode the prompts of newcomers: so these hold nobody up, and several products at once
+    keep the cores busier than the parts of one.
     """
 
     def __init__(self, runner: Runner, *, max_rows: int) -> None:
@@ -199,12 +196,11 @@ class Scheduler:
 
     def _run(self) -> None:
         pools = self._pools.values()
-        encoder = ThreadPoolExecutor(1, "duet-encoder")
+        encoder = ThreadPoolExecutor(self._runner.encoders, "duet-encoder")
         try:
             while self._receive():
                 for pool in pools:
                     pool.drop_abandoned()
-                    pool.admit_encoded()
                 self._encode_newcomers(encoder)
                 running = [pool for pool in pools if pool.running]
                 for pool in running:
@@ -231,18 +227,21 @@ class Scheduler:
         """Has those who have waited longest encoded, as far as there are slots for them."""
         pools = self._pools.values()
         idle = not any(pool.running or pool.encoding for pool in pools)
-        tokens = 0
+        tokens, awaited = 0, []
         while waiting := [pool for pool in pools if pool.waiting and pool.room]:
             pool = min(waiting, key=lambda pool: pool.waiting[0].job.submitted)
             row = pool.waiting.popleft()
             if row is row.job.rows[0]:
                 row.job.admitted = time.perf_counter()
             tokens += len(row.prompt)
-            encode = partial(self._runner.encode, row.prompt)
+            encoding: Future[Mapping[str, Array]]
+            encoding = encoder.submit(self._runner.encode, row.prompt)
+            pool.encoding.append((row, encoding))
             if idle and tokens <= max(ENCODED_TOKENS, len(row.prompt)):
-                pool.admit(row, encode)
-            else:
-                pool.encoding.append((row, encoder.submit(encode)))
+                awaited.append(encoding)
+        wait(awaited)
+        for pool in pools:
+            pool.admit_encoded()
 
     def _receive(self) -> bool:
         """Takes in what was submitted; waits where there is nothing to do. False: it is over."""
