@@ -24,7 +24,8 @@ def information_bound(predict: Tensor, explain: Tensor) -> float | None:
     is fitted on one half of the rows, drawn always alike, and judged on the other, then the other
     way round, and the mean is returned: no row helps to judge itself. So plain a critic may miss
     much of what the states share, and the bound is capped at log(N / 2); on independent states it
-    lies around 0, on either side. None where there are fewer than FEWEST_ROWS rows, or states
+    lies around 0, on either side. States under teacher forcing hold their targets, and what those
+    share counts. None where there are fewer than FEWEST_ROWS rows, or states
     that are not finite.
     """
     drawn = torch.randperm(len(predict), generator=torch.Generator().manual_seed(0))[:MOST_ROWS]
