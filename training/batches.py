@@ -83,13 +83,14 @@ class TwoPassCollator:
     ) -> dict[str, torch.Tensor]:
         sources = [row[source] for row in rows]
         targets = [row[target] for row in rows]
+        labels = _pad([ids or [IGNORED] for ids in targets], IGNORED)
+        # as transformers shifts labels: what `mi-official` makes of padding depends on it
+        shifted = _pad([[self.decoder_start_id, *ids] for ids in targets], self.pad_id)
         return {
             "input_ids": _pad(sources, self.pad_id),
             "attention_mask": _pad([[1] * len(ids) for ids in sources], 0),
-            "decoder_input_ids": _pad(
-                [[self.decoder_start_id, *ids[:-1]] for ids in targets], self.pad_id
-            ),
-            "labels": _pad([ids or [IGNORED] for ids in targets], IGNORED),
+            "decoder_input_ids": shifted[:, : labels.shape[1]],
+            "labels": labels,
         }
 
 

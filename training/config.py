@@ -4,11 +4,33 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from training.tasks import TASKS, Fields, Task, texts_in
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+Objective = Literal["finetune", "dss", "mi-official", "mi", "kl", "mi-infonce"]
+
+# Each option's default, by the objectives that know it.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "alpha_by_entropy": dict.fromkeys(("dss", "mi", "kl", "mi-infonce"), False),
+    "cascade": dict.fromkeys(("dss", "mi-official", "mi", "kl", "mi-infonce"), False),
+    "beta_warmup_steps": dict.fromkeys(("mi", "kl", "mi-infonce"), 0),
+    "reduction": {"mi": "max", "kl": "max"},
+    "detach": {"mi": "predict", "kl": "none", "mi-infonce": "none"},
+    "temperature": {"mi-infonce": 0.1},
+    "mask_same_label": {"mi-infonce": False},
+}
 
 
 class ConfigError(ValueError):
@@ -65,10 +87,29 @@ class DistillConfig(_Part):
         default=[], description="inputs that the bundle shows and checks itself with"
     )
 
-    objective: Literal["finetune", "dss", "mi"] = "mi"
+    objective: Objective = "mi"
     alpha: Fraction = 0.5
     beta: float = Field(0.1, ge=0)
-    reduction: Literal["max", "mean"] = "max"
+    # Options of some objectives; what the chosen one does not know stays null. See OPTIONS.
+    alpha_by_entropy: bool | None = Field(
+        None, description="an alpha for each row, by how sure the student is of its label"
+    )
+    cascade: bool | None = Field(
+        None, description="rationales end with the answer, which so comes from input and rationale"
+    )
+    beta_warmup_steps: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="steps in which beta rises from 0"
+    )
+    reduction: Literal["max", "mean"] | None = Field(
+        None, description="of a pass's distributions, over its target positions"
+    )
+    detach: Literal["predict", "explain", "none"] | None = Field(
+        None, description="the pass that the mutual-information term does not teach"
+    )
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    mask_same_label: bool | None = Field(
+        None, description="rows with the same label are no negatives of each other"
+    )
 
     steps: int = Field(10_000, gt=0)
     batch_size: int = Field(64, gt=0)
@@ -83,6 +124,26 @@ class DistillConfig(_Part):
     max_rationale_tokens: int = Field(256, gt=1)
     seed: int = Field(0, ge=0, lt=2**32)
     output_dir: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_options(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        objective = str(recipe.get("objective", "mi"))
+        defaults = {
+            option: defaults[objective]
+            for option, defaults in OPTIONS.items()
+            if objective in defaults and recipe.get(option) is None
+        }
+        return recipe | defaults
+
+    @field_validator(*OPTIONS)
+    @classmethod
+    def _option_belongs(cls, value: Any, info: ValidationInfo) -> Any:
+        objective = info.data.get("objective")  # missing where it is wrong itself
+        objectives = OPTIONS[str(info.field_name)]
+        if value is not None and objective is not None and objective not in objectives:
+            raise ValueError(f"no option of {objective}, but of {', '.join(objectives)}")
+        return value
 
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:

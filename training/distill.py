@@ -6,7 +6,7 @@ import logging
 import shlex
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 from transformers import Seq2SeqTrainingArguments
 
 from training.batches import TokenizedExamples, TwoPassCollator
+from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, DssData, load_config
 from training.data import (
     DataError,
@@ -24,7 +25,7 @@ from training.data import (
     load_json_lines,
 )
 from training.dss import load_dss
-from training.objectives import Weights
+from training.objectives import Options
 from training.student import load_student
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 
@@ -81,6 +82,13 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
     Goes on from the last checkpoint of the same recipe where there is one. The step that is kept
     is the best by validation accuracy; test rows are only measured on, at the end.
     """
+    if config.cascade:
+        splits = replace(
+            splits,
+            train=[conclude(example) for example in splits.train],
+            validation=[conclude(example) for example in splits.validation],
+            test=[conclude(example) for example in splits.test],
+        )
     checkpoints = _claim(config, splits)
     texts = [text for example in splits.train for text in _texts(config, example)]
     model, tokenizer = load_student(config, texts)
@@ -111,7 +119,7 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
         objective=config.objective,
-        weights=Weights(config.alpha, config.beta, config.reduction),
+        options=_options(config),
     )
     log.info("%s: %.1f M parameters", config.name, model.num_parameters() / 1e6)
     trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
@@ -156,6 +164,11 @@ def _texts(config: DistillConfig, example: Example) -> list[str]:
     task, text = config.task, config.task.render(example.input)
     inputs = [task.predict_prefix + text, task.explain_prefix + text]
     return [*inputs, example.label, example.rationale or ""]
+
+
+def _options(config: DistillConfig) -> Options:
+    known = {name: getattr(config, name) for name in Options._fields}
+    return Options(**{name: value for name, value in known.items() if value is not None})
 
 
 def _training_arguments(config: DistillConfig, checkpoints: Path) -> Seq2SeqTrainingArguments:

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from training.config import ConfigError, load_config
+from training.config import OPTIONS, ConfigError, load_config
 from training.tasks import TASKS
 
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
@@ -42,7 +43,14 @@ def test_a_task_of_ones_own() -> None:
         ("steps=many", "steps: Input should be a valid integer"),
         ("steps=0", "steps: Input should be greater than 0"),
         ("stepz=3", "stepz: Extra inputs are not permitted"),
-        ("objective=magic", "objective: Input should be 'finetune', 'dss' or 'mi'"),
+        ("objective=magic", "objective: Input should be 'finetune', 'dss', 'mi-official', 'mi'"),
+        ("objective=[mi]", "objective: Input should be 'finetune', 'dss', 'mi-official', 'mi'"),
+        ("temperature=0.2", "temperature: Value error, no option of mi, but of mi-infonce"),
+        ("mask_same_label=false", "mask_same_label: Value error, no option of mi, but of"),
+        ("reduction=min", "reduction: Input should be 'max' or 'mean'"),
+        ("detach=both", "detach: Input should be 'predict', 'explain' or 'none'"),
+        ("beta_warmup_steps=-1", "beta_warmup_steps: Input should be greater than or equal to 0"),
+        ("steps=null", "steps: Input should be a valid integer"),
         ("task=magic", "no built-in task 'magic'; there are svamp"),
         ("data.format=csv", "data: Input tag 'csv'"),
         ("alpha=2", "alpha: Input should be less than or equal to 1"),
@@ -63,6 +71,65 @@ def test_a_bad_override_is_named(override: str, complaint: str) -> None:
         load_config(MINI, [override])
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("finetune", {}),
+        ("dss", {"alpha_by_entropy": False, "cascade": False}),
+        ("mi-official", {"cascade": False}),
+        (
+            "mi",
+            {
+                "alpha_by_entropy": False,
+                "cascade": False,
+                "beta_warmup_steps": 0,
+                "reduction": "max",
+                "detach": "predict",
+            },
+        ),
+        (
+            "kl",
+            {
+                "alpha_by_entropy": False,
+                "cascade": False,
+                "beta_warmup_steps": 0,
+                "reduction": "max",
+                "detach": "none",
+            },
+        ),
+        (
+            "mi-infonce",
+            {
+                "alpha_by_entropy": False,
+                "cascade": False,
+                "beta_warmup_steps": 0,
+                "detach": "none",
+                "temperature": 0.1,
+                "mask_same_label": False,
+            },
+        ),
+    ],
+)
+def test_an_objective_has_its_options_and_no_others(
+    objective: str, expected: dict[str, object]
+) -> None:
+    config = load_config(MINI, [f"objective={objective}"])
+    assert {
+        key: value for key in OPTIONS if (value := getattr(config, key)) is not None
+    } == expected
+    for option in OPTIONS.keys() - expected.keys():
+        value = {"reduction": "max", "detach": "none", "beta_warmup_steps": 0}.get(option, 1)
+        with pytest.raises(ConfigError, match=rf"{option}: .*no option of {objective}"):
+            load_config(MINI, [f"objective={objective}", f"{option}={value}"])
+
+
+def test_a_recipe_that_is_written_out_reads_the_same(tmp_path: Path) -> None:
+    config = load_config(MINI, ["objective=mi-infonce", "temperature=0.05"])
+    path = tmp_path / "written.yaml"
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load_config(path) == config
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,25 @@ def test_every_term_is_logged(arguments: list[str], capsys: pytest.CaptureFixtur
     for term in ("loss_predict", "loss_explain", "loss_mi"):
         assert f"'{term}'" in printed
         assert f"'eval_{term}'" in printed
+    assert "'eval_mi_bound'" in printed
+
+
+def test_the_options_of_an_objective(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["temperature=0.2", "mask_same_label=true", "beta_warmup_steps=4", "detach=explain"]
+    more = ["alpha_by_entropy=true", "cascade=true"]
+    assert main([*arguments, "objective=mi-infonce", *options, *more]) == 0
+    printed = capsys.readouterr().out
+    assert "'loss_mi'" in printed
+    assert "'alpha'" in printed
+    out = tmp_path / "out"
+    recipe = json.loads((out / "student.json").read_text())["recipe"]
+    assert (recipe["temperature"], recipe["detach"], recipe["reduction"]) == (0.2, "explain", None)
+    rows = [json.loads(line) for line in (out / "examples.jsonl").read_text().splitlines()]
+    assert all(row["rationale"].endswith(f" So the answer is {row['label']}.") for row in rows)
+    _, loading = T5ForConditionalGeneration.from_pretrained(out, output_loading_info=True)
+    assert not loading["unexpected_keys"]
 
 
 def test_teacher_rationales_may_be_missing(arguments: list[str], tmp_path: Path) -> None:
