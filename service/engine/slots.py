@@ -110,9 +110,9 @@ class Slots:
         self.lengths[row] = kept
 
     def _fit(self, dim: str, needed: int) -> None:
-        """Widens to `needed`; narrows where that halves the width, so that it does not swing."""
+        """Widens to `needed`; narrows only by more than half, so that it does not swing."""
         width = -(-needed // WIDTH_STEP) * WIDTH_STEP
-        if self._widths[dim] // 2 < width <= self._widths[dim]:
+        if width <= self._widths[dim] <= 2 * width:
             return
         widths = self._widths | {dim: width}
         self.arrays |= {

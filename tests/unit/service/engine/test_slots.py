@@ -111,20 +111,20 @@ def test_entries_can_be_kept_in_another_order(slots: Slots) -> None:
 def test_widths_follow_the_rows_and_keep_their_contents(slots: Slots) -> None:
     add(slots, 2, 1.0)
     add(slots, 2, 2.0)
-    for _ in range(33):
+    for _ in range(65):
         step(slots)
-    assert slots.width == 64
-    assert slots.arrays["key.0"].shape == (4, 2, 64, 4)
-    assert slots.arrays["cache_positions"][1, :33].tolist() == list(range(33))
-    assert (slots.arrays["key.0"][1, :, :33] == 2.0).all()
-    assert not slots.arrays["key.0"][1, :, 33:].any()
+    assert slots.width == 96
+    assert slots.arrays["key.0"].shape == (4, 2, 96, 4)
+    assert slots.arrays["cache_positions"][1, :65].tolist() == list(range(65))
+    assert (slots.arrays["key.0"][1, :, :65] == 2.0).all()
+    assert not slots.arrays["key.0"][1, :, 65:].any()
 
     add(slots, 100, 3.0)
     assert slots.arrays["cross_key.0"].shape == (4, 2, 128, 4)
     assert slots.arrays["cross_key.0"][1, 0, :3, 0].tolist() == [2.0, 2.0, 0.0]
 
     slots.remove(0)
-    slots.remove(1)  # the row of 33 entries moved there
+    slots.remove(1)  # the row of 65 entries moved there
     step(slots)
     assert slots.arrays["key.0"].shape == (4, 2, 32, 4)
     assert slots.arrays["cross_key.0"].shape == (4, 2, 128, 4)
