@@ -1,12 +1,10 @@
-"""Examples: what a row is, the JSON lines loader, and splits."""
+"""Examples: what a row is, and the JSON lines loader."""
 
-import hashlib
 import json
-import random
 import reprlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,27 +111,3 @@ def load_json_lines(path: Path, task: Task) -> tuple[list[Example], Report]:
             raise DataError(f"{place}: the label {label!r} is not one of {', '.join(labels[:20])}")
         examples.append(Example(fields, label, rationale))
     return examples, report
-
-
-@dataclass(frozen=True)
-class Splits:
-    train: list[Example]
-    validation: list[Example]
-    test: list[Example]
-    reports: list[Report]
-
-    def fingerprint(self) -> str:
-        """SHA-256 over the rows that training may look at, in their order."""
-        rows = [asdict(example) for example in (*self.train, *self.validation)]
-        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
-
-
-def hold_out(examples: list[Example], rows: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """Splits into (training, validation) with `rows` validation rows drawn by `seed`."""
-    if rows >= len(examples):
-        raise DataError(
-            f"{len(examples)} usable training rows, of which validation_rows would take {rows}; "
-            "lower validation_rows, or bring more rows"
-        )
-    shuffled = random.Random(seed).sample(examples, len(examples))
-    return shuffled[rows:], shuffled[:rows]

@@ -15,17 +15,10 @@ from transformers import Seq2SeqTrainingArguments
 
 from training.batches import TokenizedExamples, TwoPassCollator
 from training.cascade import conclude
-from training.config import ConfigError, DistillConfig, DssData, load_config
-from training.data import (
-    DataError,
-    Example,
-    Report,
-    Splits,
-    hold_out,
-    load_json_lines,
-)
-from training.dss import load_dss
+from training.config import ConfigError, DistillConfig, load_config
+from training.data import DataError, Example
 from training.objectives import Options
+from training.splits import Splits, load_splits
 from training.student import load_student
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 
@@ -54,26 +47,6 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 130
     return 0
-
-
-def load_splits(config: DistillConfig) -> Splits:
-    """Loads a recipe's data; its validation rows are held out of the training rows."""
-    test: list[Example] = []
-    reports: list[Report] = []
-    if isinstance(config.data, DssData):
-        examples, report = load_dss(config.data.path, config.task, "train", config.data.labels)
-        test, test_report = load_dss(config.data.path, config.task, "test")
-        reports = [report, test_report]
-    else:
-        examples, report = load_json_lines(config.data.train, config.task)
-        reports = [report]
-        if config.data.test is not None:
-            test, test_report = load_json_lines(config.data.test, config.task)
-            reports.append(test_report)
-    for report in reports:
-        log.info("%s", report)
-    train, validation = hold_out(examples, config.validation_rows, config.seed)
-    return Splits(train, validation, test, reports)
 
 
 def distill(config: DistillConfig, splits: Splits, command: str) -> None:
