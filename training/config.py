@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from training.sources import AnySource
 from training.tasks import TASKS, Fields, Task, texts_in
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -41,22 +42,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DssData(_Part):
-    """The folder layout of Distilling Step-by-Step's archive, once unpacked."""
-
-    format: Literal["dss"]
-    path: Path
-    labels: Literal["gold", "teacher"] = "gold"
-
-
-class JsonLinesData(_Part):
-    """Files with a row `{"input", "label", "rationale"}` a line."""
-
-    format: Literal["jsonl"]
-    train: Path
-    test: Path | None = None
-
-
 class Scratch(_Part):
     """A T5 student from random weights, with a tokenizer trained on the training text."""
 
@@ -80,7 +65,7 @@ class DistillConfig(_Part):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     task: Task = Field(description="the name of a built-in task, or a task of one's own")
-    data: DssData | JsonLinesData = Field(discriminator="format")
+    data: AnySource
     model: str | ScratchModel = Field(description="hub name or path of a T5, or `scratch:`")
     license: str = Field(description="licence of the student, as its data allows")
     examples: list[Fields] = Field(

@@ -1,23 +1,34 @@
-"""Examples: what a row is, and the JSON lines loader."""
+"""Data: what a row is, what a student learns from it, and what was read of a file."""
 
-import json
 import reprlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from training.tasks import Fields, Task
+from training.tasks import Fields
 
 
 class DataError(ValueError):
-    """A data file is missing or wrong. The message names the file and the line."""
+    """Data are missing or wrong. The message names the file, and the line or the row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a data set: an input, and what people and the teacher say of it.
+
+    `place` names its file and line, for messages.
+    """
+
+    place: str
+    input: Fields
+    label: str | None  # the right one, where it is known
+    teacher_label: str | None = None
+    rationales: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Example:
-    """An input's fields, its label, and the teacher's rationale where there is one."""
+    """What is learnt: an input's fields, its label, and a rationale where there is one."""
 
     input: Fields
     label: str
@@ -26,88 +37,58 @@ class Example:
 
 @dataclass
 class Report:
-    """What a loader read, and what it could not use."""
+    """What a loader read of `source`, and what it could not use: `reasons` counts why."""
 
     source: str
     read: int = 0
     dropped: int = 0
     without_rationale: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def note(self, reason: str, place: str) -> None:
+        """Counts a reason; the place of the first row that it holds for is kept."""
+        self.reasons[reason] += 1
+        self.first.setdefault(reason, place.removeprefix(f"{self.source}, "))
+
+    def drop(self, reason: str, place: str) -> None:
+        """Counts a dropped row."""
+        self.dropped += 1
+        self.note(reason, place)
 
     def __str__(self) -> str:
-        why = "".join(f"; {count} × {reason}" for reason, count in self.reasons.items())
+        why = "".join(
+            f"; {count} × {reason} (first: {self.first[reason]})"
+            for reason, count in self.reasons.items()
+        )
         return (
             f"{self.source}: {self.read} rows, {self.dropped} dropped, "
             f"{self.without_rationale} without a rationale{why}"
         )
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (place, row) for each line of a JSON lines file; `place` is for error messages."""
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, 1):
-                place = f"{path}, line {number}"
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise DataError(f"{place}: not JSON ({error})") from error
-                if not isinstance(row, dict):
-                    raise DataError(f"{place}: expected an object, found {type(row).__name__}")
-                yield place, row
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error})") from error
-
-
-def text_of(row: dict[str, Any], key: str, place: str) -> str:
-    """The non-empty text under `key` of a row. Raises DataError."""
-    value = row.get(key)
+def text_of(value: Any, name: str, place: str) -> str:
+    """`value` as a text, stripped. Raises DataError where it is none, or empty."""
     if not isinstance(value, str) or not value.strip():
         found = reprlib.repr(value)
-        raise DataError(f'{place}: expected a non-empty text under "{key}", found {found}')
+        raise DataError(f'{place}: expected a non-empty text under "{name}", found {found}')
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise DataError(f'{place}: half of a surrogate pair under "{key}", which is no text')
+        raise DataError(f'{place}: half of a surrogate pair under "{name}", which is no text')
     return value.strip()
 
 
-def texts_of(row: dict[str, Any], key: str, place: str) -> list[str]:
-    """The non-empty list of non-empty texts under `key` of a row. Raises DataError."""
-    values = row.get(key)
-    if not isinstance(values, list) or not values:
-        raise DataError(f'{place}: expected a list of texts under "{key}", found {values!r}')
-    return [text_of({key: value}, key, place) for value in values]
+def texts_of(value: Any, name: str, place: str) -> list[str]:
+    """`value` as a non-empty list of non-empty texts, stripped. Raises DataError."""
+    if not isinstance(value, list) or not value:
+        found = reprlib.repr(value)
+        raise DataError(f'{place}: expected a list of texts under "{name}", found {found}')
+    return [text_of(item, name, place) for item in value]
 
 
-def load_json_lines(path: Path, task: Task) -> tuple[list[Example], Report]:
-    """Reads rows `{"input", "label", "rationale"}`.
-
-    `input` is an object with the task's fields, or a text where the task has one field. A field
-    that holds an input's labels is a list of texts.
-    `rationale` may be missing or null: such a row trains the predict pass only.
-    """
-    report, examples = Report(str(path)), []
-    for place, row in read_rows(path):
-        report.read += 1
-        inputs = row.get("input")
-        if isinstance(inputs, dict):
-            fields: Fields = {name: text_of(inputs, name, place) for name in task.texts}
-            if task.choices is not None:
-                fields[task.choices] = texts_of(inputs, task.choices, place)
-        elif task.fields == task.texts and len(task.fields) == 1:
-            fields = {task.fields[0]: text_of(row, "input", place)}
-        else:
-            raise DataError(f'{place}: "input" must be an object with {", ".join(task.fields)}')
-        rationale = None
-        if row.get("rationale") is None:
-            report.without_rationale += 1
-        else:
-            rationale = text_of(row, "rationale", place)
-        label, labels = text_of(row, "label", place), task.labels_of(fields)
-        if labels is not None and label not in labels:
-            raise DataError(f"{place}: the label {label!r} is not one of {', '.join(labels[:20])}")
-        examples.append(Example(fields, label, rationale))
-    return examples, report
+def label_of(value: Any, name: str, labels: list[str] | None, place: str) -> str:
+    """`value` as a label, one of `labels` where these are given. Raises DataError."""
+    label = text_of(value, name, place)
+    if labels is not None and label not in labels:
+        some = ", ".join(labels[:20])
+        raise DataError(f"{place}: the label {reprlib.repr(label)} is not one of {some}")
+    return label

@@ -202,7 +202,7 @@ def _write_record(
             "fingerprint": splits.fingerprint(),
             "train_rows": len(splits.train),
             "validation_rows": len(splits.validation),
-            "reports": [str(report) for report in splits.reports],
+            "reports": splits.reports,
         },
         "metrics": metrics,
         "code_version": version("duet"),

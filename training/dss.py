@@ -6,69 +6,157 @@ the teacher's raw completions, one a row, in the rows' order, in numbered parts.
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from training.data import DataError, Example, Report, read_rows, text_of
-from training.tasks import Task
+from training.data import DataError, Report, Row, label_of, text_of, texts_of
+from training.files import read_json_lines
+from training.sources import DssSource
+from training.tasks import NLI_LABELS, Fields, Task
+
+
+class Unparsed(ValueError):
+    """A completion gives no rationale and label. The message is the reason."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How one of the archive's data sets writes its rows and its completions."""
+
+    label: str
+    humans: tuple[str, ...]  # the columns of human rationales
+    stop: str  # where the teacher went on to a question of its own
+    phrase: str  # stands between the rationale and the answer
+    parse_answer: Callable[[str, list[str] | None], str]
+    numbered: bool = False  # labels are places in NLI_LABELS
+
+
+def _equation(answer: str, labels: list[str] | None) -> str:
+    # one that was cut off has no closed parenthesis
+    if not re.search(r"\(.*\)", answer):
+        raise Unparsed("completion without an equation")
+    return answer
+
+
+def _choice(answer: str, labels: list[str] | None) -> str:
+    if len(re.findall(r"\([a-z]\)", answer)) > 1:
+        raise Unparsed("completion that answers with several choices")
+    found = re.fullmatch(r"\([a-z]\)(.+)", answer)
+    return _one_of(found[1] if found else "", labels)
+
+
+def _one_of(answer: str, labels: list[str] | None) -> str:
+    """The label that is the answer, upper case and a full stop apart."""
+    for label in labels or ():
+        if label.rstrip(".").casefold() == answer.strip().casefold():
+            return label
+    raise Unparsed("completion whose answer is none of the labels")
+
+
+_LAYOUTS = {
+    "esnli": _Layout(
+        "label",
+        ("explanation_1", "explanation_2", "explanation_3"),
+        "Premise:",
+        "Answer:",
+        _one_of,
+        numbered=True,
+    ),
+    "anli1": _Layout("label", ("reason",), "Premise:", "So the answer is", _one_of, numbered=True),
+    "cqa": _Layout("answer", ("abstractive_explanation",), "Q:", "So the answer is", _choice),
+    "svamp": _Layout("label", (), "Q:", "The answer is", _equation),
+}
 
 
 def load_dss(
-    folder: Path, task: Task, split: str, labels: str = "gold"
-) -> tuple[list[Example], Report]:
-    """Reads one split of one of the archive's data sets; `labels` is "gold" or "teacher".
+    source: DssSource, task: Task, split: str, *, completions: bool = True
+) -> tuple[list[Row], Report]:
+    """Reads one split of one of the archive's data sets.
 
-    A row whose completion does not parse keeps its gold label and has no rationale; it is dropped
-    where the teacher's label is asked for. The report counts both. Raises DataError.
+    A row whose completion does not parse has no label and no rationale of the teacher's; the report
+    counts them by reason. Where `completions` is False, it is no error that a split has none.
+    Raises DataError.
     """
-    if task.name != "svamp":
-        raise DataError(f"no reader for DSS's layout of task {task.name}; there is one for svamp")
-    path = folder / task.name / f"{task.name}_{split}.json"
-    rows = list(read_rows(path))
-    completions = _read_completions(folder / task.name / "llm", split)
-    if len(completions) != len(rows):
-        raise DataError(f"{path}: {len(rows)} rows, but {len(completions)} completions in llm/")
-    report, examples = Report(str(path), read=len(rows)), []
-    for (place, row), completion in zip(rows, completions, strict=True):
-        parsed = parse_svamp(completion)
-        if parsed is None:
-            report.reasons["completion without an answer"] += 1
-            if labels == "teacher":
-                report.dropped += 1
-                continue
-            report.without_rationale += 1
-        rationale, teacher_label = parsed or (None, "")
-        label = teacher_label if labels == "teacher" else text_of(row, "label", place)
-        examples.append(Example({"text": text_of(row, "input", place)}, label, rationale))
-    return examples, report
+    layout = _LAYOUTS.get(task.name)
+    if layout is None:
+        raise DataError(
+            f"no reader for the archive's layout of task {task.name}; there is one for "
+            + ", ".join(_LAYOUTS)
+        )
+    human = source.rationales == "human"
+    if human and not layout.humans:
+        raise DataError(f"data.rationales: {task.name} has no human rationales in the archive")
+    path = source.path / task.name / f"{task.name}_{split}.json"
+    records = list(read_json_lines(path))
+    texts: list[str] | None = None
+    if not human or source.labels == "teacher" or source.filters.teacher_correct:
+        texts = _read_completions(source.path / task.name / "llm", split, required=completions)
+        if texts is not None and len(texts) != len(records):
+            raise DataError(f"{path}: {len(records)} rows, but {len(texts)} completions in llm/")
+    report, rows = Report(str(path), read=len(records)), []
+    for number, (place, record) in enumerate(records):
+        fields = _fields(record, task, place)
+        labels = task.labels_of(fields)
+        rationales: tuple[str, ...] = ()
+        teacher_label = None
+        if texts is not None:
+            try:
+                rationale, teacher_label = parse_completion(task.name, texts[number], labels)
+                rationales = (rationale,)
+            except Unparsed as reason:
+                report.note(str(reason), place)
+        if human:
+            humans = [text_of(record.get(name), name, place) for name in layout.humans]
+            rationales = tuple(dict.fromkeys(humans))
+        report.without_rationale += not rationales
+        label = record.get(layout.label)
+        if layout.numbered and type(label) is int and label in range(len(NLI_LABELS)):
+            label = NLI_LABELS[label]
+        label = label_of(label, layout.label, labels, place)
+        rows.append(Row(place, fields, label, teacher_label, rationales))
+    return rows, report
 
 
-def parse_svamp(completion: str) -> tuple[str, str] | None:
-    """Splits a completion into (rationale, equation); None where it gives no equation.
+def parse_completion(task: str, completion: str, labels: list[str] | None) -> tuple[str, str]:
+    """Splits one of the archive's completions into (rationale, label).
 
-    The rationale ends at the first "The answer is"; what follows "Q:" is another question that
-    the teacher went on to write. A cut-off answer has no closed parenthesis, so no equation.
+    `labels` are those of the row's input, where they are closed. Raises Unparsed.
     """
-    own = completion.split("Q:")[0]
-    rationale, found, answer = own.partition("The answer is")
-    equation = answer.strip().split("\n")[0].strip().rstrip(".").rstrip()
-    if not found or not rationale.strip() or not re.search(r"\(.*\)", equation):
-        return None
-    return rationale.strip(), equation
+    layout = _LAYOUTS[task]
+    rationale, found, answer = completion.split(layout.stop)[0].partition(layout.phrase)
+    answer = answer.strip().split("\n")[0].strip().rstrip(".").rstrip()
+    if not found or not answer:
+        raise Unparsed("completion without an answer")
+    if not rationale.strip():
+        raise Unparsed("completion without a rationale")
+    return rationale.strip(), layout.parse_answer(answer, labels)
 
 
-def _read_completions(folder: Path, split: str) -> list[str]:
+def _fields(record: dict[str, Any], task: Task, place: str) -> Fields:
+    names = {"text": "input"} if task.name == "svamp" else {}
+    fields: Fields = {
+        name: text_of(record.get(key := names.get(name, name)), key, place) for name in task.texts
+    }
+    if task.choices is not None:
+        fields[task.choices] = texts_of(record.get(task.choices), task.choices, place)
+    return fields
+
+
+def _read_completions(folder: Path, split: str, *, required: bool) -> list[str] | None:
     parts = sorted(
         folder.glob(f"{split}_CoT_*.json"), key=lambda path: int(path.stem.rpartition("_")[2])
     )
-    if not parts:
+    if not parts and required:
         raise DataError(f"{folder}: there is no {split}_CoT_0.json with the teacher's completions")
     completions: list[str] = []
     for path in parts:
         try:
             part = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path}: not a JSON list of completions ({error})") from error
         if not isinstance(part, list) or not all(isinstance(text, str) for text in part):
             raise DataError(f"{path}: expected a JSON list of texts")
         completions += part
-    return completions
+    return completions if parts else None

@@ -4,10 +4,11 @@ import ast
 import math
 import operator
 import re
+from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Literal, Self
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from simpleeval import simple_eval
@@ -35,6 +36,23 @@ def texts_in(fields: Fields) -> list[str]:
     """Every text of an input, those in lists included."""
     values = ([value] if isinstance(value, str) else value for value in fields.values())
     return list(chain.from_iterable(values))
+
+
+@lru_cache(maxsize=16)
+def _compiled(template: str) -> Template:
+    return _TEMPLATES.from_string(template)
+
+
+def render_template(template: str, fields: Fields) -> str:
+    """Renders a sandboxed Jinja2 template over an input's fields, their texts stripped.
+
+    A template is data: it may raise whatever it likes.
+    """
+    stripped = {
+        name: value.strip() if isinstance(value, str) else [text.strip() for text in value]
+        for name, value in fields.items()
+    }
+    return _compiled(template).render(stripped)
 
 
 class LabelField(BaseModel):
@@ -96,11 +114,7 @@ class Task(BaseModel):
 
     def render(self, fields: Fields) -> str:
         """The input as one text, without a prefix."""
-        stripped = {
-            name: value.strip() if isinstance(value, str) else [text.strip() for text in value]
-            for name, value in fields.items()
-        }
-        return _TEMPLATES.from_string(self.template).render(stripped)
+        return render_template(self.template, fields)
 
     def is_right(self, prediction: str, label: str) -> bool:
         """Whether a predicted label is right: for arithmetic, whether its value is."""
@@ -111,8 +125,33 @@ class Task(BaseModel):
         return prediction.strip() == label.strip()
 
 
+NLI_LABELS = ["entailment", "neutral", "contradiction"]
+
 TASKS = {
-    "svamp": Task(name="svamp", fields=["text"], template="{{text}}", answer="arithmetic"),
+    task.name: task
+    for task in (
+        Task(
+            name="esnli",
+            fields=["premise", "hypothesis"],
+            template="{{premise}}</s>{{hypothesis}}",  # T5's end token between them
+            labels=NLI_LABELS,
+        ),
+        Task(
+            name="anli1",
+            fields=["premise", "hypothesis"],
+            template="{{premise}}</s>{{hypothesis}}",
+            labels=NLI_LABELS,
+        ),
+        Task(
+            name="cqa",
+            fields=["question", "choices"],
+            # letters by their codes, so that no number of choices is too many
+            template="{{question}}\nAnswer Choices:{% for choice in choices %}\n"
+            "({{ '%c' | format(97 + loop.index0) }}) {{choice}}{% endfor %}",
+            labels=LabelField(field="choices"),
+        ),
+        Task(name="svamp", fields=["text"], template="{{text}}", answer="arithmetic"),
+    )
 }
 
 

@@ -96,3 +96,22 @@ def test_a_template_cannot_reach_beyond_its_fields() -> None:
 
 def test_fields_are_stripped() -> None:
     assert TASKS["svamp"].render({"text": "How many?\n"}) == "How many?"
+
+
+def test_the_built_in_tasks_read_as_the_paper_has_them() -> None:
+    assert list(TASKS) == ["esnli", "anli1", "cqa", "svamp"]
+    for name in ("esnli", "anli1"):
+        fields = {"premise": "A man sleeps. ", "hypothesis": " A man runs."}
+        assert TASKS[name].render(fields) == "A man sleeps.</s>A man runs."
+        assert TASKS[name].labels_of(fields) == ["entailment", "neutral", "contradiction"]
+    fields = {"question": "What writes?", "choices": ["a pen", "ink", "a pen"]}
+    assert TASKS["cqa"].render(fields) == (
+        "What writes?\nAnswer Choices:\n(a) a pen\n(b) ink\n(c) a pen"
+    )
+    assert TASKS["cqa"].labels_of(fields) == ["a pen", "ink", "a pen"]
+
+
+def test_no_number_of_choices_is_too_many() -> None:
+    text = TASKS["cqa"].render({"question": "Which?", "choices": ["one"] * 1000})
+    assert text.count(") one") == 1000
+    assert "(z) one" in text

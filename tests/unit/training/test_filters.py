@@ -1,0 +1,67 @@
+import pytest
+
+from training.data import DataError, Report, Row
+from training.filters import filter_rows
+from training.sources import Filters
+from training.tasks import TASKS
+
+SVAMP = TASKS["svamp"]
+
+
+def row(place: str, text: str = "How many?", label: str = "1 + 1", **rest: object) -> Row:
+    return Row(place, {"text": text}, label, **rest)
+
+
+def kept(rows: list[Row], **filters: object) -> tuple[list[Row], Report]:
+    report = Report("rows.csv")
+    return filter_rows(rows, Filters(**filters), SVAMP, report), report
+
+
+def test_without_filters_all_rows_stay() -> None:
+    rows = [row("a"), row("b")]
+    assert kept(rows)[0] == rows
+
+
+def test_rows_whose_teacher_is_right() -> None:
+    rows = [
+        row("a", teacher_label="4 - 2", rationales=("so",)),
+        row("b", teacher_label="4 - 1", rationales=("so", "thus")),
+        row("c"),
+    ]
+    left, report = kept(rows, teacher_correct="row")
+    assert left == rows[:1]
+    assert (report.dropped, report.without_rationale) == (2, 0)
+    assert report.reasons == {
+        "row whose teacher_label is wrong": 1,
+        "row without a teacher_label to judge": 1,
+    }
+    left, report = kept(rows, teacher_correct="rationale")
+    assert [(one.place, one.rationales) for one in left] == [("a", ("so",)), ("b", ()), ("c", ())]
+    assert (report.dropped, report.without_rationale) == (0, 1)
+    assert report.reasons == {"row whose teacher_label is wrong: rationale left out": 1}
+    with pytest.raises(DataError, match="no row has a teacher_label"):
+        kept([row("a")], teacher_correct="row")
+
+
+def test_long_inputs_and_long_rationales() -> None:
+    rows = [row("a", "12345"), row("b", "123456"), row("c", "1", rationales=("1234", "12345"))]
+    left, report = kept(rows, max_input_characters=5, max_rationale_characters=4)
+    assert [(one.place, one.rationales) for one in left] == [("a", ()), ("c", ("1234",))]
+    assert (report.dropped, report.without_rationale) == (1, 0)
+    assert report.reasons == {
+        "input over 5 characters": 1,
+        "rationale over 4 characters: left out": 1,
+    }
+
+
+def test_of_the_same_inputs_the_first_stays_and_conflicts_are_told() -> None:
+    rows = [
+        row("a"),
+        row("b", "Which?"),
+        row("rows.csv, line 4", " How many?\n", "4 - 2"),
+        row("rows.csv, line 5", label="3"),
+    ]
+    left, report = kept(rows, duplicates=True)
+    assert left == rows[:2]
+    assert "1 × duplicate input (first: line 4)" in str(report)
+    assert "1 × duplicate input, another label (first: line 5)" in str(report)
