@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,13 @@ def test_a_bad_recipe_is_named(tmp_path: Path, content: bytes, complaint: str) -
     assert str(error.value).startswith(str(path))
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_readmes_data_section_is_valid() -> None:
+    readme = (RECIPES.parents[1] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(data:\n.*?)```", readme, re.DOTALL)
+    data = json.dumps(yaml.safe_load(shown)["data"])
+    task = "{name: tone, fields: [review], template: '{{review}}'}"
+    config = load_config(MINI, [f"task={task}", "examples=[]", f"data={data}"])
+    assert config.data.columns["rationale"] == ["why_1", "why_2"]
+    assert config.data.filters.duplicates
