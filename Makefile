@@ -11,8 +11,8 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test test-promise test-gpu-build bench lint types format distill-mini \
-	export-mini openapi clean
+.PHONY: help serve test test-promise test-contract test-fuzz test-gpu-build bench lint types \
+	format distill-mini export-mini openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: $(VENV)/.dev ## Install what the tests need and run them
 
 test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same ones alone
 	DUET_TEST_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_promise.py $(ARGS)
+
+test-contract: $(VENV)/.dev ## Ask a server 12,000 things, and hold the answers against its document
+	DUET_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/e2e/test_contract.py -rP $(ARGS)
 
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)

@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import (
@@ -25,8 +25,15 @@ from pydantic import (
 )
 
 from service.errors import InvalidJson, InvalidParameter, unreadable
+from service.schemas import EXAMPLE
 
 MAX_TENSORS = 64  # of a request; a task has a few fields
+EXAMPLE_TENSOR: Final[dict[str, Any]] = {
+    "name": "text",
+    "shape": [1],
+    "datatype": "BYTES",
+    "data": [EXAMPLE],
+}
 
 DataType = Literal["BYTES", "FP64"]
 Size = Annotated[StrictInt, Field(ge=0, lt=2**31)]
@@ -77,6 +84,8 @@ class InferParameters(_Part):
 
 
 class InferRequest(_Part):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": [EXAMPLE_TENSOR]}]})
+
     id: Annotated[str, AfterValidator(_encodable)] | None = None
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1, max_length=MAX_TENSORS)
