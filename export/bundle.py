@@ -5,6 +5,7 @@ This module is all that `export` and `service` share. It imports neither torch n
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import starmap
@@ -54,7 +55,7 @@ class BundleError(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LabelField(_Part):
@@ -255,19 +256,21 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{folder}: not a bundle, there is no {MANIFEST} in it")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes, so not a manifest")
+    text = path.read_bytes()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
         checksum = _checksum(content)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON ({error})") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: schema version {version!r}, but this Duet reads version {SCHEMA_VERSION}; "
-            "export the bundle again, or use the Duet that wrote it"
+            f"{path}: schema version {reprlib.repr(version)}, but this Duet reads version "
+            f"{SCHEMA_VERSION}; export the bundle again, or use the Duet that wrote it"
         )
     try:
-        manifest = Manifest.model_validate(content)
+        # of the text, for only that is checked to hold whole characters and no endless depths
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(f"{path}: {_first_problem(error)}") from error
     for name in REQUIRED_FILES:
@@ -315,4 +318,4 @@ def _sha256(path: Path) -> str:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    return ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))

@@ -79,8 +79,10 @@ def _rows(tensor: InputTensor, flat: list[Any], *, lists: bool) -> Iterator[Any]
             )
         yield from flat
         return
-    if not rest:
-        raise InvalidParameter(f"{tensor.name}: shape {tensor.shape}, but [N,K] is expected")
+    if rest in ([], [0]):
+        raise InvalidParameter(
+            f"{tensor.name}: shape {tensor.shape}, but [N,K] is expected, and K of at least 1"
+        )
     for i in range(count):
         row = flat[i * rest[0] : (i + 1) * rest[0]]
         while row and row[-1] == "":

@@ -1,6 +1,7 @@
 """Ways to tamper with a bundle, and what the refusal must say: which file it is, and why."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from export import bundle
 Tamper = Callable[[Path], None]
 
 FILES = (*bundle.REQUIRED_FILES, bundle.DRAFT)
+DEEP = '{"a":' * 300 + "1" + "}" * 300
 ANYTHING = {"size": 1, "sha256": "0" * 64}
 
 
@@ -114,8 +116,21 @@ TAMPERINGS: dict[str, tuple[Tamper, str]] = {
         set_in_manifest(schema_version=2),
         "manifest.json: schema version 2, but this Duet reads version 1; export",
     ),
+    "a schema without end": (
+        set_in_manifest(schema_version=["1" * 10**6]),
+        r"manifest.json: schema version \['1+\.\.\.1+'\], but",
+    ),
     "schema as text": (set_in_manifest(schema_version="1"), "manifest.json: schema version '1'"),
     "a name outside": (set_in_manifest(name=".."), "manifest.json: name: "),
+    "half of a character": (set_in_manifest(license="\ud800"), "manifest.json: Invalid JSON: "),
+    "depths without end": (
+        edit(lambda content: content["provenance"]["recipe"].update(json.loads(DEEP))),
+        "manifest.json: Invalid JSON: recursion limit",
+    ),
+    "no number": (
+        set_in_manifest(metrics={"test": {"accuracy": math.nan}}),
+        "manifest.json: metrics.test.accuracy.*: Input should be a finite number",
+    ),
     "an unknown key": (set_in_manifest(surprise=1), "manifest.json: surprise: "),
     "an unknown precision": (set_in_manifest(precision="fp8"), "manifest.json: precision: "),
     "no files": (set_in_manifest(files={}), "manifest.json: lists no encoder.onnx"),

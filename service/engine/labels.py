@@ -120,8 +120,7 @@ def rank(logprobs: Array, temperature: float) -> tuple[list[int], list[float]]:
 
     Probabilities are the softmax of the log-probabilities over the temperature (Guo et al., 2017).
     """
-    tempered = logprobs / temperature
-    weights = np.exp(tempered - tempered.max())
+    weights = np.exp((logprobs - logprobs.max()) / temperature)
     return np.argsort(-logprobs, kind="stable").tolist(), (weights / weights.sum()).tolist()
 
 

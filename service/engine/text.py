@@ -7,7 +7,7 @@ import re
 import reprlib
 from collections.abc import Mapping, Sequence
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from simpleeval import simple_eval
 from tokenizers import Tokenizer
@@ -47,7 +47,7 @@ class TextProcessor:
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         try:
             self._template = environment.from_string(self.task.template)
-        except TemplateError as error:
+        except Exception as error:  # a template is data: reading it may raise whatever it likes
             raise BundleError(f"{bundle.folder}: the task's template: {error}") from error
         path = bundle.path(TOKENIZER)
         try:
@@ -114,8 +114,10 @@ class TextProcessor:
 
     def _render(self, fields: dict[str, str | list[str]]) -> str:
         try:
-            return self._template.render(fields)
-        except Exception as error:  # a template is data: it may raise whatever it likes
+            text = self._template.render(fields)
+            text.encode()  # which half of a surrogate pair cannot be
+            return text
+        except Exception as error:  # so may using it
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
     def _encode(self, text: str, truncate: bool) -> list[int]:

@@ -164,6 +164,31 @@ def test_a_template_that_fails_on_an_input_is_told_of(source: Bundle) -> None:
         counting.prompts("1000000000", explain=False)
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ text",
+        "{{ text|nothing }}",
+        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
+        "{% for a in 'a' %}" * 30 + "{% endfor %}" * 30,
+        "{{ " + "9" * 5000 + " }}",
+    ],
+)
+def test_a_template_that_cannot_be_read_is_refused(source: Bundle, template: str) -> None:
+    task = TaskSpec(name="broken", fields=["text"], template=template)
+    manifest = source.manifest.model_copy(update={"task": task})
+    with pytest.raises(BundleError, match="tiny: the task's template: "):
+        TextProcessor(Bundle(source.folder, manifest, []))
+
+
+@pytest.mark.parametrize("template", [r"{{ '\ud800' }}", "{{ '%c'|format(text|int) }}"])
+def test_a_template_that_writes_no_characters_is_told_of(source: Bundle, template: str) -> None:
+    task = TaskSpec(name="halves", fields=["text"], template=template)
+    manifest = source.manifest.model_copy(update={"task": task})
+    with pytest.raises(InvalidInput, match=r"the template of halves refuses it: .*surrogates"):
+        TextProcessor(Bundle(source.folder, manifest, [])).prompts("55296", explain=False)
+
+
 def test_templates_are_sandboxed(source: Bundle) -> None:
     task = TaskSpec(name="escape", fields=["text"], template="{{ text.__class__.__mro__ }}")
     manifest = source.manifest.model_copy(update={"task": task})
