@@ -29,6 +29,9 @@ test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same 
 test-contract: $(VENV)/.dev ## Ask a server 12,000 things, and hold the answers against its document
 	DUET_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/e2e/test_contract.py -rP $(ARGS)
 
+test-fuzz: $(VENV)/.dev ## Try 24,000 requests, manifests and templates that are nearly right
+	DUET_TEST_INPUTS=8000 $(BIN)/python -m pytest tests/unit/service/fuzz -rP $(ARGS)
+
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
 
