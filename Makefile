@@ -11,7 +11,7 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test test-promise test-gpu-build bench lint types format distill-mini \
+.PHONY: help serve test test-promise test-overload test-gpu-build soak bench lint types format distill-mini \
 	export-mini openapi clean
 
 help: ## List the targets
@@ -25,6 +25,12 @@ test: $(VENV)/.dev ## Install what the tests need and run them
 
 test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same ones alone
 	DUET_TEST_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_promise.py $(ARGS)
+
+soak: $(VENV)/.dev ## Serve near capacity for ten minutes, while models change and clients err and leave
+	$(BIN)/python -m tests.soak soak --readme README.md $(ARGS)
+
+test-overload: $(VENV)/.dev ## Offer ten times the capacity, and hold the service to its bounds
+	$(BIN)/python -m tests.soak overload --readme README.md $(ARGS)
 
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
