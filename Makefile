@@ -11,8 +11,8 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test test-promise test-contract test-fuzz test-gpu-build bench lint types \
-	format distill-mini export-mini openapi clean
+.PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build soak \
+	bench lint types format distill-mini export-mini openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ test-contract: $(VENV)/.dev ## Ask a server 12,000 things, and hold the answers 
 
 test-fuzz: $(VENV)/.dev ## Try 24,000 requests, manifests and templates that are nearly right
 	DUET_TEST_INPUTS=8000 $(BIN)/python -m pytest tests/unit/service/fuzz -rP $(ARGS)
+
+soak: $(VENV)/.dev ## Serve near capacity for ten minutes, while models change and clients err and leave
+	$(BIN)/python -m tests.soak soak --readme README.md $(ARGS)
+
+test-overload: $(VENV)/.dev ## Offer ten times the capacity, and hold the service to its bounds
+	$(BIN)/python -m tests.soak overload --readme README.md $(ARGS)
 
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)

@@ -18,6 +18,7 @@ from service.registry import Registry
 from service.routes import admin, health, metrics, models, oip, page, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
+from service.shedding import Shedding
 from service.telemetry import telemetry
 
 DOCS: Final = "/docs"
@@ -60,6 +61,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         BodyLimits, max_bytes=settings.max_body_bytes, max_seconds=settings.body_timeout
     )
+    predictions = [*predict.router.routes, *oip.router.routes]
+    app.add_middleware(Shedding, models=app.state.models, routes=predictions)
     app.add_middleware(Head)
     if settings.cors_origins:
         app.add_middleware(

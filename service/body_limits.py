@@ -5,13 +5,15 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access import CLIENT_CLOSED_REQUEST
+
 
 class BodyLimits:
-    """ASGI middleware: whoever reads a body gets a 413 to raise, or a 408.
+    """ASGI middleware: whoever reads a body gets a 413 to raise, a 408 or a 499.
 
-    That is where it has more than `max_bytes`, or is not whole after `max_seconds`. Starlette's own
-    limit answers in plain text where the size was declared, whatever the application's error
-    handlers say.
+    That is where it has more than `max_bytes`, is not whole after `max_seconds`, or when the client
+    leaves. Starlette's own limit answers in plain text where the size was declared, whatever the
+    application's error handlers say; and a client who leaves is to it an error in the service.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_seconds: float) -> None:
@@ -38,6 +40,8 @@ class BodyLimits:
                     f"the body is not whole after {self.max_seconds:g} seconds",
                     {"connection": "close"},
                 ) from error
+            if message["type"] == "http.disconnect":
+                raise HTTPException(CLIENT_CLOSED_REQUEST, "the client left amid its body")
             whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self.max_bytes:

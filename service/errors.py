@@ -168,12 +168,16 @@ def body_of(error: Exception) -> ErrorBody:
     return _body(InternalError.error_type, INTERNAL)
 
 
+def answer_of(request: Request, error: ServiceError) -> JSONResponse:
+    return _answer(request, error.status, error.error_type, str(error), error.headers)
+
+
 def install_handlers(app: FastAPI) -> None:
     """Makes every error of `app`, the framework's own included, an `ErrorBody`."""
 
     @app.exception_handler(ServiceError)
     async def service_error(request: Request, error: ServiceError) -> JSONResponse:
-        return _answer(request, error.status, error.error_type, str(error), error.headers)
+        return answer_of(request, error)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -75,6 +75,12 @@ class Registry:
             )
         return engine
 
+    def check_room(self, name: str | None) -> None:
+        """Raises Overloaded where the model of that name has no room; for None, where none has."""
+        engines = [engine for engine in self if name in (None, engine.manifest.name)]
+        if engines and all(engine.admission.full for engine in engines):
+            engines[0].admission.check_room()
+
     @asynccontextmanager
     async def admit(
         self,

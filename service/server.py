@@ -1,6 +1,7 @@
 """The server process: how it stops, and how it is told to look for new bundles."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Sequence
 from socket import socket
@@ -26,6 +27,10 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
+        # What is there now stays. Looking through it again and again for garbage took more time
+        # under overload than the requests themselves.
+        gc.collect()
+        gc.freeze()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

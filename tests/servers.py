@@ -45,6 +45,13 @@ class Server:
             time.sleep(0.02)
         self.url = found[1]
 
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that it has in use, where /proc tells."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
     def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
         """Sends a signal and returns the exit status."""
         self.process.send_signal(signum)

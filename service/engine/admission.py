@@ -32,14 +32,8 @@ class Admission:
         """Returns once nothing is in work."""
         await self._drained.wait()
 
-    @asynccontextmanager
-    async def admit(self, inputs: int, timeout: float | None = None) -> AsyncIterator[None]:
-        """Holds places for all inputs of a request, while its answer is worked out.
-
-        `timeout`, in seconds, is the request's own wish: it can only shorten the time. Raises
-        Overloaded where there are too few places, and DeadlineExceeded, cancelling what the request
-        waits for, where its time is up. Where nothing is in work, any request may come in.
-        """
+    def check_room(self, inputs: int = 1) -> None:
+        """Raises Overloaded where there are too few places; never where nothing is in work."""
         missing = self.inputs + inputs - self.max_inputs
         if self.inputs and missing > 0:
             raise Overloaded(
@@ -47,6 +41,16 @@ class Admission:
                 "send the request again later",
                 self._seconds_until_free(missing),
             )
+
+    @asynccontextmanager
+    async def admit(self, inputs: int, timeout: float | None = None) -> AsyncIterator[None]:
+        """Holds places for all inputs of a request, while its answer is worked out.
+
+        `timeout`, in seconds, is the request's own wish: it can only shorten the time. Raises
+        Overloaded as `check_room`, and DeadlineExceeded, cancelling what the request waits for,
+        where its time is up.
+        """
+        self.check_room(inputs)
         seconds = self.timeout if timeout is None else min(timeout, self.timeout)
         self.inputs += inputs
         self._drained.clear()

@@ -50,19 +50,23 @@ def check_batch(inputs: Sequence[Input], settings: Settings) -> None:
 
 
 async def predict_all(
+    request: Request,
     models: Registry,
     name: str | None,
     metrics: Metrics,
     places: Sequence[str],
-    requests: Sequence[PredictRequest],
+    inputs: Sequence[PredictRequest],
     timeout: float | None,
     version: str | None = None,
 ) -> list[Prediction]:
-    """The answers in the order of the requests, by the model of that name and version."""
-    async with models.admit(name, len(requests), timeout, version) as engine:
-        return await _all(
-            [_predict_one(engine, metrics, *item) for item in zip(places, requests, strict=True)]
-        )
+    """The answers in the order of the inputs, by the model of that name and version.
+
+    Ends when the client goes away. The room is taken without a pause: so of the requests that have
+    come meanwhile, no more pass `Shedding` than there is room for.
+    """
+    async with models.admit(name, len(inputs), timeout, version) as engine:
+        work = [_predict_one(engine, metrics, *item) for item in zip(places, inputs, strict=True)]
+        return await _unless_disconnected(request, _all(work))
 
 
 async def _predict_one(
@@ -93,7 +97,7 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
 
 
-async def unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of the work, which is cancelled when the client goes away."""
 
     async def disconnect() -> None:

@@ -24,7 +24,6 @@ from service.routes.batch import (
     check_batch,
     predict_all,
     refuse_encodings,
-    unless_disconnected,
 )
 from service.routes.timing import timing_headers
 from service.task_tensors import inputs_of, outputs_of, tensor_of
@@ -239,8 +238,9 @@ async def infer(
         for item in inputs
     ]
     places = [f"inputs[{i}]" for i in range(len(inputs))]
-    work = predict_all(models, name, metrics, places, requests, x_request_timeout, version)
-    predictions = await unless_disconnected(request, work)
+    predictions = await predict_all(
+        request, models, name, metrics, places, requests, x_request_timeout, version
+    )
     answer = InferResponse(
         model_name=name,
         model_version=predictions[0].model.version,

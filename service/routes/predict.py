@@ -18,7 +18,6 @@ from service.routes.batch import (
     named,
     predict_all,
     refuse_encodings,
-    unless_disconnected,
 )
 from service.routes.stream import EVENTS, PredictionStream
 from service.routes.timing import timing_headers
@@ -94,8 +93,9 @@ async def predict(
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
         stream = _stream(models, body.model, metrics, requests[0], x_request_timeout)
         return PredictionStream(request, stream, started)
-    work = predict_all(models, body.model, metrics, places, requests, x_request_timeout)
-    predictions = await unless_disconnected(request, work)
+    predictions = await predict_all(
+        request, models, body.model, metrics, places, requests, x_request_timeout
+    )
     response.headers.update(timing_headers(started, predictions))
     answers = [PredictAnswer.of(prediction) for prediction in predictions]
     return answers if many else answers[0]

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sections.add_generation(fewer, geometry, folder, aimed=False)
     arguments.out.write_text(report.markdown(), encoding="utf-8")
     if arguments.readme:
-        rewrite_block(arguments.readme, report.summary())
+        rewrite_block(arguments.readme, "bench", report.summary())
     log(f"wrote {arguments.out}")
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from tests.benchmarks.comparison import Comparison
 
-BLOCK = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
-
 
 @dataclass(frozen=True)
 class Target:
@@ -111,11 +109,17 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.{1 if seconds < 0.1 else 0}f}"
 
 
-def rewrite_block(path: Path, text: str) -> None:
-    """Puts the text between the marks of a Markdown file. Raises ValueError without marks."""
-    content, count = BLOCK.subn(
-        lambda found: f"{found[1]}{text}\n{found[2]}", path.read_text(encoding="utf-8")
+def rewrite_block(path: Path, name: str, text: str) -> None:
+    """Puts the text between the marks of that name in a Markdown file.
+
+    Raises ValueError without marks.
+    """
+    content, count = re.subn(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+        lambda found: f"{found[1]}{text}\n{found[2]}",
+        path.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
     )
     if not count:
-        raise ValueError(f"{path}: has no <!-- bench --> and <!-- /bench --> around a block")
+        raise ValueError(f"{path}: has no <!-- {name} --> and <!-- /{name} --> around a block")
     path.write_text(content, encoding="utf-8")

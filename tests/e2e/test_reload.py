@@ -106,13 +106,6 @@ def test_sighup_reloads_what_changed(tiny_bundle: Path, tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def resident(server: Server) -> int:
-    """Bytes of memory that the server has in use."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024
-
-
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc tells the memory in use")
 def test_memory_is_given_back(tiny_bundle: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
@@ -129,13 +122,13 @@ def test_memory_is_given_back(tiny_bundle: Path, tmp_path: Path) -> None:
 
     with serve_models(models, tmp_path / "log") as (server, client):
         answers = ask(client)
-        loaded = resident(server)
+        loaded = server.resident
         client.post("/admin/models/big/unload").raise_for_status()
-        unloaded = [resident(server)]
+        unloaded = [server.resident]
         for _ in range(3):
             client.post("/admin/models/big/load").raise_for_status()
             assert ask(client) == answers
             client.post("/admin/models/big/unload").raise_for_status()
-            unloaded.append(resident(server))
+            unloaded.append(server.resident)
     # What remains varies by some 20 MB, for each thread's arena keeps some; it does not grow.
     assert loaded - max(unloaded) > 0.8 * size

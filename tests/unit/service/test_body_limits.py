@@ -75,7 +75,17 @@ def test_a_stalled_body_is_408() -> None:
         assert refused.value.detail == "the body is not whole after 0.01 seconds"
 
 
+def test_a_client_who_leaves_amid_a_body_is_499() -> None:
+    part = {"type": "http.request", "body": b"x", "more_body": True}
+    left = {"type": "http.disconnect"}
+    for sent in ([left], [part, left]):
+        with pytest.raises(HTTPException) as refused:
+            asyncio.run(read(sent))
+        assert refused.value.status_code == 499
+
+
 def test_after_the_body_there_is_no_hurry() -> None:
     part = {"type": "http.request", "body": b"x", "more_body": True}
     last = {"type": "http.request", "body": b"x"}
-    assert asyncio.run(read([part, last])) == [part, last]
+    left = {"type": "http.disconnect"}
+    assert asyncio.run(read([part, last, left])) == [part, last, left]

@@ -1,0 +1,118 @@
+"""Overload: far more requests than a service can answer, in an open loop."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+
+from service.settings import EMBEDDED_STUDENT
+from tests.bundles import copy_bundle
+from tests.servers import TIMEOUT, Server, serve
+from tests.soak.caller import Caller, Tally, closed_loop, connect, open_loop
+from tests.soak.traffic import Answers, Traffic
+from tests.students import problems
+
+CLIENTS = 32
+EASY = 0.5  # of the capacity: what it is offered before and after
+LIVE_EVERY = 0.25  # seconds
+
+
+@dataclass(frozen=True)
+class Plan:
+    seconds: float
+    times: float = 10.0  # the capacity
+    deadline: float = 5.0  # seconds, that the service gives itself for an answer
+    recovery: float = 2.0  # seconds after which all is to be as before
+    calm_seconds: float = 4.0  # before and after
+    max_queue: int = 256
+    texts: int = 40
+
+
+@dataclass
+class Overload:
+    capacity: float = 0.0  # requests a second
+    rate: float = 0.0  # the same, as they were sent
+    before: Tally = field(default_factory=Tally)
+    during: Tally = field(default_factory=Tally)
+    after: Tally = field(default_factory=Tally)
+    live: list[float] = field(default_factory=list)  # seconds that /livez took
+    faults: list[str] = field(default_factory=list)
+
+
+def run(folder: Path, plan: Plan) -> Overload:
+    """Uses the empty `folder`."""
+    copy_bundle(EMBEDDED_STUDENT, folder / "student", version="only-0")
+    settings = {
+        "DUET_MODELS": str(folder / "student"),
+        "DUET_TIMEOUT": str(plan.deadline),
+        "DUET_MAX_QUEUE": str(plan.max_queue),
+    }
+    log = folder / "log"
+    with serve(log, **settings) as server:
+        overload = asyncio.run(_Run(server, plan).run())
+    if "Traceback" in log.read_text():
+        overload.faults.append("the log has a traceback")
+    return overload
+
+
+class _Run:
+    def __init__(self, server: Server, plan: Plan) -> None:
+        self.server = server
+        self.plan = plan
+        self.rng = random.Random(0)
+        self.traffic = Traffic(Answers(problems(plan.texts)), ("svamp-mini",), self.rng)
+        self.overload = Overload()
+
+    async def run(self) -> Overload:
+        plan, overload = self.plan, self.overload
+        with httpx.Client(base_url=self.server.url, timeout=TIMEOUT) as client:
+            self.traffic.answers.learn(client, "svamp-mini")
+        async with connect(self.server.url) as calm, connect(self.server.url, None) as crowd:
+            call = self._call(calm)
+            await closed_loop(1, CLIENTS, call)  # warms up
+            overload.capacity = await closed_loop(plan.calm_seconds, CLIENTS, call)
+            easy = EASY * overload.capacity
+            overload.before = calm.tally = Tally()
+            await self._offer(easy, plan.calm_seconds, calm)
+            watch = asyncio.create_task(self._watch())
+            overload.during = crowd.tally
+            async with asyncio.TaskGroup() as group:
+                overload.rate = await open_loop(
+                    plan.times * overload.capacity, plan.seconds, self._call(crowd), self.rng, group
+                )
+                await asyncio.sleep(plan.recovery)
+                overload.after = calm.tally = Tally()
+                await self._offer(easy, plan.calm_seconds, calm)
+            watch.cancel()
+            calm.tally = Tally()
+            await closed_loop(0.5, 1, call)  # one by one, so there is room for all
+        if calm.tally.count("answered") != calm.tally.count():
+            overload.faults.append(f"it does not recover: {calm.tally.outcomes}")
+        for tally in (overload.before, overload.during, overload.after, calm.tally):
+            overload.faults += tally.faults
+        return overload
+
+    def _call(self, caller: Caller) -> Callable[[], Coroutine[Any, Any, None]]:
+        return lambda: caller.call(
+            self.traffic.explained() if self.rng.random() < 0.5 else self.traffic.label()
+        )
+
+    async def _offer(self, rate: float, seconds: float, caller: Caller) -> None:
+        async with asyncio.TaskGroup() as group:
+            await open_loop(rate, seconds, self._call(caller), self.rng, group)
+
+    async def _watch(self) -> None:
+        """On a connection of its own, as who restarts the service where it does not live has."""
+        async with connect(self.server.url) as prober:
+            while True:
+                started = time.perf_counter()
+                async with prober.session.get("/livez") as response:
+                    if response.status != 200:
+                        self.overload.faults.append(f"/livez: {response.status}")
+                self.overload.live.append(time.perf_counter() - started)
+                await asyncio.sleep(LIVE_EVERY)
