@@ -174,6 +174,11 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
         raise ConfigError(f"{recipe}: {problems}") from error
 
 
+def dump_config(config: DistillConfig) -> str:
+    """The whole recipe, with what it took by default, as YAML that `load_config` reads as equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
 def _lay_over(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:

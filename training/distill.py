@@ -15,7 +15,7 @@ from transformers import Seq2SeqTrainingArguments
 
 from training.batches import TokenizedExamples, TwoPassCollator
 from training.cascade import conclude
-from training.config import ConfigError, DistillConfig, load_config
+from training.config import ConfigError, DistillConfig, dump_config, load_config
 from training.data import DataError, Example
 from training.objectives import Options
 from training.splits import Splits, load_splits
@@ -31,10 +31,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="distill.py", description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="a.b=1 sets b of a")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the whole recipe as YAML, and end"
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         config = load_config(arguments.recipe, arguments.overrides)
+        if arguments.print_config:
+            print(dump_config(config), end="")
+            return 0
         splits = load_splits(config)
         words = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         distill(config, splits, command=shlex.join(["python", *words]))

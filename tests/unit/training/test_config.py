@@ -3,9 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from training.config import OPTIONS, ConfigError, load_config
+from training.config import OPTIONS, ConfigError, dump_config, load_config
 from training.tasks import TASKS
 
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
@@ -139,9 +138,10 @@ def test_an_objective_has_its_options_and_no_others(
 
 
 def test_a_recipe_that_is_written_out_reads_the_same(tmp_path: Path) -> None:
-    config = load_config(MINI, ["objective=mi-infonce", "temperature=0.05"])
+    changes = ["objective=mi-infonce", "temperature=0.05", "learning_rate=1e-5"]
+    config = load_config(MINI, [*changes, "examples=[{text: 'Zoë: \"no\" # 1'}]"])
     path = tmp_path / "written.yaml"
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    path.write_text(dump_config(config), encoding="utf-8")
     assert load_config(path) == config
 
 

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 from tests.conftest import ROOT
 from tests.students import tiny_student
 from tests.word_problems import write_problems
+from training.config import load_config
 from training.distill import main
 from training.tasks import evaluate_equation
 
@@ -56,6 +57,20 @@ def test_a_checkpoint_with_its_record(
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert model.config.vocab_size == len(tokenizer)
     assert not (out / "checkpoints").exists()
+
+
+def test_print_config_prints_the_whole_recipe_and_does_nothing(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--print-config", *arguments, "beta=0.25"]) == 0
+    printed = capsys.readouterr().out
+    assert "\nbeta: 0.25\nalpha_by_entropy: false\n" in printed  # what it took by default, too
+    assert not (tmp_path / "out").exists()
+    path = tmp_path / "printed.yaml"
+    path.write_text(printed, encoding="utf-8")
+    assert load_config(path) == load_config(RECIPE, [*arguments[1:], "beta=0.25"])
+    assert main(["--print-config", *arguments, "beta=high"]) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_every_term_is_logged(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
