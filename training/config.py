@@ -67,6 +67,9 @@ class DistillConfig(_Part):
     task: Task = Field(description="the name of a built-in task, or a task of one's own")
     data: AnySource
     model: str | ScratchModel = Field(description="hub name or path of a T5, or `scratch:`")
+    trim_vocab: bool = Field(
+        False, description="a pretrained student keeps only the pieces that its data can need"
+    )
     license: str = Field(description="licence of the student, as its data allows")
     examples: list[Fields] = Field(
         default=[], description="inputs that the bundle shows and checks itself with"
@@ -136,6 +139,13 @@ class DistillConfig(_Part):
             if set(example) != set(self.task.fields) or not all(map(str.strip, texts_in(example))):
                 raise ValueError(f"an example must give each of {self.task.fields} a text")
         return self
+
+    @field_validator("trim_vocab")
+    @classmethod
+    def _there_is_a_vocabulary_to_trim(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and isinstance(info.data.get("model"), ScratchModel):
+            raise ValueError("only of a pretrained model; set model.scratch.vocab_size instead")
+        return value
 
     @field_validator("task", mode="before")
     @classmethod

@@ -19,7 +19,7 @@ from training.config import ConfigError, DistillConfig, dump_config, load_config
 from training.data import DataError, Example
 from training.objectives import Options
 from training.splits import Splits, load_splits
-from training.student import load_student
+from training.student import Student, load_student
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 
 EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
@@ -70,7 +70,8 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
         )
     checkpoints = _claim(config, splits)
     texts = [text for example in splits.train for text in _texts(config, example)]
-    model, tokenizer = load_student(config, texts)
+    student = load_student(config, texts)
+    model, tokenizer = student.model, student.tokenizer
 
     def tokenized(examples: list[Example]) -> TokenizedExamples:
         rows = TokenizedExamples(
@@ -109,7 +110,7 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
     for split, values in metrics.items():
         log.info("%s: %s", split, values)
     trainer.save_model(str(config.output_dir))
-    _write_record(config, splits, metrics, command)
+    _write_record(config, splits, student, metrics, command)
     shutil.rmtree(checkpoints)
 
 
@@ -142,7 +143,8 @@ def _last_complete(checkpoints: Path) -> str | None:
 def _texts(config: DistillConfig, example: Example) -> list[str]:
     task, text = config.task, config.task.render(example.input)
     inputs = [task.predict_prefix + text, task.explain_prefix + text]
-    return [*inputs, example.label, example.rationale or ""]
+    labels = task.labels_of(example.input) or [example.label]
+    return [*inputs, *labels, example.rationale or ""]
 
 
 def _options(config: DistillConfig) -> Options:
@@ -191,7 +193,11 @@ def _measure(
 
 
 def _write_record(
-    config: DistillConfig, splits: Splits, metrics: dict[str, dict[str, float | int]], command: str
+    config: DistillConfig,
+    splits: Splits,
+    student: Student,
+    metrics: dict[str, dict[str, float | int]],
+    command: str,
 ) -> None:
     """Writes what export must know of the student: `student.json` and `examples.jsonl`."""
     record = {
@@ -200,6 +206,7 @@ def _write_record(
         "recipe": config.model_dump(mode="json"),
         "seed": config.seed,
         "base_model": config.model if isinstance(config.model, str) else "scratch",
+        "vocabulary": {"pieces": len(student.tokenizer), "dropped": student.dropped_pieces},
         "license": config.license,
         "max_input_tokens": config.max_input_tokens,
         "max_label_tokens": config.max_label_tokens,

@@ -1,5 +1,8 @@
 """The student: a pretrained T5, or one from scratch with its own tokenizer."""
 
+import logging
+from typing import NamedTuple
+
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -20,25 +23,45 @@ from transformers import (
 )
 
 from training.config import ConfigError, DistillConfig, Scratch
+from training.vocabulary import trim_vocabulary
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # in T5's order: pad is 0, end is 1
 
+log = logging.getLogger("duet.student")
 
-def load_student(
-    config: DistillConfig, texts: list[str]
-) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
-    """The recipe's student before training. `texts` train the tokenizer of one from scratch.
 
-    Raises ConfigError where a pretrained student cannot be loaded.
+class Student(NamedTuple):
+    """A student before training."""
+
+    model: T5ForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    dropped_pieces: int = 0  # of the pretrained vocabulary, by `trim_vocab`
+
+
+def load_student(config: DistillConfig, texts: list[str]) -> Student:
+    """The recipe's student, the same at every call.
+
+    `texts` train the tokenizer of one from scratch, and are what `trim_vocab` keeps pieces for.
+    Raises ConfigError where a pretrained student cannot be loaded, or not be trimmed.
     """
     set_seed(config.seed)
     if not isinstance(config.model, str):
         tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
-        return T5ForConditionalGeneration(_t5_config(config.model.scratch, tokenizer)), tokenizer
-    return _pretrained(config.model)
+        model = T5ForConditionalGeneration(_t5_config(config.model.scratch, tokenizer))
+        return Student(model, tokenizer)
+    student = _pretrained(config.model)
+    return _trimmed(student, texts) if config.trim_vocab else student
 
 
-def _pretrained(name: str) -> tuple[T5ForConditionalGeneration, PreTrainedTokenizerBase]:
+def _trimmed(student: Student, texts: list[str]) -> Student:
+    model, full = student.model, student.tokenizer
+    backend = trim_vocabulary(model, full, texts)
+    tokenizer = _with_special_tokens(backend, full.pad_token, full.eos_token, full.unk_token)
+    log.info("trim_vocab: %d of %d pieces are kept", len(tokenizer), len(full))
+    return Student(model, tokenizer, len(full) - len(tokenizer))
+
+
+def _pretrained(name: str) -> Student:
     try:
         kind = AutoConfig.from_pretrained(name).model_type
         if kind != "t5":
@@ -60,7 +83,7 @@ def _pretrained(name: str) -> tuple[T5ForConditionalGeneration, PreTrainedTokeni
             f"model: the tokenizer of {name} has {len(tokenizer)} tokens, but the model knows "
             f"{model.config.vocab_size}"
         )
-    return model.float(), tokenizer
+    return Student(model.float(), tokenizer)
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -80,11 +103,17 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[end]
     )
+    return _with_special_tokens(tokenizer, PAD, END, UNKNOWN)
+
+
+def _with_special_tokens(
+    tokenizer: Tokenizer, pad: str, end: str, unknown: str | None
+) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        unk_token=UNKNOWN,
+        pad_token=pad,
+        eos_token=end,
+        unk_token=unknown,
         model_input_names=["input_ids", "attention_mask"],  # T5 knows no token types
     )
 

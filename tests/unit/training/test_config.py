@@ -70,6 +70,7 @@ def test_a_task_of_ones_own() -> None:
         ("=3", "expected key=value"),
         ("steps=[", "the value is not YAML"),
         ("steps.of=3", "steps of the recipe has no keys below it"),
+        ("trim_vocab=true", "trim_vocab: Value error, only of a pretrained model"),
         ("name=../up", "name: String should match"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("learning_rate=.inf", "learning_rate: Input should be a finite number"),
