@@ -1,0 +1,59 @@
+"""A pretrained student with a trimmed vocabulary: distilled, exported, served, and asked."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2 as httpx
+import torch
+from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+from tests.pretrained import write_pretrained
+from tests.servers import ROOT, TIMEOUT, serve
+from tests.word_problems import write_problems
+
+UNSEEN = "Zoë ships 9 kayaks, then 7 whatsoever. Quickly: how many?"
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_trimmed_student_is_served_as_it_was_distilled(tmp_path: Path) -> None:
+    rows = write_problems(tmp_path / "train.jsonl", rows=80, seed=0)
+    checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
+    run(
+        *(sys.executable, "training/distill.py", "tests/recipes/word-problems.yaml"),
+        f"model={write_pretrained(tmp_path / 't5')}",
+        "trim_vocab=true",
+        f"data.train={tmp_path / 'train.jsonl'}",
+        "data.test=null",
+        f"output_dir={checkpoint}",
+        *("steps=40", "eval_every=40", "warmup_steps=0", "validation_rows=20"),
+    )
+    run(sys.executable, "-m", "export.convert", str(checkpoint), "--out", str(bundle))
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["model"]["vocab_size"] < 400
+    assert manifest["provenance"]["recipe"]["trim_vocab"] is True
+
+    model = T5ForConditionalGeneration.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    texts = [UNSEEN, *(row["input"] for row in rows[:8])]
+    with serve(tmp_path / "log", "--models", str(bundle)) as server:
+        body = {"inputs": texts, "explain": True}
+        answers = httpx.post(f"{server.url}/predict", json=body, timeout=TIMEOUT).json()
+
+    def written(prompt: str, limit: int) -> str:
+        inputs = tokenizer(prompt, return_tensors="pt")
+        with torch.inference_mode():
+            ids = model.generate(**inputs, do_sample=False, max_new_tokens=limit)
+        return tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+
+    assert answers == [
+        answer
+        | {"label": written(f"predict: {text}", 16), "rationale": written(f"explain: {text}", 48)}
+        for text, answer in zip(texts, answers, strict=True)
+    ]
+    assert len({answer["rationale"] for answer in answers}) > 1
