@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from training.config import OPTIONS, ConfigError, dump_config, load_config
 from training.tasks import TASKS
