@@ -26,7 +26,7 @@ test: $(VENV)/.dev ## Install what the tests need and run them
 test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same ones alone
 	DUET_TEST_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_promise.py $(ARGS)
 
-test-contract: $(VENV)/.dev ## Ask a server 12,000 things, and hold the answers against its document
+test-contract: $(VENV)/.dev ## Ask a server 11,000 things, and hold the answers against its document
 	DUET_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/e2e/test_contract.py -rP $(ARGS)
 
 test-fuzz: $(VENV)/.dev ## Try 24,000 requests, manifests and templates that are nearly right
