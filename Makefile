@@ -11,11 +11,11 @@ CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
-.PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build soak \
-	bench lint types format distill-mini export-mini openapi clean
+.PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build \
+	test-transformers5 soak bench lint types format distill-mini export-mini openapi clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve ## Install what serving needs (no torch) and serve on 127.0.0.1:8000
 	$(BIN)/python -m service $(ARGS)
@@ -40,6 +40,10 @@ test-overload: $(VENV)/.dev ## Offer ten times the capacity, and hold the servic
 
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
+
+test-transformers5: $(VENV)-transformers5/.training ## Run the tests of training with transformers 5, in .venv-transformers5
+	$(VENV)-transformers5/bin/python -m pytest tests/unit/training \
+		tests/e2e/test_distill_export_serve.py::test_the_other_objectives_learn_too $(ARGS)
 
 bench: $(VENV)/.bench ## Measure Duet beside its peers, and write the tables down (15 minutes)
 	$(BIN)/python -m tests.benchmarks --checkpoint $(CHECKPOINT) --readme README.md $(ARGS)
@@ -70,7 +74,8 @@ openapi: $(VENV)/.dev ## Write down the HTTP contract anew, after a change to it
 	$(BIN)/python -m service.openapi > service/openapi.json
 
 clean: ## Remove the environment and the caches
-	rm -rf $(VENV) $(VENV)-gpu *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-gpu $(VENV)-transformers5 \
+		*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Duet needs Python 3.11 or newer; point PYTHON=… at one")'
@@ -83,6 +88,15 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)-gpu/.serve: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-gpu
 	$(VENV)-gpu/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu]' pytest
+	touch $@
+
+$(VENV)-transformers5/.training: pyproject.toml constraints.txt constraints-transformers5.txt
+	$(PYTHON) -m venv $(VENV)-transformers5
+	awk -F "==" 'NR == FNR {newer[$$1]} NR == FNR || !($$1 in newer)' \
+		constraints-transformers5.txt constraints.txt > $(VENV)-transformers5/constraints.txt
+	$(VENV)-transformers5/bin/python -m pip install --quiet \
+		--constraint $(VENV)-transformers5/constraints.txt \
+		--editable ".[cpu,training,dev]" onnx onnx-ir onnxscript
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

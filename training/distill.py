@@ -69,8 +69,7 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
             test=[conclude(example) for example in splits.test],
         )
     checkpoints = _claim(config, splits)
-    texts = [text for example in splits.train for text in _texts(config, example)]
-    student = load_student(config, texts)
+    student = load_student(config, _texts(config, splits.train))
     model, tokenizer = student.model, student.tokenizer
 
     def tokenized(examples: list[Example]) -> TokenizedExamples:
@@ -140,11 +139,15 @@ def _last_complete(checkpoints: Path) -> str | None:
     return str(checkpoints / f"checkpoint-{max(steps)}") if steps else None
 
 
-def _texts(config: DistillConfig, example: Example) -> list[str]:
-    task, text = config.task, config.task.render(example.input)
-    inputs = [task.predict_prefix + text, task.explain_prefix + text]
-    labels = task.labels_of(example.input) or [example.label]
-    return [*inputs, *labels, example.rationale or ""]
+def _texts(config: DistillConfig, examples: list[Example]) -> list[str]:
+    """All that the student reads and writes, and the labels that it may be asked to choose from."""
+    task, texts = config.task, []
+    for example in examples:
+        text = task.render(example.input)
+        choices = None if task.choices is None else task.labels_of(example.input)
+        texts += [task.predict_prefix + text, task.explain_prefix + text]
+        texts += [*(choices or [example.label]), example.rationale or ""]
+    return texts + (task.labels if isinstance(task.labels, list) else [])
 
 
 def _options(config: DistillConfig) -> Options:
