@@ -5,11 +5,13 @@ import logging
 import reprlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from export.bundle import BundleError, Manifest, read_manifest
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
+from service.engine.priority import run_behind
 from service.errors import ModelNotFound, ModelRefused
 from service.folders import check_within, find_bundles
 from service.settings import Settings
@@ -187,7 +189,8 @@ class Registry:
 
 
 def _load(folder: Path, settings: Settings) -> Engine:
-    return Engine.load(
+    load = partial(
+        Engine.load,
         folder,
         device=settings.device,
         threads=settings.threads,
@@ -196,3 +199,4 @@ def _load(folder: Path, settings: Settings) -> Engine:
         timeout=settings.timeout,
         speculate=settings.speculate,
     )
+    return run_behind(load)

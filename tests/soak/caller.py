@@ -50,7 +50,9 @@ class Caller:
         """`may_be_refused` is for a service that has been told to stop."""
         started = time.perf_counter()
         try:
-            async with self._open(case, case.body) as response:
+            async with self.session.request(
+                case.method, case.path, data=case.body, headers=case.headers
+            ) as response:
                 content = await response.read()
             outcome = case.check(response.status, response.headers, content)
         except WrongAnswer as error:
@@ -68,13 +70,18 @@ class Caller:
 
     async def call_and_leave(self, case: Case, rng: random.Random) -> None:
         """Sends half of the body, or all, or waits for a stream to begin; and closes."""
+        assert case.body is not None
         half = rng.random() < 0.3
         begun = case.kind == "stream" and not half
+        size = {"content-length": str(len(case.body))}
+        body = _stalled(case.body) if half else case.body
         patience = TIMEOUT if begun else rng.uniform(0, 0.05)
         try:
             async with (
                 asyncio.timeout(patience),
-                self._open(case, _stalled(case) if half else case.body) as response,
+                self.session.request(
+                    case.method, case.path, data=body, headers=case.headers | size
+                ) as response,
             ):
                 if begun:
                     await response.content.readuntil(b"\n\n")
@@ -86,22 +93,9 @@ class Caller:
             self.tally.fault(f"{case.kind}, leaving: {error!r}")
         self.tally.outcomes[case.kind, "left"] += 1
 
-    @asynccontextmanager
-    async def _open(
-        self, case: Case, body: bytes | AsyncIterator[bytes] | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = dict(case.headers)
-        if case.body is not None:
-            headers["content-length"] = str(len(case.body))
-        async with self.session.request(
-            case.method, case.path, data=body, headers=headers
-        ) as response:
-            yield response
 
-
-async def _stalled(case: Case) -> AsyncIterator[bytes]:
-    assert case.body is not None
-    yield case.body[: len(case.body) // 2]
+async def _stalled(body: bytes) -> AsyncIterator[bytes]:
+    yield body[: len(body) // 2]
     await asyncio.sleep(TIMEOUT)
 
 
@@ -110,7 +104,9 @@ async def connect(url: str, timeout: float | None = TIMEOUT) -> AsyncIterator[Ca
     """`timeout` is in seconds. A timer for each of thousands of requests costs more than they."""
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE)
     limits = aiohttp.ClientTimeout(total=timeout)
-    async with aiohttp.ClientSession(url, connector=connector, timeout=limits) as session:
+    async with aiohttp.ClientSession(
+        url, connector=connector, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
         yield Caller(session)
 
 

@@ -32,7 +32,7 @@ class Case:
     path: str
     check: Check
     body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: JSON)
+    headers: dict[str, str] = field(default_factory=lambda: JSON)
 
     @property
     def method(self) -> str:
