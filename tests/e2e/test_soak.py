@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from service.settings import EMBEDDED_STUDENT
 from tests.soak import overload, soak
 from tests.soak.traffic import OTHERS, PREDICTIONS
+from tests.students import problems
 
 
 def test_nothing_is_lost_or_wrong_near_capacity(tmp_path: Path) -> None:
@@ -22,7 +24,15 @@ def test_nothing_is_lost_or_wrong_near_capacity(tmp_path: Path) -> None:
 
 def test_overload_is_shed_and_recovered_from(tmp_path: Path) -> None:
     """Who is refused is told when to come again, and everyone else has the right answer."""
-    plan = overload.Plan(seconds=3, calm_seconds=1, deadline=60, max_queue=32, texts=10)
+    plan = overload.Plan(
+        seconds=3,
+        student="The embedded student",
+        bundle=EMBEDDED_STUDENT,
+        texts=problems(10),
+        calm_seconds=1,
+        deadline=60,
+        max_queue=32,
+    )
     overloaded = overload.run(tmp_path, plan)
     assert overloaded.faults == []
     during = overloaded.during

@@ -8,9 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from service.settings import EMBEDDED_STUDENT
+from tests.benchmarks.exports import export_random
+from tests.benchmarks.geometry import SMALL
 from tests.benchmarks.report import rewrite_block
 from tests.soak import overload, soak
 from tests.soak.report import report_overload, report_soak
+from tests.students import problems
 
 SECONDS = {"soak": 600.0, "overload": 20.0}
 
@@ -24,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             soaked = soak.run(Path(folder), soak.Plan(seconds))
             faults, (report, facts) = soaked.tally.faults, report_soak(soaked)
         else:
-            plan = overload.Plan(seconds)
+            plan = _overload_plan(seconds, arguments.student, Path(folder))
             overloaded = overload.run(Path(folder), plan)
             faults, (report, facts) = overloaded.faults, report_overload(overloaded, plan)
     facts |= {"machine": report.head, "aims": [*map(asdict, report.targets)], "faults": faults}
@@ -35,6 +39,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(not all(target.held for target in report.targets))
 
 
+def _overload_plan(seconds: float, student: str, folder: Path) -> overload.Plan:
+    if student == "embedded":
+        return overload.Plan(seconds, "The embedded student", EMBEDDED_STUDENT, problems(40))
+    made = folder / "made"
+    export_random(SMALL, made, peers=())
+    return overload.Plan(
+        seconds,
+        "A T5-small with random weights",
+        made / "int8-short",
+        SMALL.texts(20),
+        max_queue=48,
+    )
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("run", choices=SECONDS)
@@ -42,6 +60,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--seconds",
         type=float,
         help=f"of load ({', '.join(f'{r}: {s:g}' for r, s in SECONDS.items())})",
+    )
+    parser.add_argument(
+        "--student",
+        choices=("T5-small", "embedded"),
+        default="T5-small",
+        help="that is overloaded: one of the usual size, or the embedded one",
     )
     parser.add_argument("--out", type=Path, help="JSON to write (beside this program)")
     parser.add_argument("--readme", type=Path, help="Markdown whose block is rewritten too")

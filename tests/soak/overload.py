@@ -3,20 +3,19 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 
-from service.settings import EMBEDDED_STUDENT
 from tests.bundles import copy_bundle
 from tests.servers import TIMEOUT, Server, serve
 from tests.soak.caller import Caller, Tally, closed_loop, connect, open_loop
 from tests.soak.traffic import Answers, Traffic
-from tests.students import problems
 
+NAME = "student"
 CLIENTS = 32
 EASY = 0.5  # of the capacity: what it is offered before and after
 LIVE_EVERY = 0.25  # seconds
@@ -25,12 +24,14 @@ LIVE_EVERY = 0.25  # seconds
 @dataclass(frozen=True)
 class Plan:
     seconds: float
+    student: str  # its name, for readers
+    bundle: Path
+    texts: Sequence[str]  # that it is asked about
     times: float = 10.0  # the capacity
     deadline: float = 5.0  # seconds, that the service gives itself for an answer
     recovery: float = 2.0  # seconds after which all is to be as before
     calm_seconds: float = 4.0  # before and after
-    max_queue: int = 256
-    texts: int = 40
+    max_queue: int = 256  # fewer than it answers in `recovery`
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Overload:
 
 def run(folder: Path, plan: Plan) -> Overload:
     """Uses the empty `folder`."""
-    copy_bundle(EMBEDDED_STUDENT, folder / "student", version="only-0")
+    copy_bundle(plan.bundle, folder / "student", name=NAME, version="only-0")
     settings = {
         "DUET_MODELS": str(folder / "student"),
         "DUET_TIMEOUT": str(plan.deadline),
@@ -69,9 +70,9 @@ class _Run:
 
     async def run(self) -> Overload:
         plan, overload = self.plan, self.overload
-        traffic = Traffic(Answers(problems(plan.texts)), ("svamp-mini",), self.rng)
+        traffic = Traffic(Answers(plan.texts), (NAME,), self.rng)
         with httpx.Client(base_url=self.server.url, timeout=TIMEOUT) as client:
-            traffic.answers.learn(client, "svamp-mini")
+            traffic.answers.learn(client, NAME)
         # made now, for later there is no time to lose
         self.cases = [make() for make in (traffic.label, traffic.explained) for _ in range(100)]
         async with connect(self.server.url) as calm, connect(self.server.url, None) as crowd:

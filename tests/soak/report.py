@@ -94,7 +94,7 @@ def report_overload(overload: Overload, plan: OverloadPlan) -> tuple[Report, dic
     report.add(
         "Overload",
         [
-            f"The embedded student answers {overload.capacity:.0f} requests a second to 32 clients "
+            f"{plan.student} answers {overload.capacity:.0f} requests a second to 32 clients "
             f"without a pause. In an open loop it is offered half of that, {overload.rate:.0f} a "
             f"second for {plan.seconds:.0f} seconds, and, from {plan.recovery:g} seconds later on, "
             f"half of it again. The load comes from a process on the same cores.",
