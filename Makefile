@@ -12,7 +12,8 @@ BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
 .PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build \
-	test-transformers5 soak bench lint types format distill-mini export-mini openapi clean
+	test-transformers5 soak bench bench-training lint types format distill-mini export-mini \
+	openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ test-transformers5: $(VENV)-transformers5/.training ## Run the tests of training
 
 bench: $(VENV)/.bench ## Measure Duet beside its peers, and write the tables down (15 minutes)
 	$(BIN)/python -m tests.benchmarks --checkpoint $(CHECKPOINT) --readme README.md $(ARGS)
+
+bench-training: $(VENV)/.bench ## Measure training beside the usual loops (15 minutes)
+	$(BIN)/python -m tests.benchmarks.training $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and the import arrows between the packages
 	$(BIN)/ruff check .

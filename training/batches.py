@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -56,6 +57,14 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
 
     def __len__(self) -> int:
         return len(self.columns["label"])
+
+    def sizes(self, passes: Literal["predict", "both"]) -> list[int]:
+        """The tokens of each row, of its inputs and targets together."""
+        columns = ["predict_input", "label"]
+        if passes == "both":
+            columns += ["explain_input", "rationale"]
+        rows = zip(*(self.columns[name] for name in columns), strict=True)
+        return [sum(map(len, row)) for row in rows]
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         return {name: column[index] for name, column in self.columns.items()}

@@ -100,12 +100,25 @@ class DistillConfig(_Part):
     )
 
     steps: int = Field(10_000, gt=0)
-    batch_size: int = Field(64, gt=0)
+    batch_size: int = Field(
+        64, gt=0, description="rows of a step, over all processes and accumulated batches"
+    )
+    batch_tokens: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="in place of batch_size: tokens of a step, of inputs and targets"
+    )
+    gradient_accumulation_steps: int = Field(
+        1, gt=0, description="parts that a step's rows go through one after the other"
+    )
+    precision: Literal["fp32", "bf16"] = "fp32"
     learning_rate: float = Field(5e-5, gt=0)
     warmup_steps: int = Field(0, ge=0)
     lr_scheduler: Literal["constant_with_warmup", "linear", "cosine"] = "linear"
     weight_decay: float = Field(0.0, ge=0)
     eval_every: int = Field(250, gt=0)
+    early_stopping_patience: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="evaluations without a better one, after which training stops"
+    )
+    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     validation_rows: int = Field(gt=0)
     max_input_tokens: int = Field(1024, gt=1)
     max_label_tokens: int = Field(256, gt=1)
@@ -132,6 +145,26 @@ class DistillConfig(_Part):
         if value is not None and objective is not None and objective not in objectives:
             raise ValueError(f"no option of {objective}, but of {', '.join(objectives)}")
         return value
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_fp16(cls, value: Any) -> Any:
+        if value == "fp16":
+            raise ValueError("T5's activations overflow in fp16; use bf16 or fp32")
+        return value
+
+    @model_validator(mode="after")
+    def _can_accumulate(self) -> Self:
+        why = {
+            "mi-infonce": "its negatives are the rows that are in memory together",
+            "mi-official": "its term counts padding, which differs from part to part",
+        }
+        if self.gradient_accumulation_steps > 1 and self.objective in why:
+            raise ValueError(
+                f"gradient_accumulation_steps: {self.objective} needs its batch in one piece: "
+                f"{why[self.objective]}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:

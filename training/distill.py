@@ -1,38 +1,51 @@
-"""Distils a student: `python training/distill.py RECIPE.yaml [key=value …]`."""
+"""Distils a student: `python training/distill.py RECIPE.yaml [key=value …]`.
+
+On several processes: `torchrun --nproc-per-node N training/distill.py RECIPE.yaml …`.
+"""
 
 import argparse
-import json
 import logging
+import os
 import shlex
 import shutil
 import sys
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import Seq2SeqTrainingArguments
+from safetensors import safe_open
+from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
 from training.batches import TokenizedExamples, TwoPassCollator
 from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, dump_config, load_config
 from training.data import DataError, Example
+from training.interruption import Interrupted, SaveWhenSignalled
 from training.objectives import Options
+from training.output import Output
+from training.plan import Plan
+from training.reporting import reporting
 from training.splits import Splits, load_splits
-from training.student import Student, load_student
+from training.student import as_trained, load_student
 from training.trainer import LabelAccuracy, TwoTaskTrainer
-
-EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
+from training.unpadded import UnpaddedT5
 
 log = logging.getLogger("duet.distill")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="distill.py", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="distill.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="a.b=1 sets b of a")
     parser.add_argument(
         "--print-config", action="store_true", help="print the whole recipe as YAML, and end"
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="go on with a recipe, or data, that differ from those of the run in output_dir",
     )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -43,24 +56,30 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         splits = load_splits(config)
         words = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-        distill(config, splits, command=shlex.join(["python", *words]))
+        command = shlex.join(["python", *words])
+        distill(config, splits, command=command, force=arguments.force)
     except (ConfigError, DataError, OSError) as error:
         print(f"distill: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt) as stop:
         print(
             "distill: stopped; the same command goes on from the last checkpoint", file=sys.stderr
         )
-        return 130
+        return stop.exit_code if isinstance(stop, Interrupted) else 130
     return 0
 
 
-def distill(config: DistillConfig, splits: Splits, command: str) -> None:
+def distill(config: DistillConfig, splits: Splits, command: str, force: bool = False) -> None:
     """Trains the recipe's student and writes it, with its record, to `output_dir`.
 
-    Goes on from the last checkpoint of the same recipe where there is one. The step that is kept
-    is the best by validation accuracy; test rows are only measured on, at the end.
+    Goes on from the last checkpoint of the same recipe where there is one; `force` goes on with
+    a changed one. The step that is kept is the best by validation accuracy; test rows are only
+    measured on, at the end. SIGINT and SIGTERM save a checkpoint and raise Interrupted.
     """
+    reporter, callbacks = reporting(config.report_to, config.output_dir)
+    if config.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
+    arguments = _training_arguments(config, reporter)
     if config.cascade:
         splits = replace(
             splits,
@@ -68,7 +87,9 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
             validation=[conclude(example) for example in splits.validation],
             test=[conclude(example) for example in splits.test],
         )
-    checkpoints = _claim(config, splits)
+    output = Output(config, splits, command)
+    with arguments.main_process_first():
+        output.claim(force)
     student = load_student(config, _texts(config, splits.train))
     model, tokenizer = student.model, student.tokenizer
 
@@ -89,54 +110,58 @@ def distill(config: DistillConfig, splits: Splits, command: str) -> None:
     pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
     assert pad_id is not None
     assert start_id is not None
+    train_rows = tokenized(splits.train)
+    interruption = SaveWhenSignalled()
     trainer = TwoTaskTrainer(
         model=model,
-        args=_training_arguments(config, checkpoints),
-        train_dataset=tokenized(splits.train),
+        args=arguments,
+        train_dataset=train_rows,
         eval_dataset=tokenized(splits.validation),
         data_collator=TwoPassCollator(pad_id, start_id),
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
+        callbacks=[interruption, *callbacks],
         objective=config.objective,
         options=_options(config),
+        plan=Plan(
+            train_rows.sizes("predict" if config.objective == "finetune" else "both"),
+            steps=config.steps,
+            batch_size=config.batch_size,
+            batch_tokens=config.batch_tokens,
+            accumulation=config.gradient_accumulation_steps,
+            processes=arguments.world_size,
+            process=arguments.process_index,
+            seed=config.seed,
+        ),
     )
     log.info("%s: %.1f M parameters", config.name, model.num_parameters() / 1e6)
-    trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+    checkpoint = output.last_checkpoint()
+    if checkpoint is not None:
+        _check_geometry(model, checkpoint)
+    with interruption.listening():
+        trainer.train(resume_from_checkpoint=checkpoint)
 
     metrics = {"validation": _measure(trainer, tokenized(splits.validation), splits.validation)}
     if splits.test:
         metrics["test"] = _measure(trainer, tokenized(splits.test), splits.test)
     for split, values in metrics.items():
         log.info("%s: %s", split, values)
-    trainer.save_model(str(config.output_dir))
-    _write_record(config, splits, student, metrics, command)
-    shutil.rmtree(checkpoints)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
+    if trainer.is_world_process_zero():
+        kept = trainer.state.best_global_step or trainer.state.global_step
+        output.write_student(as_trained(model.config, weights), student, metrics, kept)
+        shutil.rmtree(output.checkpoints)
 
 
-def _claim(config: DistillConfig, splits: Splits) -> Path:
-    """Makes the output folder this run's, and returns the folder in it for checkpoints.
-
-    Raises ConfigError rather than mix two recipes, or two data sets, in one folder.
-    """
-    recipe = config.output_dir / "recipe.json"
-    run = {"recipe": config.model_dump(mode="json"), "data": splits.fingerprint()}
-    mine = (json.dumps(run, indent=2) + "\n").encode()
-    if recipe.is_file() and recipe.read_bytes() != mine:
+def _check_geometry(model: UnpaddedT5, checkpoint: str) -> None:
+    with safe_open(Path(checkpoint) / "model.safetensors", "pt") as weights:
+        names = weights.keys()
+        shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in names}
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    if any(shape != expected.get(name) for name, shape in shapes.items()):
         raise ConfigError(
-            f"output_dir: {config.output_dir} holds a student of another recipe or of other data "
-            f"(see {recipe}); choose another output_dir, or delete that folder"
+            f"output_dir: {checkpoint} does not fit this recipe's model; choose another output_dir"
         )
-    checkpoints = config.output_dir / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    recipe.write_bytes(mine)
-    return checkpoints
-
-
-def _last_complete(checkpoints: Path) -> str | None:
-    # a killed run may leave half a checkpoint; trainer_state.json is what is written last
-    states = checkpoints.glob("checkpoint-*/trainer_state.json")
-    steps = [int(state.parent.name.removeprefix("checkpoint-")) for state in states]
-    return str(checkpoints / f"checkpoint-{max(steps)}") if steps else None
 
 
 def _texts(config: DistillConfig, examples: list[Example]) -> list[str]:
@@ -155,12 +180,22 @@ def _options(config: DistillConfig) -> Options:
     return Options(**{name: value for name, value in known.items() if value is not None})
 
 
-def _training_arguments(config: DistillConfig, checkpoints: Path) -> Seq2SeqTrainingArguments:
+def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTrainingArguments:
+    """Raises ConfigError where this machine cannot do what the recipe asks for."""
+    gpu = torch.cuda.is_available()
+    if config.precision == "bf16" and gpu and not torch.cuda.is_bf16_supported():
+        raise ConfigError("precision: this GPU cannot compute in bf16; use fp32")
+    # else what a launcher, or an earlier run in this process, left there would decide
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if config.precision == "bf16" else "no"
     return Seq2SeqTrainingArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(config.output_dir / "checkpoints"),
+        run_name=config.name,
         max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        bf16=config.precision == "bf16",
+        use_cpu=not gpu,
+        optim="adamw_torch_fused",
         learning_rate=config.learning_rate,
         lr_scheduler_type=config.lr_scheduler,
         warmup_steps=config.warmup_steps,
@@ -171,6 +206,7 @@ def _training_arguments(config: DistillConfig, checkpoints: Path) -> Seq2SeqTrai
         eval_steps=config.eval_every,
         save_steps=config.eval_every,
         logging_steps=config.eval_every,
+        logging_nan_inf_filter=False,  # it would make every step wait for its loss
         save_total_limit=2,
         load_best_model_at_end=True,
         metric_for_best_model="selection",
@@ -178,9 +214,11 @@ def _training_arguments(config: DistillConfig, checkpoints: Path) -> Seq2SeqTrai
         greater_is_better=True,
         generation_max_length=config.max_label_tokens,
         remove_unused_columns=False,
+        restore_callback_states_from_checkpoint=True,  # how long early stopping has been patient
+        ddp_find_unused_parameters=False,
         seed=config.seed,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        report_to="none",
+        dataloader_pin_memory=gpu,
+        report_to=reporter,
     )
 
 
@@ -193,42 +231,6 @@ def _measure(
         "exact": round(measured["eval_exact"], 4),
         "rows": len(examples),
     }
-
-
-def _write_record(
-    config: DistillConfig,
-    splits: Splits,
-    student: Student,
-    metrics: dict[str, dict[str, float | int]],
-    command: str,
-) -> None:
-    """Writes what export must know of the student: `student.json` and `examples.jsonl`."""
-    record = {
-        "name": config.name,
-        "task": config.task.model_dump(),
-        "recipe": config.model_dump(mode="json"),
-        "seed": config.seed,
-        "base_model": config.model if isinstance(config.model, str) else "scratch",
-        "vocabulary": {"pieces": len(student.tokenizer), "dropped": student.dropped_pieces},
-        "license": config.license,
-        "max_input_tokens": config.max_input_tokens,
-        "max_label_tokens": config.max_label_tokens,
-        "max_rationale_tokens": config.max_rationale_tokens,
-        "data": {
-            "fingerprint": splits.fingerprint(),
-            "train_rows": len(splits.train),
-            "validation_rows": len(splits.validation),
-            "reports": splits.reports,
-        },
-        "metrics": metrics,
-        "code_version": version("duet"),
-        "command": command,
-    }
-    folder = config.output_dir
-    (folder / "student.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    with (folder / "examples.jsonl").open("w", encoding="utf-8") as file:
-        for example in (splits.validation + splits.train)[:EXPORT_EXAMPLES]:
-            file.write(json.dumps(asdict(example)) + "\n")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ OBJECTIVES: dict[str, Callable[[Pass, Pass, Options, WholeBatch], Losses]] = {
 
 def cross_entropy(one: Pass, tokens: Tensor | float) -> Tensor:
     """The sum over the target positions, divided by `tokens`; 0 where there are none."""
+    if one.logits is None:
+        return F.nll_loss(one.log_probs, one.labels[one.targets], reduction="sum") / tokens
     total = F.cross_entropy(
         one.logits.flatten(0, 1), one.labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
@@ -115,6 +117,8 @@ def official_mutual_information_loss(predict: Pass, explain: Pass, rows: Tensor 
     out.
     """
     has_rationale = explain.has_targets
+    assert predict.logits is not None
+    assert explain.logits is not None
     target = predict.logits.detach().softmax(dim=-1).max(dim=1).values
     probabilities = explain.logits.softmax(dim=-1).max(dim=1).values
     total = F.cross_entropy(probabilities[has_rationale], target[has_rationale], reduction="sum")
@@ -165,11 +169,13 @@ def reduced_log_distribution(one: Pass, reduction: str) -> Tensor:
 
     "mean" averages the probabilities; "max" takes the largest over the positions, renormalised.
     """
-    log_probs = F.log_softmax(one.logits.float(), dim=-1)
-    padding = ~one.targets.unsqueeze(-1)  # [B,T,1]
-    # a finite fill: a row without any target must give zeros in the gradient, not NaN
-    log_probs = log_probs.masked_fill(padding, torch.finfo(log_probs.dtype).min)
-    reduced = log_probs.amax(dim=1) if reduction == "max" else log_probs.logsumexp(dim=1)
+    log_probs = one.log_probs
+    rows = log_probs.split(one.targets.sum(dim=1).tolist())
+    nothing = log_probs.new_zeros(log_probs.shape[-1])  # what a row without a target has
+    if reduction == "max":
+        reduced = torch.stack([row.max(dim=0).values if len(row) else nothing for row in rows])
+    else:
+        reduced = torch.stack([row.logsumexp(dim=0) if len(row) else nothing for row in rows])
     return F.log_softmax(reduced, dim=-1)
 
 
@@ -183,8 +189,8 @@ def alpha_by_entropy(predict: Pass, alpha: float) -> Tensor:
     another weight is an idea of EAST (arXiv 2503.23913), which weighs whole rows by the entropy
     of sampled answers.
     """
-    log_probs = F.log_softmax(predict.logits.detach().float(), dim=-1)
-    entropy = -(log_probs.exp() * log_probs).sum(dim=-1).masked_fill(~predict.targets, 0)  # [B,T]
+    log_probs = predict.log_probs.detach()
+    entropy = predict.by_position(-(log_probs.exp() * log_probs).sum(dim=-1))  # [B,T]
     mean = entropy.sum(dim=1) / predict.targets.sum(dim=1).clamp(min=1)
     return (alpha + torch.exp(-mean)) / 2
 
@@ -202,10 +208,8 @@ def _dss_by_entropy(predict: Pass, explain: Pass, options: Options, whole: Whole
 
 
 def _row_cross_entropies(one: Pass) -> Tensor:
-    per_token = F.cross_entropy(
-        one.logits.flatten(0, 1), one.labels.flatten(), ignore_index=IGNORED, reduction="none"
-    )
-    return per_token.view_as(one.labels).sum(dim=1)
+    per_token = F.nll_loss(one.log_probs, one.labels[one.targets], reduction="none")
+    return one.by_position(per_token).sum(dim=1)
 
 
 def _with_term(name: str, term: Tensor, losses: Losses, options: Options) -> Losses:

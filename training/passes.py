@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from training.batches import IGNORED
@@ -12,14 +13,27 @@ from training.batches import IGNORED
 class Pass(NamedTuple):
     """What the decoder gave for one prefix. IGNORED labels mark padding."""
 
-    logits: Tensor  # [B,T,V]
+    logits: Tensor | None  # [B,T,V]; None where `of_targets` has all that is needed
     labels: Tensor  # [B,T]
     states: Tensor | None = None  # [B,T,D], of the last decoder layer, where somebody asks for them
+    of_targets: Tensor | None = None  # the log_probs, where the forward gave them
 
     @property
     def targets(self) -> Tensor:
         """[B,T]: where a target token stands."""
         return self.labels != IGNORED
+
+    @property
+    def log_probs(self) -> Tensor:
+        """[N,V]: the vocabulary's log-probabilities at the N target positions, row after row."""
+        if self.of_targets is not None:
+            return self.of_targets
+        assert self.logits is not None
+        return F.log_softmax(self.logits[self.targets].float(), dim=-1)
+
+    def by_position(self, of_targets: Tensor) -> Tensor:
+        """[N] -> [B,T]: values of the target positions at their places, zeros elsewhere."""
+        return of_targets.new_zeros(self.labels.shape).masked_scatter(self.targets, of_targets)
 
     @property
     def has_targets(self) -> Tensor:

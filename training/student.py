@@ -12,6 +12,7 @@ from tokenizers import (
     processors,
     trainers,
 )
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -23,6 +24,7 @@ from transformers import (
 )
 
 from training.config import ConfigError, DistillConfig, Scratch
+from training.unpadded import UnpaddedT5
 from training.vocabulary import trim_vocabulary
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # in T5's order: pad is 0, end is 1
@@ -33,7 +35,7 @@ log = logging.getLogger("duet.student")
 class Student(NamedTuple):
     """A student before training."""
 
-    model: T5ForConditionalGeneration
+    model: UnpaddedT5
     tokenizer: PreTrainedTokenizerBase
     dropped_pieces: int = 0  # of the pretrained vocabulary, by `trim_vocab`
 
@@ -47,10 +49,17 @@ def load_student(config: DistillConfig, texts: list[str]) -> Student:
     set_seed(config.seed)
     if not isinstance(config.model, str):
         tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
-        model = T5ForConditionalGeneration(_t5_config(config.model.scratch, tokenizer))
+        model = UnpaddedT5(_t5_config(config.model.scratch, tokenizer))
         return Student(model, tokenizer)
     student = _pretrained(config.model)
     return _trimmed(student, texts) if config.trim_vocab else student
+
+
+def as_trained(config: T5Config, weights: dict[str, Tensor]) -> T5ForConditionalGeneration:
+    """The weights in transformers' own class, without those that only training needs."""
+    plain = T5ForConditionalGeneration(config)
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    return plain
 
 
 def _trimmed(student: Student, texts: list[str]) -> Student:
@@ -66,7 +75,7 @@ def _pretrained(name: str) -> Student:
         kind = AutoConfig.from_pretrained(name).model_type
         if kind != "t5":
             raise ConfigError(f"model: {name} is a {kind!r}, but a student is a 't5'")
-        model, loading = T5ForConditionalGeneration.from_pretrained(name, output_loading_info=True)
+        model, loading = UnpaddedT5.from_pretrained(name, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except ConfigError:
         raise

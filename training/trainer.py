@@ -1,24 +1,32 @@
 """The trainer: a predict pass and an explain pass of the same weights at every step."""
 
+from collections.abc import Iterator
 from statistics import mean
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 from transformers import (
     EvalPrediction,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     Seq2SeqTrainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
 )
 from transformers.trainer_utils import EvalLoopOutput
 
 from training.batches import IGNORED
 from training.contrastive import ContrastiveHeads
+from training.distributed import gather_pairs
 from training.information import information_bound
 from training.objectives import OBJECTIVES, Losses, Options
-from training.passes import Pass, WholeBatch
+from training.passes import Pairs, Pass, WholeBatch
+from training.plan import Plan
 from training.tasks import Task
+from training.unpadded import UnpaddedT5
 
 Batch = dict[str, Any]  # TwoPassCollator's: for each pass, a dict of tensors
 HEADS = "contrastive_heads"  # of the model, in training with mi-infonce
@@ -27,24 +35,60 @@ HEADS = "contrastive_heads"  # of the model, in training with mi-infonce
 class TwoTaskTrainer(Seq2SeqTrainer):
     """Minimises one of `training.objectives` over batches of TwoPassCollator.
 
-    Beside the loss it logs each of the objective's terms, averaged since the last log. Evaluation
-    generates labels greedily, at most `args.generation_max_length` tokens, and where the objective
-    has two passes logs `mi_bound` beside the terms: see `information_bound`.
+    A `plan` deals the training rows out to steps, processes and accumulated batches; a step's loss
+    and gradient are those of all its rows at once. Beside the loss it logs each of the objective's
+    terms, averaged since the last log. Evaluation generates labels greedily, at most
+    `args.generation_max_length` tokens, and where the objective has two passes logs `mi_bound`
+    beside the terms: see `information_bound`.
 
     The heads of `mi-infonce` are a part of the model, `contrastive_heads`, as long as it is
-    trained: the optimizer, checkpoints and a resumed run know them. `save_model` leaves them out.
+    trained: the optimizer, checkpoints and a resumed run know them.
     """
 
     def __init__(
-        self, model: PreTrainedModel, *args: Any, objective: str, options: Options, **kwargs: Any
+        self,
+        model: UnpaddedT5,
+        *args: Any,
+        objective: str,
+        options: Options,
+        plan: Plan | None = None,
+        **kwargs: Any,
     ) -> None:
         if objective == "mi-infonce":
             model.add_module(HEADS, ContrastiveHeads(model.config.d_model))
         super().__init__(model, *args, **kwargs)
+        self.model_accepts_loss_kwargs = True  # losses are sums over parts of a batch, not means
         self.objective: str = objective
         self.options = options
-        self._terms: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}  # by model.training
+        self.plan = plan
+        self._terms: dict[bool, _Terms] = {True: _Terms(), False: _Terms()}  # by model.training
         self._states: list[tuple[torch.Tensor, torch.Tensor]] = []  # of the rows evaluated so far
+        if plan is not None:
+            self.add_callback(_CountEpochs(plan))
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The plan's batches: of this process alone, and of the whole run as if of one epoch."""
+        assert self.plan is not None
+        assert self.train_dataset is not None
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=self.plan,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=torch.Generator(),  # so that a new loader leaves the seed of dropout alone
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, *args: Any
+    ) -> tuple[list[Batch], torch.Tensor]:
+        """A step's batches of this process, and WholeBatch's three counts [3] for them."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, *args)
+        counts = torch.zeros(3)
+        for batch in batches:
+            labels, rationales = ((batch[name]["labels"] != IGNORED) for name in batch)
+            counts += torch.stack([labels.sum(), rationales.sum(), rationales.any(dim=1).sum()])
+        counts = self.accelerator.reduce(counts.to(self.args.device), "sum")
+        return batches, counts.clamp(min=1) / self.args.world_size
 
     def compute_loss(
         self,
@@ -53,39 +97,42 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        return self._losses(*self._passes(model, inputs))["loss"]
+        return self._losses(*self._passes(model, inputs), num_items_in_batch)["loss"]
 
     def _passes(self, model: torch.nn.Module, inputs: Batch) -> tuple[Pass, Pass]:
-        if self.objective == "finetune":  # looks at the predict pass alone
-            predict = _forward(model, inputs["predict"])
-            return predict, predict
-        with_states = self.objective == "mi-infonce" or not model.training
-        return (
-            _forward(model, inputs["predict"], with_states),
-            _forward(model, inputs["explain"], with_states),
-        )
+        names = ["predict"] if self.objective == "finetune" else ["predict", "explain"]
+        batches = [inputs[name] for name in names]
+        # mi-official looks at padding too, and FSDP at the forward of each block
+        if self.objective == "mi-official" or self.is_fsdp_enabled:
+            passes = [_padded_pass(model, batch) for batch in batches]
+        else:
+            passes = model(passes=batches)
+        return passes[0], passes[-1]
 
-    def _losses(self, predict: Pass, explain: Pass) -> Losses:
+    def _losses(self, predict: Pass, explain: Pass, counts: torch.Tensor | None = None) -> Losses:
         model = self.accelerator.unwrap_model(self.model)
         # evaluations are compared with each other, so β is the same in all
         step = self.state.global_step if model.training else self.options.beta_warmup_steps
         options = self.options.at_step(step)
-        pairs = None
+        whole = WholeBatch.of(predict, explain)
+        if counts is not None:
+            whole = WholeBatch(*counts)
         if self.objective == "mi-infonce":
-            pairs = model.get_submodule(HEADS)(predict, explain, options.detach)
-        whole = WholeBatch.of(predict, explain, pairs)
+            pairs: Pairs = model.get_submodule(HEADS)(predict, explain, options.detach)
+            first = 0
+            if model.training and self.args.world_size > 1:
+                pairs, first = gather_pairs(pairs)
+            whole = whole._replace(pairs=pairs, first_pair=first)
         losses = OBJECTIVES[self.objective](predict, explain, options, whole)
-        for name, loss in losses.items():
-            if name != "loss":
-                self._terms[model.training].setdefault(name, []).append(loss.item())
+        self._terms[model.training].add(losses)
         return losses
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         measured = next((name for name in logs if name.endswith("_loss")), None)
         prefix = measured.removesuffix("loss") if measured else ""
-        terms = self._terms[measured is None]
-        logs.update({prefix + name: round(mean(term), 4) for name, term in terms.items()})
-        terms.clear()
+        parts = self.args.gradient_accumulation_steps if measured is None else 1
+        for name, value in self._terms[measured is None].means(parts).items():
+            logs[prefix + name] = round(self.accelerator.reduce(value, "mean").item(), 4)
         super().log(logs, *args, **kwargs)
 
     def prediction_step(
@@ -129,25 +176,50 @@ class TwoTaskTrainer(Seq2SeqTrainer):
                 output.metrics[f"{kwargs['metric_key_prefix']}_mi_bound"] = round(bound, 4)
         return output
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        modules = self.accelerator.unwrap_model(self.model)._modules
-        heads = None if _internal_call else modules.pop(HEADS, None)
-        super().save_model(output_dir, _internal_call)
-        if heads is not None:
-            modules[HEADS] = heads
-
     def floating_point_ops(self, inputs: Batch) -> int:
         return 0  # transformers' estimate expects the batch of a single pass
 
 
-def _forward(
-    model: torch.nn.Module, batch: dict[str, torch.Tensor], with_states: bool = False
-) -> Pass:
+def _padded_pass(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Pass:
     # without labels: the model would compute a cross-entropy of its own
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    output = model(**inputs, output_hidden_states=with_states)
-    states = output.decoder_hidden_states[-1] if with_states else None
-    return Pass(output.logits, batch["labels"], states)
+    output = model(**inputs, use_cache=False, output_hidden_states=True)
+    return Pass(output.logits, batch["labels"], output.decoder_hidden_states[-1])
+
+
+class _Terms:
+    """Sums of an objective's terms, on their device: a number taken from it would wait for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.batches = 0
+
+    def add(self, losses: Losses) -> None:
+        self.batches += 1
+        for name, loss in losses.items():
+            if name != "loss":
+                self.sums[name] = self.sums.get(name, 0) + loss.detach()
+
+    def means(self, parts: int) -> dict[str, torch.Tensor]:
+        """By step of `parts` batches, whose losses add up; of other values, by batch."""
+        means = {
+            name: total * (parts if name.startswith("loss") else 1) / max(1, self.batches)
+            for name, total in self.sums.items()
+        }
+        self.__init__()  # type: ignore[misc]
+        return means
+
+
+class _CountEpochs(TrainerCallback):
+    """Counts epochs by rows; transformers, which sees the run as one, would by steps."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        state.epoch = state.global_step / self.plan.steps_per_epoch
 
 
 class LabelAccuracy:

@@ -28,6 +28,7 @@ class Section:
 @dataclass
 class Report:
     head: str  # the machine and the versions
+    command: str = "make bench"
     sections: list[Section] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
 
@@ -59,7 +60,7 @@ class Report:
 
     def markdown(self) -> str:
         """All that was measured."""
-        parts = ["# Benchmarks", "Written by `make bench`. Times are medians.", self.head]
+        parts = ["# Benchmarks", f"Written by `{self.command}`. Times are medians.", self.head]
         for section in self.sections:
             parts += [f"## {section.title}", section.shown, section.details]
         return "\n\n".join(filter(None, [*parts, "## Aims", self._aims()])) + "\n"

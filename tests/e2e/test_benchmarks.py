@@ -28,3 +28,18 @@ def test_the_benchmarks_run_without_the_optional_peers(tmp_path: Path) -> None:
     shown = page.read_text()
     assert "| T5-tiny, label, batch 1 |" in shown
     assert "HTTP beyond the engine" in shown
+
+
+def test_training_is_measured_with_equal_losses(tmp_path: Path) -> None:
+    out = tmp_path / "results.md"
+    command = ["--only", "svamp-mini", "--objectives", "mi", "--rounds", "1", "--steps", "1"]
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.benchmarks.training", *command),
+            *("--threads", "1", "--data", tmp_path / "none", "--out", out),
+        ],
+        cwd=ROOT,
+        env=environment(),
+        check=True,
+    )
+    assert re.search(r"\| mi \| Duet \| [\d.]+ \| [\d,]+ \|", out.read_text())

@@ -1,39 +1,19 @@
 import json
 import logging
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
-from tests.conftest import ROOT
+from tests.recorded import losses, record
 from tests.students import tiny_student
 from tests.word_problems import write_problems
 from training.config import load_config
 from training.distill import main
 from training.tasks import evaluate_equation
-
-RECIPE = ROOT / "tests" / "recipes" / "word-problems.yaml"
-
-
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    """A command line that distils a few steps' worth into `tmp_path / "out"`."""
-    write_problems(tmp_path / "train.jsonl", rows=60, seed=0)
-    write_problems(tmp_path / "test.jsonl", rows=10, seed=1)
-    return [
-        str(RECIPE),
-        f"data.train={tmp_path / 'train.jsonl'}",
-        f"data.test={tmp_path / 'test.jsonl'}",
-        f"output_dir={tmp_path / 'out'}",
-        "steps=6",
-        "eval_every=2",
-        "batch_size=8",
-        "validation_rows=12",
-        "model.scratch.d_model=32",
-    ]
 
 
 def test_a_checkpoint_with_its_record(
@@ -53,6 +33,9 @@ def test_a_checkpoint_with_its_record(
     examples = [json.loads(line) for line in (out / "examples.jsonl").read_text().splitlines()]
     assert len(examples) == 60
     assert all(evaluate_equation(example["label"]) is not None for example in examples)
+    assert json.loads((out / "config.json").read_text())["architectures"] == [
+        "T5ForConditionalGeneration"
+    ]
     model = T5ForConditionalGeneration.from_pretrained(out)
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert model.config.vocab_size == len(tokenizer)
@@ -68,7 +51,7 @@ def test_print_config_prints_the_whole_recipe_and_does_nothing(
     assert not (tmp_path / "out").exists()
     path = tmp_path / "printed.yaml"
     path.write_text(printed, encoding="utf-8")
-    assert load_config(path) == load_config(RECIPE, [*arguments[1:], "beta=0.25"])
+    assert load_config(path) == load_config(Path(arguments[0]), [*arguments[1:], "beta=0.25"])
     assert main(["--print-config", *arguments, "beta=high"]) == 2
     assert capsys.readouterr().out == ""
 
@@ -115,6 +98,9 @@ def test_teacher_rationales_may_be_missing(arguments: list[str], tmp_path: Path)
         ("validation_rows=60", "60 usable training rows"),
         ("model=/no/such/model", "model: /no/such/model cannot be loaded as a T5"),
         ("output_dir=/dev/null", "Not a directory"),
+        ("precision=fp16", "precision: Value error, T5's activations overflow in fp16"),
+        ("report_to=wandb", "report_to: wandb needs a package; run pip install wandb"),
+        ("gradient_accumulation_steps=3", "batch_size: 8 rows cannot be dealt out among 1"),
     ],
 )
 def test_what_is_wrong_takes_one_line_and_exit_code_2(
@@ -160,53 +146,105 @@ def save_pretrained(folder: Path) -> None:
     student.tokenizer.save_pretrained(folder)
 
 
-def test_two_recipes_never_mix_in_one_folder(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith("distill:")]
+    return line
+
+
+def test_a_changed_recipe_is_shown_and_refused_unless_forced(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 0
-    assert main([*arguments, "beta=0.5"]) == 2
-    assert "holds a student of another recipe" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "losses.jsonl", stop_at=3, by=signal.SIGINT)
+        assert main(arguments) == 130
+    changed = [*arguments, "beta=0.5", "model.scratch.num_layers=2", "batch_tokens=900"]
+    line = complaint_of(changed, capsys)
+    assert "differs: beta: 0.1 → 0.5; batch_tokens: null → 900. " in line
+    assert not (tmp_path / "out" / "student.json").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "again.jsonl")
+        assert main([*changed, "--force"]) == 0
+    assert sorted(losses(tmp_path / "again.jsonl")) == [4, 5]
+    student = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert student["recipe"]["beta"] == 0.5
+    assert main(changed) == 0  # it is the run's recipe now
 
 
-def test_two_data_sets_never_mix_in_one_folder(
+def test_changed_data_are_refused(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 0
     write_problems(tmp_path / "train.jsonl", rows=60, seed=7)
-    assert main(arguments) == 2
-    assert "or of other data" in capsys.readouterr().err
+    assert "the rows of the data are others" in complaint_of(arguments, capsys)
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_goes_on_where_it_was(
-    arguments: list[str], tmp_path: Path, end: signal.Signals
+def test_a_checkpoint_of_another_geometry_takes_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "training/distill.py", *arguments, "steps=60", "eval_every=4"]
-    run = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        # a background job's children ignore it from the start
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    output = b""
-    while b"'eval_loss'" not in output or not output.endswith(b"}"):
-        output += (byte := run.stdout.read(1))
-        assert byte, output.decode()
-    while not list((tmp_path / "out" / "checkpoints").glob("checkpoint-*/trainer_state.json")):
-        assert run.poll() is None
-    (tmp_path / "out" / "checkpoints" / "checkpoint-39").mkdir()  # half a checkpoint
-    run.send_signal(end)
-    rest, _ = run.communicate(timeout=60)
-    assert b"Traceback" not in rest
-    if end == signal.SIGINT:
-        assert run.returncode == 130
-        assert b"the same command goes on" in rest
-    assert not (tmp_path / "out" / "student.json").exists()
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0, again.stderr
-    assert (tmp_path / "out" / "student.json").exists()
-    first_log = b"'epoch': 0.67"
-    assert first_log in output
-    assert first_log.decode() not in again.stdout  # what was done is not done again
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "losses.jsonl", stop_at=3, by=signal.SIGINT)
+        assert main(arguments) == 130
+    line = complaint_of([*arguments, "model.scratch.d_ff=64", "--force"], capsys)
+    assert "does not fit this recipe's model" in line
+
+
+def test_training_stops_early_where_nothing_improves(arguments: list[str], tmp_path: Path) -> None:
+    slow = ["steps=40", "learning_rate=1e-30", "early_stopping_patience=2"]
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "losses.jsonl")
+        assert main([*arguments, *slow]) == 0
+    assert max(losses(tmp_path / "losses.jsonl")) == 5  # the best is the first, of step 2
+
+
+def test_accumulated_batches_learn_what_one_does(arguments: list[str], tmp_path: Path) -> None:
+    found = []
+    for parts in (1, 4):
+        run = [*arguments, f"gradient_accumulation_steps={parts}", "learning_rate=1e-2"]
+        with pytest.MonkeyPatch.context() as patch:
+            record(patch, tmp_path / f"{parts}.jsonl")
+            assert main([*run, f"output_dir={tmp_path / str(parts)}"]) == 0
+        weights = load_file(tmp_path / str(parts) / "model.safetensors")
+        found.append((losses(tmp_path / f"{parts}.jsonl"), weights))
+    (one, weights), (four, others) = found
+    assert four == pytest.approx(one, rel=1e-5)
+    for name, weight in weights.items():
+        torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_bf16_learns_nearly_the_same(arguments: list[str], tmp_path: Path) -> None:
+    found = {}
+    for precision in ("fp32", "bf16"):
+        with pytest.MonkeyPatch.context() as patch:
+            record(patch, tmp_path / precision)
+            out = f"output_dir={tmp_path / 'out' / precision}"
+            assert main([*arguments, f"precision={precision}", out]) == 0
+        found[precision] = losses(tmp_path / precision)
+    assert found["bf16"] != found["fp32"]
+    assert found["bf16"] == pytest.approx(found["fp32"], rel=0.02)
+
+
+def test_reports_for_tensorboard(arguments: list[str], tmp_path: Path) -> None:
+    assert main([*arguments, "report_to=tensorboard"]) == 0
+    events = b"".join(path.read_bytes() for path in (tmp_path / "out/tensorboard").iterdir())
+    for name in (b"loss_explain", b"eval_accuracy", b"learning_rate"):
+        assert name in events
+
+
+def test_the_card_says_what_was_trained_and_measured(arguments: list[str], tmp_path: Path) -> None:
+    assert main(arguments) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    record = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
+    for fact in (
+        "with the objective `mi`",
+        "48 training rows, 12 validation rows",
+        record["data"]["fingerprint"],
+        record["command"],
+        f"| validation | accuracy {record['metrics']['validation']['accuracy']}, exact",
+    ):
+        assert fact in card
+    suffixes = {path.suffix for path in (tmp_path / "out").iterdir()}
+    assert suffixes <= {".json", ".jsonl", ".md", ".safetensors"}

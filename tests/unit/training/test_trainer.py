@@ -13,9 +13,11 @@ from training.contrastive import ContrastiveHeads
 from training.data import Example
 from training.objectives import OBJECTIVES, Options
 from training.passes import Pass, WholeBatch
-from training.student import train_tokenizer
+from training.plan import Plan
+from training.student import as_trained, train_tokenizer
 from training.tasks import TASKS
 from training.trainer import HEADS, LabelAccuracy, TwoTaskTrainer
+from training.unpadded import UnpaddedT5
 
 SVAMP = TASKS["svamp"]
 OPTIONS = Options(alpha=0.3, beta=0.2, reduction="mean", detach="predict")
@@ -37,12 +39,18 @@ def known_problems(rows: int) -> TokenizedExamples:
     )
 
 
+def unpadded(model: T5ForConditionalGeneration) -> UnpaddedT5:
+    one = UnpaddedT5(model.config).eval()
+    one.load_state_dict(model.state_dict())
+    return one
+
+
 def a_trainer(
     folder: Path, objective: str, options: Options = OPTIONS, rows: int = 8, **arguments: object
 ) -> TwoTaskTrainer:
     torch.manual_seed(0)
     return TwoTaskTrainer(
-        tiny_student(d_model=64, d_ff=128, dropout_rate=0).model,
+        unpadded(tiny_student(d_model=64, d_ff=128, dropout_rate=0).model),
         Seq2SeqTrainingArguments(
             output_dir=str(folder),
             report_to="none",
@@ -60,6 +68,7 @@ def a_trainer(
         eval_dataset=known_problems(rows),
         objective=objective,
         options=options,
+        plan=Plan([1] * rows, steps=int(str(arguments.get("max_steps", 1))), batch_size=rows),
     )
 
 
@@ -155,7 +164,8 @@ def test_the_heads_are_in_checkpoints_alone_and_go_on_with_a_resumed_run(tmp_pat
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, resumed.model.state_dict()[name]), name
 
-    whole.save_model(str(tmp_path / "student"))
+    student = as_trained(whole.model.config, whole.model.state_dict())
+    student.save_pretrained(tmp_path / "student")
     assert not any(
         name.startswith(HEADS) for name in load_file(tmp_path / "student" / "model.safetensors")
     )

@@ -1,0 +1,54 @@
+"""Runs `training/distill.py` and writes down the loss of every step, in full.
+
+`python -m tests.recorded FILE KILL_AT [argument …]`: FILE gets a line of JSON [step, loss] for each
+batch, with the rank at its name's end. In the middle of step KILL_AT the process kills itself.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.distill import main
+from training.trainer import TwoTaskTrainer
+
+
+def record(
+    patch: pytest.MonkeyPatch, file: Path, stop_at: int = -1, by: int = signal.SIGKILL
+) -> None:
+    """Lets the trainer write into `file`, and send itself a signal in the step `stop_at`."""
+    original = TwoTaskTrainer.training_step
+
+    def training_step(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = original(self, *args, **kwargs)
+        with file.open("a") as lines:
+            lines.write(json.dumps([self.state.global_step, loss.item()]) + "\n")
+        if self.state.global_step == stop_at:
+            os.kill(os.getpid(), by)
+        return loss
+
+    patch.setattr(TwoTaskTrainer, "training_step", training_step)
+
+
+def losses(file: Path) -> dict[int, float]:
+    """By step, the sum over its batches; of a step that was done twice, the latter's."""
+    steps: dict[int, float] = {}
+    previous = None
+    for line in file.read_text().splitlines():
+        step, loss = json.loads(line)
+        steps[step] = loss + (steps[step] if step == previous else 0)
+        previous = step
+    return steps
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    path, stop_at, *arguments = sys.argv[1:]
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, Path(path + os.environ.get("RANK", "")), int(stop_at))
+        sys.exit(main(arguments))

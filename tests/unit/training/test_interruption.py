@@ -1,0 +1,76 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.recorded import losses, record
+from tests.servers import environment
+from training.distill import main
+
+STOP_AT = 6  # between two checkpoints, and in another epoch than the first
+
+
+@pytest.fixture
+def run(arguments: list[str], tmp_path: Path) -> list[str]:
+    """Nine steps with dropout, a checkpoint after every fourth."""
+    return [*arguments, "steps=9", "eval_every=4", "model.scratch.dropout_rate=0.1"]
+
+
+@pytest.fixture
+def uninterrupted(run: list[str], tmp_path: Path) -> tuple[dict[int, float], bytes]:
+    """The losses and the weights of the run, never stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "whole.jsonl")
+        assert main([*run, f"output_dir={tmp_path / 'whole'}"]) == 0
+    found = losses(tmp_path / "whole.jsonl")
+    assert len(set(found.values())) == 9
+    return found, (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def weights(tmp_path: Path) -> bytes:
+    return (tmp_path / "out" / "model.safetensors").read_bytes()
+
+
+def goes_on(
+    run: list[str], tmp_path: Path, uninterrupted: tuple[dict[int, float], bytes]
+) -> list[int]:
+    """The steps that the same command does; they must end as if nothing had been."""
+    before = losses(tmp_path / "losses.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "again.jsonl")
+        assert main(run) == 0
+    again = losses(tmp_path / "again.jsonl")
+    assert (before | again, weights(tmp_path)) == uninterrupted
+    return sorted(again)
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(
+    run: list[str], tmp_path: Path, uninterrupted: tuple[dict[int, float], bytes]
+) -> None:
+    command = [sys.executable, "-m", "tests.recorded", tmp_path / "losses.jsonl", str(STOP_AT)]
+    killed = subprocess.run([*command, *run], cwd=ROOT, env=environment(), capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    half = tmp_path / "out" / "checkpoints" / "checkpoint-8"  # as of a kill while it is written
+    half.mkdir()
+    (half / "trainer_state.json").write_text('{"global_step": ')
+    assert goes_on(run, tmp_path, uninterrupted) == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_step_in_work(
+    run: list[str],
+    tmp_path: Path,
+    uninterrupted: tuple[dict[int, float], bytes],
+    number: signal.Signals,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, tmp_path / "losses.jsonl", STOP_AT, number)
+        assert main(run) == code
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "student.json").exists()
+    assert goes_on(run, tmp_path, uninterrupted) == [7, 8]

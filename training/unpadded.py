@@ -1,0 +1,162 @@
+"""T5 without padding: its layers see the tokens of both passes in a row, and no others.
+
+Only attention, a few percent of a step's work, needs rows of the same length. Everything else in
+T5 looks at one token at a time, so here it is given tokens as [N,D], N without any padding, where
+transformers gives it [B,S,D]. The outputs are transformers'; there is a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import T5ForConditionalGeneration
+
+from training.batches import IGNORED
+from training.passes import Pass
+
+Layout = list["Rows"]  # of one stack: a pass after the other
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the tokens of padded rows stand among those of all: `places` [N] in B·T."""
+
+    shape: tuple[int, int]  # B, T
+    places: Tensor
+    visible: Tensor  # [B,T]
+
+    @classmethod
+    def where(cls, visible: Tensor) -> Rows:
+        return cls(
+            (visible.shape[0], visible.shape[1]), visible.flatten().nonzero().squeeze(1), visible
+        )
+
+    def pad(self, tokens: Tensor) -> Tensor:
+        """[N,…] -> [B,T,…], zeros where there is no token."""
+        padded = tokens.new_zeros(self.shape[0] * self.shape[1], *tokens.shape[1:])
+        return padded.index_copy(0, self.places, tokens).unflatten(0, self.shape)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        return padded.flatten(0, 1).index_select(0, self.places)
+
+
+class UnpaddedT5(T5ForConditionalGeneration):
+    """A T5 that can also be called with the batches of passes, and then returns their `Pass`es.
+
+    In all else it is transformers' T5, whose weights and configuration it has.
+    """
+
+    def forward(self, *args: Any, passes: Sequence[dict[str, Tensor]] = (), **kwargs: Any) -> Any:
+        if not passes:
+            return super().forward(*args, **kwargs)
+        sources = [Rows.where(one["attention_mask"].bool()) for one in passes]
+        # a row without a target still has its start token, so that no row is empty
+        starts = [F.pad(one["labels"][:, 1:] != IGNORED, (1, 0), value=True) for one in passes]
+        targets = [Rows.where(start) for start in starts]
+
+        ids = [rows.unpad(one["input_ids"]) for rows, one in zip(sources, passes, strict=True)]
+        encoded = _run(self.encoder, torch.cat(ids), sources)
+        ids = [
+            rows.unpad(one["decoder_input_ids"]) for rows, one in zip(targets, passes, strict=True)
+        ]
+        states = _run(self.decoder, torch.cat(ids), targets, encoded, sources)
+        there = [
+            rows.unpad(one["labels"]) != IGNORED for rows, one in zip(targets, passes, strict=True)
+        ]
+        scaled = states * self.config.d_model**-0.5 if _is_scaled(self.config) else states
+        logits = self.lm_head(scaled[torch.cat(there)])
+        # one softmax for all that an objective asks of a pass
+        log_probs = F.log_softmax(logits.float(), dim=-1)
+        sizes = [len(rows.places) for rows in targets]
+        counts = [int(one.sum()) for one in there]
+        return [
+            Pass(None, one["labels"], rows.pad(last), of_targets)
+            for rows, last, of_targets, one in zip(
+                targets, states.split(sizes), log_probs.split(counts), passes, strict=True
+            )
+        ]
+
+
+def _is_scaled(config: Any) -> bool:
+    # transformers 5 ties the embeddings of all, and keeps in this what the checkpoint said
+    return bool(getattr(config, "scale_decoder_outputs", config.tie_word_embeddings))
+
+
+def _run(
+    stack: Any,
+    ids: Tensor,
+    layout: Layout,
+    encoded: Tensor | None = None,
+    encoded_layout: Layout | None = None,
+) -> Tensor:
+    """[N] ids -> [N,D]: a whole stack, a decoder where it is given an encoder's output."""
+    hidden = stack.dropout(stack.embed_tokens(ids))
+    biases = _self_biases(stack, layout, hidden.dtype)
+    if encoded_layout is not None:
+        cross_biases = [_hide(~rows.visible[:, None, None, :], hidden) for rows in encoded_layout]
+    for block in stack.block:
+        layer = block.layer[0]
+        x = layer.layer_norm(hidden)
+        hidden = hidden + layer.dropout(_attend(layer.SelfAttention, x, layout, x, layout, biases))
+        if encoded is not None:
+            assert encoded_layout is not None
+            layer = block.layer[1]
+            x = layer.layer_norm(hidden)
+            attended = _attend(
+                layer.EncDecAttention, x, layout, encoded, encoded_layout, cross_biases
+            )
+            hidden = hidden + layer.dropout(attended)
+        hidden = block.layer[-1](hidden)
+    return stack.dropout(stack.final_layer_norm(hidden))
+
+
+def _self_biases(stack: Any, layout: Layout, dtype: torch.dtype) -> list[Tensor]:
+    """For each pass [B,H,T,T]: the relative bias, and what a token must not see."""
+    biases = []
+    for rows in layout:
+        length = rows.shape[1]
+        bias = stack.block[0].layer[0].SelfAttention.compute_bias(length, length)  # [1,H,T,T]
+        hidden = ~rows.visible[:, None, None, :]
+        if stack.is_decoder:
+            hidden = hidden | torch.ones_like(bias[:1, :1], dtype=torch.bool).triu(1)
+        biases.append(bias + _hide(hidden, bias))
+    return biases
+
+
+def _hide(hidden: Tensor, like: Tensor) -> Tensor:
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(
+        hidden, torch.finfo(like.dtype).min
+    )
+
+
+def _attend(
+    attention: Any,
+    queries: Tensor,
+    layout: Layout,
+    keys: Tensor,
+    key_layout: Layout,
+    biases: Sequence[Tensor],
+) -> Tensor:
+    """[N,D] and [M,D] -> [N,D]: each row of a pass attends to the same row of `keys`."""
+    sizes, key_sizes = ([len(rows.places) for rows in one] for one in (layout, key_layout))
+    q = attention.q(queries).split(sizes)
+    k = attention.k(keys).split(key_sizes)
+    v = attention.v(keys).split(key_sizes)
+
+    def heads(rows: Rows, tokens: Tensor) -> Tensor:  # [N,H·Dk] -> [B,H,T,Dk]
+        padded = rows.pad(tokens)
+        return padded.unflatten(2, (attention.n_heads, -1)).transpose(1, 2)
+
+    outputs = []
+    for i, (rows, key_rows) in enumerate(zip(layout, key_layout, strict=True)):
+        scores = heads(rows, q[i]) @ heads(key_rows, k[i]).transpose(2, 3) + biases[i]
+        weights = scores.float().softmax(dim=-1).type_as(scores)
+        weights = nn.functional.dropout(weights, attention.dropout, attention.training)
+        mixed = (weights @ heads(key_rows, v[i])).transpose(1, 2).flatten(2)  # [B,T,H·Dk]
+        outputs.append(rows.unpad(mixed))
+    return attention.o(torch.cat(outputs))
