@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 # Where there is more to do than the processor can, a thread with it gets a ninth of what one
@@ -21,17 +21,12 @@ def run_behind(work: Callable[[], T]) -> T:
     Threads inherit their priority, so those that the work starts keep it. Only Linux gives threads
     priorities of their own: elsewhere all have the same.
     """
-    result: Future[T] = Future()
+    with ThreadPoolExecutor(1, "duet-loader", initializer=_step_back) as thread:
+        return thread.submit(work).result()
 
-    def run() -> None:
-        if sys.platform == "linux":
-            thread = threading.get_native_id()
-            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
-            os.setpriority(os.PRIO_PROCESS, thread, niceness)
-        try:
-            result.set_result(work())
-        except BaseException as error:
-            result.set_exception(error)
 
-    threading.Thread(target=run, name="duet-loader").start()
-    return result.result()
+def _step_back() -> None:
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)

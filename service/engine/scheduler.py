@@ -202,6 +202,8 @@ class Scheduler:
                 for pool in pools:
                     pool.drop_abandoned()
                 self._encode_newcomers(encoder)
+                for pool in pools:
+                    pool.admit_encoded()
                 running = [pool for pool in pools if pool.running]
                 for pool in running:
                     pool.step()
@@ -240,8 +242,6 @@ class Scheduler:
             if idle and tokens <= max(ENCODED_TOKENS, len(row.prompt)):
                 awaited.append(encoding)
         wait(awaited)
-        for pool in pools:
-            pool.admit_encoded()
 
     def _receive(self) -> bool:
         """Takes in what was submitted; waits where there is nothing to do. False: it is over."""
