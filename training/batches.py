@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from training.config import DistillConfig
 from training.data import Example
 from training.tasks import Task
 
@@ -68,6 +69,20 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         return {name: column[index] for name, column in self.columns.items()}
+
+
+def tokenize(
+    config: DistillConfig, examples: list[Example], tokenizer: PreTrainedTokenizerBase
+) -> TokenizedExamples:
+    """Examples of a recipe's task, within the recipe's limits."""
+    return TokenizedExamples(
+        examples,
+        config.task,
+        tokenizer,
+        max_input_tokens=config.max_input_tokens,
+        max_label_tokens=config.max_label_tokens,
+        max_rationale_tokens=config.max_rationale_tokens,
+    )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
-from training.batches import TokenizedExamples, TwoPassCollator
+from training.batches import TokenizedExamples, TwoPassCollator, tokenize
 from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, dump_config, load_config
 from training.data import DataError, Example
@@ -26,7 +26,7 @@ from training.output import Output
 from training.plan import Plan
 from training.reporting import reporting
 from training.splits import Splits, load_splits
-from training.student import as_trained, load_student
+from training.student import as_trained, load_student, student_texts
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 from training.unpadded import UnpaddedT5
 
@@ -90,18 +90,11 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     output = Output(config, splits, command)
     with arguments.main_process_first():
         output.claim(force)
-    student = load_student(config, _texts(config, splits.train))
+    student = load_student(config, student_texts(config.task, splits.train))
     model, tokenizer = student.model, student.tokenizer
 
     def tokenized(examples: list[Example]) -> TokenizedExamples:
-        rows = TokenizedExamples(
-            examples,
-            config.task,
-            tokenizer,
-            max_input_tokens=config.max_input_tokens,
-            max_label_tokens=config.max_label_tokens,
-            max_rationale_tokens=config.max_rationale_tokens,
-        )
+        rows = tokenize(config, examples, tokenizer)
         for column, count in rows.cut.items():
             if count:
                 log.warning("cut at max_%s_tokens: %d of %d texts", column, count, len(rows))
@@ -110,13 +103,13 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
     assert pad_id is not None
     assert start_id is not None
-    train_rows = tokenized(splits.train)
+    train_rows, validation_rows = tokenized(splits.train), tokenized(splits.validation)
     interruption = SaveWhenSignalled()
     trainer = TwoTaskTrainer(
         model=model,
         args=arguments,
         train_dataset=train_rows,
-        eval_dataset=tokenized(splits.validation),
+        eval_dataset=validation_rows,
         data_collator=TwoPassCollator(pad_id, start_id),
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
@@ -141,9 +134,9 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     with interruption.listening():
         trainer.train(resume_from_checkpoint=checkpoint)
 
-    metrics = {"validation": _measure(trainer, tokenized(splits.validation), splits.validation)}
+    metrics = {"validation": _measure(trainer, validation_rows)}
     if splits.test:
-        metrics["test"] = _measure(trainer, tokenized(splits.test), splits.test)
+        metrics["test"] = _measure(trainer, tokenized(splits.test))
     for split, values in metrics.items():
         log.info("%s: %s", split, values)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
@@ -162,17 +155,6 @@ def _check_geometry(model: UnpaddedT5, checkpoint: str) -> None:
         raise ConfigError(
             f"output_dir: {checkpoint} does not fit this recipe's model; choose another output_dir"
         )
-
-
-def _texts(config: DistillConfig, examples: list[Example]) -> list[str]:
-    """All that the student reads and writes, and the labels that it may be asked to choose from."""
-    task, texts = config.task, []
-    for example in examples:
-        text = task.render(example.input)
-        choices = None if task.choices is None else task.labels_of(example.input)
-        texts += [task.predict_prefix + text, task.explain_prefix + text]
-        texts += [*(choices or [example.label]), example.rationale or ""]
-    return texts + (task.labels if isinstance(task.labels, list) else [])
 
 
 def _options(config: DistillConfig) -> Options:
@@ -222,14 +204,12 @@ def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTraining
     )
 
 
-def _measure(
-    trainer: TwoTaskTrainer, rows: TokenizedExamples, examples: list[Example]
-) -> dict[str, float | int]:
+def _measure(trainer: TwoTaskTrainer, rows: TokenizedExamples) -> dict[str, float | int]:
     measured = trainer.evaluate(rows)
     return {
         "accuracy": round(measured["eval_accuracy"], 4),
         "exact": round(measured["eval_exact"], 4),
-        "rows": len(examples),
+        "rows": len(rows),
     }
 
 

@@ -171,12 +171,13 @@ def reduced_log_distribution(one: Pass, reduction: str) -> Tensor:
     """
     log_probs = one.log_probs
     rows = log_probs.split(one.targets.sum(dim=1).tolist())
-    nothing = log_probs.new_zeros(log_probs.shape[-1])  # what a row without a target has
-    if reduction == "max":
-        reduced = torch.stack([row.max(dim=0).values if len(row) else nothing for row in rows])
-    else:
-        reduced = torch.stack([row.logsumexp(dim=0) if len(row) else nothing for row in rows])
-    return F.log_softmax(reduced, dim=-1)
+
+    def reduced(row: Tensor) -> Tensor:
+        if not len(row):  # a row without a target
+            return log_probs.new_zeros(log_probs.shape[-1])
+        return row.max(dim=0).values if reduction == "max" else row.logsumexp(dim=0)
+
+    return F.log_softmax(torch.stack([reduced(row) for row in rows]), dim=-1)
 
 
 def alpha_by_entropy(predict: Pass, alpha: float) -> Tensor:

@@ -24,6 +24,8 @@ from transformers import (
 )
 
 from training.config import ConfigError, DistillConfig, Scratch
+from training.data import Example
+from training.tasks import Task
 from training.unpadded import UnpaddedT5
 from training.vocabulary import trim_vocabulary
 
@@ -53,6 +55,17 @@ def load_student(config: DistillConfig, texts: list[str]) -> Student:
         return Student(model, tokenizer)
     student = _pretrained(config.model)
     return _trimmed(student, texts) if config.trim_vocab else student
+
+
+def student_texts(task: Task, examples: list[Example]) -> list[str]:
+    """All that a student reads and writes, and the labels that it may be asked to choose from."""
+    texts: list[str] = []
+    for example in examples:
+        text = task.render(example.input)
+        choices = None if task.choices is None else task.labels_of(example.input)
+        texts += [task.predict_prefix + text, task.explain_prefix + text]
+        texts += [*(choices or [example.label]), example.rationale or ""]
+    return texts + (task.labels if isinstance(task.labels, list) else [])
 
 
 def as_trained(config: T5Config, weights: dict[str, Tensor]) -> T5ForConditionalGeneration:

@@ -130,8 +130,10 @@ class TwoTaskTrainer(Seq2SeqTrainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         measured = next((name for name in logs if name.endswith("_loss")), None)
         prefix = measured.removesuffix("loss") if measured else ""
-        parts = self.args.gradient_accumulation_steps if measured is None else 1
-        for name, value in self._terms[measured is None].means(parts).items():
+        training = measured is None
+        parts = self.args.gradient_accumulation_steps if training else 1
+        terms, self._terms[training] = self._terms[training], _Terms()
+        for name, value in terms.means(parts).items():
             logs[prefix + name] = round(self.accelerator.reduce(value, "mean").item(), 4)
         super().log(logs, *args, **kwargs)
 
@@ -202,12 +204,10 @@ class _Terms:
 
     def means(self, parts: int) -> dict[str, torch.Tensor]:
         """By step of `parts` batches, whose losses add up; of other values, by batch."""
-        means = {
+        return {
             name: total * (parts if name.startswith("loss") else 1) / max(1, self.batches)
             for name, total in self.sums.items()
         }
-        self.__init__()  # type: ignore[misc]
-        return means
 
 
 class _CountEpochs(TrainerCallback):

@@ -13,7 +13,6 @@ import psutil
 import torch
 from transformers import (
     DataCollatorForSeq2Seq,
-    PreTrainedTokenizerBase,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     T5Config,
@@ -22,13 +21,13 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from training.batches import TokenizedExamples, TwoPassCollator
+from training.batches import TwoPassCollator, tokenize
 from training.config import DistillConfig
 from training.objectives import Options
 from training.passes import Pass
 from training.plan import Plan
 from training.splits import Splits
-from training.student import train_tokenizer
+from training.student import student_texts, train_tokenizer
 from training.trainer import TwoTaskTrainer
 from training.unpadded import UnpaddedT5
 
@@ -59,15 +58,10 @@ class Trained:
     ) -> None:
         self.side = side
         self.objective = objective
-        self.tokenizer = _tokenizer(config, splits)
-        self.rows = TokenizedExamples(
-            splits.train,
-            config.task,
-            self.tokenizer,
-            max_input_tokens=config.max_input_tokens,
-            max_label_tokens=config.max_label_tokens,
-            max_rationale_tokens=config.max_rationale_tokens,
-        )
+        assert not isinstance(config.model, str)
+        texts = student_texts(config.task, splits.train)
+        self.tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
+        self.rows = tokenize(config, splits.train, self.tokenizer)
         self.config = T5Config(
             **shape,
             vocab_size=vocabulary or len(self.tokenizer),
@@ -121,7 +115,9 @@ class Trained:
         model = T5ForConditionalGeneration(self.config)
         if self.side == "two forwards":
             collator: Any = TwoPassCollator(0, 0)
-            return _TwoForwards(model, plan, self.objective, data_collator=collator, **common)
+            return _TwoForwards(
+                model, plan, objective=self.objective, data_collator=collator, **common
+            )
         padding = DataCollatorForSeq2Seq(self.tokenizer, model, label_pad_token_id=-100)
         return _OnTheSameBatches(model, plan, data_collator=_PredictAlone(padding), **common)
 
@@ -151,10 +147,9 @@ class _OnTheSameBatches(Seq2SeqTrainer):
 class _TwoForwards(_OnTheSameBatches):
     """The usual loop of two tasks: each pass is padded to its longest row, and has a forward."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        *args, objective = args
+    def __init__(self, *args: Any, objective: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.objective: str = objective
+        self.objective = objective
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         passes = []
@@ -191,13 +186,3 @@ class _PredictAlone:
         return self.collator(
             [{"input_ids": row["predict_input"], "labels": row["label"]} for row in rows]
         )
-
-
-def _tokenizer(config: DistillConfig, splits: Splits) -> PreTrainedTokenizerBase:
-    assert not isinstance(config.model, str)
-    texts = []
-    for example in splits.train:
-        text = config.task.render(example.input)
-        texts += [config.task.predict_prefix + text, config.task.explain_prefix + text]
-        texts += [example.label, example.rationale or ""]
-    return train_tokenizer(texts, config.model.scratch.vocab_size)
