@@ -4,6 +4,8 @@ import json
 import random
 from pathlib import Path
 
+RECIPE = Path(__file__).with_name("recipes") / "word-problems.yaml"
+
 NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gina", "Hugo", "Iris", "Jon")
 THINGS = ("apples", "books", "coins", "drums", "eggs", "flags", "grapes", "hats")
 NUMBERS = range(2, 25)
@@ -45,6 +47,19 @@ def problem(rng: random.Random) -> dict[str, str]:
         "label": f"( {a} {sign} {b} )",
         "rationale": rationale.format(**words),
     }
+
+
+def distillation(folder: Path, *overrides: str) -> list[str]:
+    """Arguments of `distill.py`: a few steps on problems that are written into `folder`."""
+    write_problems(folder / "train.jsonl", rows=60, seed=0)
+    write_problems(folder / "test.jsonl", rows=10, seed=1)
+    return [
+        str(RECIPE),
+        f"data.train={folder / 'train.jsonl'}",
+        f"data.test={folder / 'test.jsonl'}",
+        *("steps=6", "eval_every=2", "batch_size=8", "validation_rows=12"),
+        *overrides,
+    ]
 
 
 def write_problems(path: Path, rows: int, seed: int) -> list[dict[str, str]]:

@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +13,7 @@ from service.settings import EMBEDDED_STUDENT
 from tests.benchmarks import generation, machine, sections, svamp
 from tests.benchmarks.effort import FULL, QUICK
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
+from tests.benchmarks.progress import log
 from tests.benchmarks.report import Report, rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
@@ -99,10 +98,6 @@ def _exported(geometry: Geometry, peers: Sequence[str]) -> Iterator[tuple[Geomet
         log(f"{geometry.name}: exporting")
         generation.export(geometry, Path(folder), peers)
         yield geometry, Path(folder)
-
-
-def log(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

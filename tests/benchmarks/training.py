@@ -3,8 +3,6 @@
 import argparse
 import os
 import statistics
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from tests.benchmarks import machine
 from tests.benchmarks.geometry import SMALL, UNUSED
+from tests.benchmarks.progress import log
 from tests.benchmarks.report import Report, table
 from tests.benchmarks.workers import Workers, in_a_process
 from tests.word_problems import write_problems
@@ -146,10 +145,6 @@ def _check_losses(place: str, turns: dict[str, list[Any]]) -> None:
             for step, (loss, expected) in enumerate(zip(turn.losses, first.losses, strict=True)):
                 if abs(loss - expected) > SAME_LOSS * abs(expected):
                     raise RuntimeError(f"{place}: {side} has {loss} at step {step}, not {expected}")
-
-
-def log(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import shutil
 import signal
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,33 +202,35 @@ class _Run:
         self.soak.loads += 1
 
     async def _wait_for_versions(self, wanted: dict[str, str]) -> None:
-        deadline = time.perf_counter() + TIMEOUT
-        while True:
+        async def missing() -> str:
             async with self.caller.session.get("/models") as response:
                 versions = {model["name"]: model["version"] for model in await response.json()}
-            if versions == wanted:
-                return
-            if time.perf_counter() > deadline:
-                self.soak.tally.fault(f"{versions} are served, and not {wanted}")
-                return
-            await asyncio.sleep(0.1)
+            return "" if versions == wanted else f"{versions} are served, and not {wanted}"
+
+        await self._wait_while(missing)
 
     async def _check_nothing_is_left(self) -> None:
         """Of the requests that were answered, and of those whose clients left."""
-        deadline = time.perf_counter() + TIMEOUT
-        while True:
+
+        async def left() -> str:
             async with self.caller.session.get("/metrics") as response:
                 lines = (await response.text()).splitlines()
-            left = [
+            held = [
                 line
                 for line in lines
                 if line.startswith(("duet_slots_in_use{", "duet_inputs_in_work{"))
                 and not line.endswith(" 0.0")
             ]
-            if not left:
-                return
+            return f"nobody asks any more, but {held}" if held else ""
+
+        await self._wait_while(left)
+
+    async def _wait_while(self, complaint: Callable[[], Awaitable[str]]) -> None:
+        """Until there is nothing to complain of; what there is after TIMEOUT is a fault."""
+        deadline = time.perf_counter() + TIMEOUT
+        while found := await complaint():
             if time.perf_counter() > deadline:
-                self.soak.tally.fault(f"nobody asks any more, but {left}")
+                self.soak.tally.fault(found)
                 return
             await asyncio.sleep(0.1)
 

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.conftest import ROOT
+from tests.word_problems import RECIPE
 from training.distill import main
 
-RECIPE = ROOT / "tests" / "recipes" / "word-problems.yaml"
 GOOD = '{"input": "How many?", "label": "1 + 1", "rationale": "Two."}\n'
 CHOICES = "task=cqa"
 

@@ -6,28 +6,17 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
-from tests.conftest import ROOT
 from tests.pretrained import PIECES, write_pretrained
-from tests.word_problems import write_problems
+from tests.word_problems import distillation
 from training.distill import main
 from training.trainer import TwoTaskTrainer
-
-RECIPE = ROOT / "tests" / "recipes" / "word-problems.yaml"
 
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
     """A command line that distils a trimmed student in a few steps, but for its `output_dir`."""
-    write_problems(tmp_path / "train.jsonl", rows=40, seed=0)
-    write_problems(tmp_path / "test.jsonl", rows=10, seed=1)
-    return [
-        str(RECIPE),
-        f"model={write_pretrained(tmp_path / 't5', dropout_rate=0.1)}",
-        "trim_vocab=true",
-        f"data.train={tmp_path / 'train.jsonl'}",
-        f"data.test={tmp_path / 'test.jsonl'}",
-        *("steps=6", "eval_every=2", "batch_size=8", "validation_rows=10"),
-    ]
+    model = write_pretrained(tmp_path / "t5", dropout_rate=0.1)
+    return distillation(tmp_path, f"model={model}", "trim_vocab=true")
 
 
 def test_a_trimmed_student_tells_what_was_dropped(arguments: list[str], tmp_path: Path) -> None:

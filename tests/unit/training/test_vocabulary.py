@@ -11,15 +11,14 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from tests.conftest import ROOT
 from tests.pretrained import PIECES, prose, write_pretrained
 from tests.students import KINDS, Kind, problems
+from tests.word_problems import RECIPE
 from training.config import ConfigError, load_config
 from training.student import Student, load_student, train_tokenizer
 from training.vocabulary import trim_vocabulary
 
 UNKNOWN = 2
-RECIPE = ROOT / "tests" / "recipes" / "word-problems.yaml"
 TEXTS = [f"{voice}: {text}" for voice in ("predict", "explain") for text in problems(60)] + [
     "( 12.0 + 3.0 )",
     "a text</s>and another 🙂 in it",  # ends in its middle, and has an unknown character
