@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from export import bundle
 from export.bundle import Bundle
 from service.engine.engine import Engine
 from service.engine.runner import Choices, NewTokens, Runner
+from service.engine.scheduler import Scheduler
 from service.engine.slots import Array, Slots
 
 TIMEOUT = 60  # seconds; reached only where something hangs
@@ -26,16 +28,15 @@ class SteppedRunner(Runner):
         self.rows: list[int] = []  # in use, at each step
         self.tokens: list[int] = []  # new ones, of all rows and with padding, at each step
         self.width = 0  # most cache entries that a step had
-        self.encoded = threading.Semaphore(0)
+        self.may_encode = threading.Semaphore(10_000)
         self.entered = threading.Semaphore(0)
         self.fault: BaseException | None = None
 
     def encode(self, ids: list[int]) -> dict[str, Array]:
         if not ids:
             raise RuntimeError("nothing to encode")
-        cross = super().encode(ids)
-        self.encoded.release()
-        return cross
+        assert self.may_encode.acquire(timeout=TIMEOUT)
+        return super().encode(ids)
 
     def step(self, slots: Slots, new: NewTokens) -> Choices:
         self.rows.append(slots.count)
@@ -52,9 +53,15 @@ class SteppedRunner(Runner):
         """Lets all further steps happen."""
         self.allowed.release(10_000)
 
-    def wait_for_encoding(self, prompts: int) -> None:
-        for _ in range(prompts):
-            assert self.encoded.acquire(timeout=TIMEOUT)
+    def hold_encodings(self, *, after: int = 0) -> None:
+        """Lets only so many further prompts be encoded."""
+        self.may_encode = threading.Semaphore(after)
+
+    def finish_encodings(self, scheduler: Scheduler) -> None:
+        """Those that were begun before the step that waits now."""
+        self.may_encode.release(10_000)
+        encodings = [each for pool in scheduler._pools.values() for _, each in pool.encoding]
+        assert not wait(encodings, TIMEOUT).not_done
 
     def wait_for_step(self) -> None:
         assert self.entered.acquire(timeout=TIMEOUT)

@@ -174,10 +174,11 @@ def test_a_short_set_is_not_held_up_by_a_long_one(
     scheduler.submit(long)
     runner.wait_for_step()
     short = Job([Scoring(prompt, trie_of(random_labels(rng, 3, 3)))])
+    runner.hold_encodings()
     scheduler.submit(short)
     runner.allowed.release()
     runner.wait_for_step()
-    runner.wait_for_encoding(2)  # of the short one's prompt, beside the second step
+    runner.finish_encodings(scheduler)  # of the short one's prompt, beside the second step
     runner.allowed.release(2)
     short.future.result(TIMEOUT)
     assert short.steps == 1

@@ -1,6 +1,7 @@
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -68,10 +69,11 @@ def test_a_cancelled_job_leaves_before_the_next_step(
     gone, stays = job(40, 40), job(4)
     scheduler.submit(gone)
     runner.wait_for_step()
+    runner.hold_encodings()
     scheduler.submit(stays)
     runner.allowed.release()
     runner.wait_for_step()
-    runner.wait_for_encoding(3)
+    runner.finish_encodings(scheduler)
     runner.allowed.release()
     runner.wait_for_step()
     assert runner.rows == [2, 2, 3]
@@ -228,21 +230,23 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
     rationales = [job(48) for _ in range(31)]
     scheduler.submit(rationales[0])
     runner.wait_for_step()
+    runner.hold_encodings()
     for rationale in rationales[1:]:
         scheduler.submit(rationale)
     runner.allowed.release()
     runner.wait_for_step()
-    runner.wait_for_encoding(31)
+    runner.finish_encodings(scheduler)
     runner.allowed.release()
     runner.wait_for_step()
     assert runner.rows == [1, 1, 31]
 
     scored, generated = Job([Scoring([5, 6, 1], trie([5, 6, 1], [7, 1]))]), job(5)
+    runner.hold_encodings()
     scheduler.submit(scored)
     scheduler.submit(generated)
     runner.allowed.release()
     runner.wait_for_step()
-    runner.wait_for_encoding(2)
+    runner.finish_encodings(scheduler)
     runner.allowed.release(2)  # this step, and that of the scored label
     scored.future.result(TIMEOUT)
     assert scored.steps == 1
@@ -262,10 +266,11 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
 def test_a_newcomer_is_encoded_beside_a_step(scheduler: Scheduler, runner: SteppedRunner) -> None:
     scheduler.submit(job(3))
     runner.wait_for_step()
+    runner.hold_encodings()
     scheduler.submit(job(3))
     runner.allowed.release()
     runner.wait_for_step()  # and it is not over before the newcomer is encoded:
-    runner.wait_for_encoding(2)
+    runner.finish_encodings(scheduler)
     runner.allowed.release()
     runner.wait_for_step()
     assert runner.rows == [1, 1, 2]
@@ -276,11 +281,13 @@ def test_the_first_step_does_not_wait_for_many_prompts(
     scheduler: Scheduler, runner: SteppedRunner, tokens: int
 ) -> None:
     """But it does for as many as ENCODED_TOKENS, or for one."""
+    awaited = max(1, ENCODED_TOKENS // tokens)
+    runner.hold_encodings(after=awaited)
     three = job(4, 4, 4, prompt=(*[5] * (tokens - 1), 1))
     scheduler.submit(three)
     runner.wait_for_step()
-    assert runner.rows == [max(1, ENCODED_TOKENS // tokens)]
-    runner.wait_for_encoding(3)
+    assert runner.rows == [awaited]
+    runner.finish_encodings(scheduler)
     runner.allowed.release()
     runner.wait_for_step()
     assert runner.rows[-1] == 3
@@ -305,31 +312,33 @@ def test_jobs_cancelled_while_they_wait_are_forgotten(
 def test_the_prompts_of_a_cancelled_job_are_not_encoded_for_nobody(
     scheduler: Scheduler, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, may_go_on, encode = list[list[int]](), threading.Event(), runner.encode
+    begun, encode = SimpleQueue[list[int]](), runner.encode
 
-    def hold(ids: list[int]) -> dict[str, np.ndarray]:
-        begun.append(ids)
-        if len(begun) > 1:
-            assert may_go_on.wait(TIMEOUT)
+    def record(ids: list[int]) -> dict[str, np.ndarray]:
+        begun.put(ids)
         return encode(ids)
 
-    monkeypatch.setattr(runner, "encode", hold)
+    monkeypatch.setattr(runner, "encode", record)
     stays, gone = job(4), Job([Generation([5, 7 + i, 1], 4) for i in range(2)])
     scheduler.submit(stays)
     runner.wait_for_step()
+    assert begun.get(timeout=TIMEOUT) == [5, 6, 1]
+    runner.hold_encodings()
     scheduler.submit(gone)
     runner.allowed.release()
     runner.wait_for_step()  # beside it the first of two prompts is encoded
+    assert begun.get(timeout=TIMEOUT) == [5, 7, 1]
     gone.future.cancel()
     runner.allowed.release()
     runner.wait_for_step()
-    may_go_on.set()
+    runner.finish_encodings(scheduler)
     runner.release()
     stays.future.result(TIMEOUT)
     last = job(1)
     scheduler.submit(last)
     last.future.result(TIMEOUT)
-    assert begun == [[5, 6, 1], [5, 7, 1], [5, 6, 1]]
+    assert begun.get(timeout=TIMEOUT) == [5, 6, 1]
+    assert begun.empty()
 
 
 def test_an_input_that_cannot_be_encoded_fails_alone(
