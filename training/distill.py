@@ -144,6 +144,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         kept = trainer.state.best_global_step or trainer.state.global_step
         output.write_student(as_trained(model.config, weights), student, metrics, kept)
         shutil.rmtree(output.checkpoints)
+    trainer.accelerator.end_training()  # the processes part, before Python pulls it from under them
 
 
 def _check_geometry(model: UnpaddedT5, checkpoint: str) -> None:
