@@ -1,21 +1,25 @@
 """The recipe of a distillation: a YAML file, with `key=value` overrides from the command line."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from training.sources import AnySource
 from training.tasks import TASKS, Fields, Task, texts_in
+from training.yaml_text import parse_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -60,17 +64,33 @@ class ScratchModel(_Part):
     scratch: Scratch
 
 
+def _kind_of_model(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "a name"
+    return "a geometry" if isinstance(value, dict | ScratchModel) else None
+
+
+AnyModel = Annotated[
+    Annotated[str, Field(min_length=1), Tag("a name")] | Annotated[ScratchModel, Tag("a geometry")],
+    Discriminator(
+        _kind_of_model,
+        custom_error_type="model",
+        custom_error_message="expected the name or path of a T5, or `scratch:` with a geometry",
+    ),
+]
+
+
 class DistillConfig(_Part):
     """All that decides what a student becomes. Token counts include the end token."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     task: Task = Field(description="the name of a built-in task, or a task of one's own")
     data: AnySource
-    model: str | ScratchModel = Field(description="hub name or path of a T5, or `scratch:`")
+    model: AnyModel = Field(description="hub name or path of a T5, or `scratch:`")
     trim_vocab: bool = Field(
         False, description="a pretrained student keeps only the pieces that its data can need"
     )
-    license: str = Field(description="licence of the student, as its data allows")
+    license: str = Field(min_length=1, description="licence of the student, as its data allows")
     examples: list[Fields] = Field(
         default=[], description="inputs that the bundle shows and checks itself with"
     )
@@ -153,25 +173,27 @@ class DistillConfig(_Part):
             raise ValueError("T5's activations overflow in fp16; use bf16 or fp32")
         return value
 
-    @model_validator(mode="after")
-    def _can_accumulate(self) -> Self:
+    @field_validator("gradient_accumulation_steps")
+    @classmethod
+    def _can_accumulate(cls, value: int, info: ValidationInfo) -> int:
         why = {
             "mi-infonce": "its negatives are the rows that are in memory together",
             "mi-official": "its term counts padding, which differs from part to part",
         }
-        if self.gradient_accumulation_steps > 1 and self.objective in why:
-            raise ValueError(
-                f"gradient_accumulation_steps: {self.objective} needs its batch in one piece: "
-                f"{why[self.objective]}"
-            )
-        return self
+        objective = info.data.get("objective")
+        if value > 1 and objective in why:
+            raise ValueError(f"{objective} needs its batch in one piece: {why[objective]}")
+        return value
 
-    @model_validator(mode="after")
-    def _examples_fit(self) -> Self:
-        for example in self.examples:
-            if set(example) != set(self.task.fields) or not all(map(str.strip, texts_in(example))):
-                raise ValueError(f"an example must give each of {self.task.fields} a text")
-        return self
+    @field_validator("examples")
+    @classmethod
+    def _examples_fit(cls, examples: list[Fields], info: ValidationInfo) -> list[Fields]:
+        if (task := info.data.get("task")) is None:  # it is wrong itself
+            return examples
+        for example in examples:
+            if set(example) != set(task.fields) or not all(map(str.strip, texts_in(example))):
+                raise ValueError(f"an example must give each of {task.fields} a text")
+        return examples
 
     @field_validator("trim_vocab")
     @classmethod
@@ -199,11 +221,10 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
     Values are YAML. Raises ConfigError.
     """
     try:
-        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+        text = recipe.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{recipe}: cannot be read ({error})") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{recipe}: not YAML ({' '.join(str(error).split())})") from error
+    content = _parsed(text, str(recipe))
     if not isinstance(content, dict):
         raise ConfigError(f"{recipe}: expected keys and values, such as `task: svamp`")
     for override in overrides:
@@ -212,9 +233,29 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
         return DistillConfig.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            f"{_key_of(problem, content)}: {problem['msg']}" for problem in error.errors()
         )
         raise ConfigError(f"{recipe}: {problems}") from error
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: not YAML ({error})") from error
+
+
+def _key_of(problem: ErrorDetails, content: Any) -> str:
+    """The key that a problem is at, as the recipe writes it: without pydantic's tags of unions."""
+    keys = []
+    for part in problem["loc"]:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            if problem["type"] != "missing" or part != problem["loc"][-1]:
+                continue
+        keys.append(str(part))
+    return ".".join(keys or map(str, problem["loc"]))
 
 
 def dump_config(config: DistillConfig) -> str:
@@ -226,10 +267,7 @@ def _lay_over(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r}: expected key=value, such as steps=500")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{override!r}: the value is not YAML") from error
+    value = _parsed(text, repr(override))
     *parents, last = key.split(".")
     place = content
     for parent in parents:

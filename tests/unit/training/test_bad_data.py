@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from tests.complaints import complaint_of
 from tests.word_problems import RECIPE
-from training.distill import main
 
 GOOD = '{"input": "How many?", "label": "1 + 1", "rationale": "Two."}\n'
 CHOICES = "task=cqa"
@@ -106,15 +106,6 @@ CASES: list[tuple[str, Write, str, list[str]]] = [
     ("a.parquet", table({"text": "a"}), 'a.parquet, row 1: no "label"; there is text', []),
     ("a.parquet", table({"text": 3, "label": "b"}), "row 1: expected a non-empty text", []),
 ]
-
-
-def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(arguments) == 2
-    printed = capsys.readouterr().err
-    assert "Traceback" not in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("distill: ")]
-    assert printed.endswith(f"{line}\n")
-    return line
 
 
 @pytest.mark.parametrize(("name", "write", "complaint", "overrides"), CASES)
