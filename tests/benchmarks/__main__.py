@@ -14,7 +14,8 @@ from tests.benchmarks import generation, machine, sections, svamp
 from tests.benchmarks.effort import FULL, QUICK
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
 from tests.benchmarks.progress import log
-from tests.benchmarks.report import Report, rewrite_block
+from tests.benchmarks.report import Report
+from training.markdown import rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
 PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules

@@ -1,11 +1,10 @@
 """The report: Markdown tables of what was measured, and of what was aimed at."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tests.benchmarks.comparison import Comparison
+from training.markdown import table
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,6 @@ class Report:
         return table(("what", "aim", "measured", "held"), rows)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
-
-
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """Medians in ms, the fastest peer's and ours in bold."""
     names = list(comparisons[0].seconds)
@@ -108,19 +102,3 @@ def ways_table(comparisons: Sequence[Comparison]) -> str:
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.{1 if seconds < 0.1 else 0}f}"
-
-
-def rewrite_block(path: Path, name: str, text: str) -> None:
-    """Puts the text between the marks of that name in a Markdown file.
-
-    Raises ValueError without marks.
-    """
-    content, count = re.subn(
-        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-        lambda found: f"{found[1]}{text}\n{found[2]}",
-        path.read_text(encoding="utf-8"),
-        flags=re.DOTALL,
-    )
-    if not count:
-        raise ValueError(f"{path}: has no <!-- {name} --> and <!-- /{name} --> around a block")
-    path.write_text(content, encoding="utf-8")

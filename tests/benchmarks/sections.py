@@ -9,8 +9,9 @@ from tests.benchmarks.comparison import Comparison
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.geometry import Geometry
 from tests.benchmarks.layout import PRECISIONS
-from tests.benchmarks.report import Report, comparison_table, milliseconds, table, ways_table
+from tests.benchmarks.report import Report, comparison_table, milliseconds, ways_table
 from tests.benchmarks.workers import in_a_process
+from training.markdown import table
 
 MEGABYTE = 1e6
 WAYS = "How each peer was fastest, and how many of its texts are the first peer's:"

@@ -12,9 +12,10 @@ from typing import Any
 from tests.benchmarks import machine
 from tests.benchmarks.geometry import SMALL, UNUSED
 from tests.benchmarks.progress import log
-from tests.benchmarks.report import Report, table
+from tests.benchmarks.report import Report
 from tests.benchmarks.workers import Workers, in_a_process
 from tests.word_problems import write_problems
+from training.markdown import table
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "svamp-mini.yaml"
 # By objective, what stands beside Duet. The first has each pass in a forward of its own.

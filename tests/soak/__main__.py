@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from service.settings import EMBEDDED_STUDENT
 from tests.benchmarks.exports import export_random
 from tests.benchmarks.geometry import SMALL
-from tests.benchmarks.report import rewrite_block
 from tests.soak import overload, soak
 from tests.soak.report import report_overload, report_soak
 from tests.students import problems
+from training.markdown import rewrite_block
 
 SECONDS = {"soak": 600.0, "overload": 20.0}
 

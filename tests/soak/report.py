@@ -3,11 +3,12 @@
 from typing import Any
 
 from tests.benchmarks.machine import processor
-from tests.benchmarks.report import Report, table
+from tests.benchmarks.report import Report
 from tests.soak.caller import Tally
 from tests.soak.overload import Overload
 from tests.soak.overload import Plan as OverloadPlan
 from tests.soak.soak import Soak
+from training.markdown import table
 
 MEGABYTE = 2**20
 GROWTH = 5  # % that memory may have grown by in the end

@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from tests.benchmarks.comparison import Comparison, equal_texts
-from tests.benchmarks.report import Report, comparison_table, rewrite_block
+from tests.benchmarks.report import Report, comparison_table
 from tests.benchmarks.work import Answers
 
 SECONDS = {"transformers": 0.4, "CTranslate2 int8": 0.06, "Duet fp32": 0.03, "Duet int8": 0.02}
@@ -58,14 +56,3 @@ def test_the_summary_leaves_details_out() -> None:
     report.add("two", [], ["hidden"])
     assert "**one**\n\nshown\n\n**Aims**" in report.summary()
     assert "## one\n\nshown\n\ndetail\n\nmore\n\n## two\n\nhidden\n\n## Aims" in report.markdown()
-
-
-def test_the_block_of_a_page_is_rewritten(tmp_path: Path) -> None:
-    page = tmp_path / "README.md"
-    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
-    for text in r"one \1", "two":  # no escapes of regular expressions in it
-        rewrite_block(page, "bench", text)
-        assert page.read_text() == f"before\n<!-- bench -->\n{text}\n<!-- /bench -->\nafter\n"
-    page.write_text("no marks")
-    with pytest.raises(ValueError, match="has no <!-- bench -->"):
-        rewrite_block(page, "bench", "three")

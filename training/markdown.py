@@ -1,0 +1,31 @@
+"""Markdown that programs write: tables, and blocks of a file that people write."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class NoBlockError(ValueError):
+    """A file has no block of that name."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column is text, and the others numbers."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def rewrite_block(path: Path, name: str, text: str) -> None:
+    """Puts the text between the marks of that name in a Markdown file.
+
+    Raises NoBlockError without marks.
+    """
+    content, count = re.subn(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+        lambda found: f"{found[1]}{text}\n{found[2]}",
+        path.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    if not count:
+        raise NoBlockError(f"{path}: has no <!-- {name} --> and <!-- /{name} --> around a block")
+    path.write_text(content, encoding="utf-8")
