@@ -7,12 +7,13 @@ DEV := cpu,training,export,otel,dev
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 RECIPE ?= training/recipes/svamp-mini.yaml
+PLAN ?= training/ablations/svamp.yaml
 CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
 ARGS ?=
 
 .PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build \
-	test-transformers5 soak bench bench-training lint types format distill-mini export-mini \
+	test-transformers5 soak bench bench-training lint types format distill-mini ablate export-mini \
 	openapi clean
 
 help: ## List the targets
@@ -66,10 +67,13 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 
 # On a CPU, glibc hands large temporaries back to the kernel at every step, and half the training
 # time goes there; these thresholds make it keep them.
-distill-mini: export MALLOC_MMAP_THRESHOLD_ = 4294967296
-distill-mini: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+distill-mini ablate: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+distill-mini ablate: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
+
+ablate: $(VENV)/.dev ## Compare the objectives by PLAN (hours on one core; ARGS="--out FOLDER …")
+	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme README.md $(ARGS)
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)

@@ -1,7 +1,7 @@
 """The recipe of a distillation: a YAML file, with `key=value` overrides from the command line."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from training.sources import AnySource
 from training.tasks import TASKS, Fields, Task, texts_in
 from training.yaml_text import parse_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -220,22 +222,33 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
 
     Values are YAML. Raises ConfigError.
     """
-    try:
-        text = recipe.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{recipe}: cannot be read ({error})") from error
-    content = _parsed(text, str(recipe))
-    if not isinstance(content, dict):
-        raise ConfigError(f"{recipe}: expected keys and values, such as `task: svamp`")
+    content = read_yaml(recipe)
     for override in overrides:
         _lay_over(content, override)
+    return validated(DistillConfig, content, recipe)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises ConfigError."""
     try:
-        return DistillConfig.model_validate(content)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    content = _parsed(text, str(path))
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, such as `task: svamp`")
+    return content
+
+
+def validated(model: type[Model], content: dict[str, Any], path: Path) -> Model:
+    """The content of a file as a model. Raises ConfigError, which names the file and the keys."""
+    try:
+        return model.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(
             f"{_key_of(problem, content)}: {problem['msg']}" for problem in error.errors()
         )
-        raise ConfigError(f"{recipe}: {problems}") from error
+        raise ConfigError(f"{path}: {problems}") from error
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -1,0 +1,170 @@
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from tests.word_problems import write_problems
+from training.ablate import main
+from training.ablation import load_ablation
+
+CELLS = ["official/dss/seed-0", "official/mi/seed-0", "official/dss/seed-1", "official/mi/seed-1"]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """Four tiny students."""
+    write_problems(tmp_path / "train.jsonl", rows=60, seed=0)
+    write_problems(tmp_path / "test.jsonl", rows=10, seed=1)
+    recipe = yaml.safe_load((ROOT / "tests" / "recipes" / "word-problems.yaml").read_text())
+    recipe |= {"steps": 24, "eval_every": 4, "batch_size": 8, "validation_rows": 12}
+    recipe["data"] |= {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
+    recipe["model"]["scratch"]["d_model"] = 32
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "recipe": "recipe.yaml",
+                "seeds": [0, 1],
+                "splits": {"official": []},
+                "arms": {"dss": {"changes": ["objective=dss"]}, "mi": {"shuffle": 0.5}},
+                "comparisons": [
+                    {"title": "T", "splits": ["official"], "baseline": "dss", "arms": ["mi"]}
+                ],
+            }
+        )
+    )
+    return path
+
+
+def stop_in(cell: str, plan: Path, out: Path, number: int) -> subprocess.CompletedProcess[str]:
+    """Sends the ablation a signal once that cell has its first checkpoint."""
+    command = [sys.executable, ROOT / "training" / "ablate.py", plan, "--out", out]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a background job's children ignore it from the start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stderr is not None
+    while not list((out / cell / "checkpoints").glob("checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(number)
+    return subprocess.CompletedProcess(command, process.wait(), stderr=process.stderr.read())
+
+
+def test_stopped_twice_and_the_same_as_if_never(
+    plan: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    assert stop_in(CELLS[1], plan, out, signal.SIGKILL).returncode == -signal.SIGKILL
+    first = (out / CELLS[0] / "result.json").stat()
+    evaluations = (out / CELLS[1] / "train.log").read_text().count("eval_accuracy")
+    assert not (out / CELLS[1] / "result.json").exists()
+
+    stopped = stop_in(CELLS[2], plan, out, signal.SIGINT)
+    assert stopped.returncode == 130
+    assert stopped.stderr.endswith("stopped; the same command goes on\n")
+    assert "2 of 4 done, about " in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    # the second student went on where it was: one evaluation each 4 steps of 24
+    log = (out / CELLS[1] / "train.log").read_text()
+    assert evaluations >= 1
+    assert 6 <= log.count("eval_accuracy") <= 7  # one may have been lost with its checkpoint
+
+    assert main([str(plan), "--out", str(out)]) == 0
+    assert "4 of 4 done" in capfd.readouterr().err
+    assert (out / CELLS[0] / "result.json").stat() == first
+
+    assert main([str(plan), "--out", str(whole)]) == 0
+    for cell in CELLS:
+        result = (out / cell / "result.json").read_text()
+        assert result == (whole / cell / "result.json").read_text()
+        answers = json.loads(result)["answers"]
+        assert len({answer["input"] for answer in answers}) == 10
+        record = json.loads((out / cell / "student.json").read_text())
+        right = sum(answer["right"] for answer in answers)
+        assert record["metrics"]["test"]["accuracy"] == pytest.approx(right / 10)
+    assert (out / "report.md").read_text() == (whole / "report.md").read_text()
+    assert json.loads((out / "report.json").read_text())["missing"] == []
+
+
+def test_cells_of_another_process_are_left_to_it(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "out", tmp_path / "page.md"
+    page.write_text("<!-- ablation -->\n<!-- /ablation -->\n")
+    for cell in CELLS[1:]:
+        (out / cell).mkdir(parents=True)
+    files = [(out / cell / "lock").open("w") for cell in CELLS[1:]]
+    for file in files:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    assert main([str(plan), "--out", str(out), "--readme", str(page)]) == 0
+    for file in files:
+        file.close()
+    missing = f"Not there yet: {', '.join(CELLS[1:])}."
+    assert missing in page.read_text()
+    assert missing in (out / "report.md").read_text()
+    assert not (out / CELLS[1] / "result.json").exists()
+
+    # a result of another plan is neither skipped nor overwritten
+    plan.write_text(plan.read_text().replace("objective=dss", "objective=kl"))
+    assert main([str(plan), "--out", str(out), "--report"]) == 2
+    assert "is of another plan or recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("objective=dss", "colour=red", "colour: "),
+        ("recipe.yaml", "nowhere.yaml", "nowhere.yaml: cannot be read"),
+        ("seeds:", "sedes:", "sedes: "),
+    ],
+)
+def test_what_is_wrong_takes_one_line_and_exit_code_2(
+    plan: Path,
+    tmp_path: Path,
+    old: str,
+    new: str,
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan.write_text(plan.read_text().replace(old, new))
+    out = tmp_path / "out"
+    assert main([str(plan), "--out", str(out)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ablate: ")
+    assert complaint in line
+    assert not out.exists()
+
+
+def test_a_page_without_the_block(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no marks")
+    out = ["--out", str(tmp_path / "out")]
+    assert main([str(plan), *out, "--report", "--readme", str(page)]) == 2
+    assert "has no <!-- ablation -->" in capsys.readouterr().err
+
+
+def test_an_ablation_needs_test_rows(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("test:", "validation:"))
+    assert load_ablation(plan).config(load_ablation(plan).cells()[0], tmp_path).data.test is None
+    assert main([str(plan), "--out", str(tmp_path / "out")]) == 2
+    assert "data names no test rows" in capsys.readouterr().err

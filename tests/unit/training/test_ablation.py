@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+from training.ablation import Ablation, Cell, load_ablation, shuffle_rationales
+from training.config import ConfigError
+from training.data import Example
+from training.splits import load_splits
+
+PLAN = ROOT / "training" / "ablations" / "svamp.yaml"
+
+
+def plan(folder: Path, **changes: object) -> Path:
+    """A plan beside the recipe of the word problems."""
+    recipe = ROOT / "tests" / "recipes" / "word-problems.yaml"
+    content = {
+        "recipe": str(recipe),
+        "seeds": [0, 1],
+        "splits": {"official": [], "large": ["validation_rows=200"]},
+        "arms": {"dss": {"changes": ["objective=dss"]}, "mi": {}, "half": {"shuffle": 0.5}},
+        "comparisons": [
+            {"title": "A", "splits": ["official"], "baseline": "dss", "arms": ["mi"]},
+            {"title": "B", "splits": ["official", "large"], "baseline": "mi", "arms": ["half"]},
+        ],
+    }
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(content | changes, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_what_two_comparisons_share_is_one_cell_and_seeds_come_first(tmp_path: Path) -> None:
+    cells = load_ablation(plan(tmp_path)).cells()
+    assert [str(cell) for cell in cells] == [
+        f"{cell}/seed-{seed}"
+        for seed in (0, 1)
+        for cell in ("official/dss", "official/mi", "official/half", "large/mi", "large/half")
+    ]
+
+
+def test_a_cell_is_the_recipe_with_the_changes_of_its_split_its_arm_and_its_seed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "it's: odd"
+    config = load_ablation(plan(tmp_path)).config(Cell("large", "dss", 1), folder)
+    assert (config.validation_rows, config.objective, config.seed) == (200, "dss", 1)
+    assert (config.steps, config.output_dir) == (300, folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"seeds": []}, "seeds: "),
+        ({"arms": {"../dss": {}}}, "arms.../dss: "),
+        ({"arms": {"dss": {"shuffle": 2}}}, "arms.dss.shuffle: "),
+        ({"arms": {"dss": {}}}, "comparisons: A: 'mi' is none of the arms"),
+        ({"splits": {"official": []}}, "comparisons: B: 'large' is none of the splits"),
+        ({"colour": "red"}, "colour: "),
+        (
+            {
+                "comparisons": [
+                    {"title": "A", "splits": ["large"], "baseline": "mi", "arms": ["mi"]}
+                ]
+            },
+            "the baseline mi is one of its arms",
+        ),
+    ],
+)
+def test_a_wrong_plan_is_refused(
+    tmp_path: Path, changes: dict[str, object], complaint: str
+) -> None:
+    path = plan(tmp_path, **changes)
+    with pytest.raises(ConfigError) as caught:
+        load_ablation(path)
+    assert str(path) in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def examples(count: int) -> list[Example]:
+    """Every third one without a rationale."""
+    return [
+        Example({"text": f"q{place}"}, f"a{place}", f"r{place}" if place % 3 else None)
+        for place in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("share", "moved"), [(0, 0), (0.25, 10), (0.5, 20), (1, 40)])
+def test_a_share_of_the_rationales_moves(share: float, moved: int) -> None:
+    rows = examples(60)  # 40 of them with one
+    shuffled = shuffle_rationales(rows, share, seed=3)
+    assert sum(one != other for one, other in zip(rows, shuffled, strict=True)) == moved
+    assert [(row.input, row.label) for row in shuffled] == [(row.input, row.label) for row in rows]
+    assert [row.rationale is None for row in shuffled] == [row.rationale is None for row in rows]
+    assert sorted(row.rationale or "" for row in shuffled) == sorted(
+        row.rationale or "" for row in rows
+    )
+    assert shuffled == shuffle_rationales(rows, share, seed=3)
+
+
+def test_other_seeds_move_others() -> None:
+    rows = examples(60)
+    assert shuffle_rationales(rows, 0.5, seed=0) != shuffle_rationales(rows, 0.5, seed=1)
+
+
+def test_the_plan_that_comes_along(real_data: Path, tmp_path: Path) -> None:
+    ablation: Ablation = load_ablation(PLAN)
+    cells = ablation.cells()
+    assert len(cells) == 54  # 6 objectives on 2 splits and 6 more arms on one, 3 seeds each
+    data = f"data.path={real_data / 'dss'}"
+    changed = ablation.model_copy(
+        update={"splits": {name: [*split, data] for name, split in ablation.splits.items()}}
+    )
+    tests = {}
+    for cell in cells:
+        if cell.arm in ("dss", "mi-shuffled-50", "dss-teacher-right"):
+            splits = load_splits(changed.config(cell, tmp_path))
+            assert (len(splits.train), len(splits.validation), len(splits.test)) == (700, 100, 100)
+            tests[cell] = splits.test
+    official, grouped = (
+        [tests[Cell(split, "dss", seed)] for seed in ablation.seeds]
+        for split in ("official", "grouped")
+    )
+    assert official[0] == official[1] == official[2]
+    assert grouped[0] != grouped[1]
+    assert tests[Cell("grouped", "mi-shuffled-50", 1)] == grouped[1]
+    assert tests[Cell("grouped", "dss-teacher-right", 1)] == grouped[1]

@@ -1,0 +1,205 @@
+"""Distils the students of an ablation, and compares them: `python training/ablate.py PLAN.yaml`.
+
+The same command goes on where a stopped one was. Given once more meanwhile, in another terminal,
+it takes on the students that nobody works on.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+from training.ablation import Ablation, Cell, load_ablation, shuffle_rationales
+from training.ablation_report import Answer, as_data, as_markdown, results
+from training.config import ConfigError, DistillConfig
+from training.data import DataError, Example, Row
+from training.distill import distill
+from training.interruption import Interrupted
+from training.markdown import NoBlockError, rewrite_block
+from training.splits import group_key, load_splits
+
+BATCH = 50  # test rows that are answered at once
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="ablate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("plan", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/ablation"), help="folder for students and the report"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="distil nothing, only write the report"
+    )
+    parser.add_argument("--readme", type=Path, help="Markdown whose block `ablation` is rewritten")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)  # so that a student is the same on any number of cores
+    try:
+        workbench = Workbench(load_ablation(arguments.plan), arguments.out)
+        if not arguments.report:
+            workbench.distil_missing()
+        report = workbench.write_report()
+        if arguments.readme:
+            rewrite_block(arguments.readme, "ablation", report)
+    except (ConfigError, DataError, NoBlockError, OSError) as error:
+        print(f"ablate: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt) as stop:
+        log("stopped; the same command goes on")
+        return stop.exit_code if isinstance(stop, Interrupted) else 130
+    return 0
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A plan, and the folder in which each of its cells has a folder."""
+
+    ablation: Ablation
+    out: Path
+
+    def missing(self) -> list[Cell]:
+        """The cells without a result. Raises ConfigError where one has that of another plan."""
+        return [cell for cell in self.ablation.cells() if self.answers(cell) is None]
+
+    def answers(self, cell: Cell) -> list[Answer] | None:
+        """What a finished cell's student said of the test rows. Raises as `missing` does."""
+        path = self._result(cell)
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["cell"] != self.ablation.identity(cell):
+            raise ConfigError(
+                f"--out: {path} is of another plan or recipe; choose another folder, "
+                "or delete that one's"
+            )
+        return [Answer(**answer) for answer in record["answers"]]
+
+    def distil_missing(self) -> None:
+        """Distils what is missing, but for cells that another process has in work."""
+        cells, missing = self.ablation.cells(), self.missing()
+        for cell in missing:  # all before any: a wrong arm should not be found after hours
+            self.ablation.config(cell, self.out / str(cell))
+        start, waiting = time.monotonic(), len(missing)
+        for cell in missing:
+            with _claimed(self.out / str(cell)) as mine:
+                if not mine or self.answers(cell) is not None:
+                    continue
+                log(f"{cell}: its log is {self.out / str(cell) / 'train.log'}")
+                answers = self._distil(cell)
+            self.write_report()
+            right, left = sum(answer.right for answer in answers), len(self.missing())
+            seconds = (time.monotonic() - start) / (waiting - left) * left
+            log(
+                f"{cell}: {right} of {len(answers)} test rows right; "
+                f"{len(cells) - left} of {len(cells)} done, about {seconds / 60:.0f} minutes left"
+            )
+
+    def _distil(self, cell: Cell) -> list[Answer]:
+        folder, shuffle = self.out / str(cell), self.ablation.arms[cell.arm].shuffle
+        config = self.ablation.config(cell, folder)
+        splits = load_splits(config)
+        if not splits.test:
+            raise ConfigError(f"{self.ablation.recipe}: data names no test rows to compare by")
+        train = shuffle_rationales(splits.train, shuffle, cell.seed)
+        with (
+            (folder / "train.log").open("a", buffering=1, encoding="utf-8") as file,
+            redirect_stdout(file),
+            redirect_stderr(file),
+        ):
+            distill(config, replace(splits, train=train), command=shlex.join(["python", *sys.argv]))
+        answers = answer_test_rows(config, splits.test)
+        record = {
+            "cell": self.ablation.identity(cell),
+            "data": splits.reports,
+            "answers": [*map(asdict, answers)],
+        }
+        _write_whole(self._result(cell), json.dumps(record, indent=1))
+        return answers
+
+    def write_report(self) -> str:
+        """Writes `report.md` and `report.json` of what there is, and returns the Markdown."""
+        cells = self.ablation.cells()
+        found = {cell: answers for cell in cells if (answers := self.answers(cell)) is not None}
+        missing = [cell for cell in cells if cell not in found]
+        compared = results(self.ablation, found)
+        markdown = as_markdown(compared, len(cells), missing)
+        self.out.mkdir(parents=True, exist_ok=True)
+        _write_whole(self.out / "report.json", json.dumps(as_data(compared, missing), indent=1))
+        _write_whole(self.out / "report.md", f"# Ablation\n\n{markdown}")
+        return markdown
+
+    def _result(self, cell: Cell) -> Path:
+        return self.out / str(cell) / "result.json"
+
+
+def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Answer]:
+    """The label of each row, as the student in `output_dir` decodes it greedily.
+
+    Rows that the recipe's `group_by` keeps together are one cluster.
+    """
+    model = T5ForConditionalGeneration.from_pretrained(config.output_dir).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(config.output_dir)
+    task, key = config.task, group_key(config.task, config.data.group_by)
+    answers = []
+    for start in range(0, len(examples), BATCH):
+        batch = examples[start : start + BATCH]
+        texts = [task.render(example.input) for example in batch]
+        inputs = tokenizer(
+            [task.predict_prefix + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=config.max_input_tokens,
+            return_tensors="pt",
+        )
+        tokens = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=config.max_label_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
+        predictions = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        for example, text, predicted in zip(batch, texts, predictions, strict=True):
+            cluster = key(Row("test", example.input, example.label))
+            right = task.is_right(predicted, example.label)
+            answers.append(Answer(text, cluster, example.label, predicted, right))
+    return answers
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Whether the folder is this process's while it is open; the system frees it if it dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_text(f"{text}\n", encoding="utf-8")
+    part.replace(path)
+
+
+def log(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""An ablation: which students are distilled, and which are compared with which."""
+
+import json
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from training.config import DistillConfig, Fraction, load_config, read_yaml, validated
+from training.data import Example
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Changes = list[str]  # of the recipe, as `key=value`
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Arm(_Part):
+    """One way to distil."""
+
+    changes: Changes = []
+    shuffle: Fraction = Field(0.0, description="of the rationales: those that change their row")
+
+
+class Comparison(_Part):
+    """Arms against a baseline, on the same test rows and with the same seeds."""
+
+    title: str
+    splits: list[Name] = Field(min_length=1)
+    baseline: Name
+    arms: list[Name] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student: an arm, on a split, with a seed."""
+
+    split: str
+    arm: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.split}/{self.arm}/seed-{self.seed}"
+
+
+class Ablation(_Part):
+    """A plan of students: every arm of a comparison, on its splits, with every seed."""
+
+    recipe: Path = Field(description="what all have in common; beside the plan's own file")
+    seeds: list[int] = Field(min_length=1)
+    splits: dict[Name, Changes] = Field(min_length=1)
+    arms: dict[Name, Arm] = Field(min_length=1)
+    comparisons: list[Comparison] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for comparison in self.comparisons:
+            where = f"comparisons: {comparison.title}"
+            for name in comparison.splits:
+                if name not in self.splits:
+                    raise ValueError(f"{where}: {name!r} is none of the splits")
+            for name in (comparison.baseline, *comparison.arms):
+                if name not in self.arms:
+                    raise ValueError(f"{where}: {name!r} is none of the arms")
+            if comparison.baseline in comparison.arms:
+                raise ValueError(f"{where}: the baseline {comparison.baseline} is one of its arms")
+        return self
+
+    def cells(self) -> list[Cell]:
+        """By seed first, so that what there is of a stopped ablation can be compared."""
+        wanted = {
+            (split, arm)
+            for comparison in self.comparisons
+            for split in comparison.splits
+            for arm in (comparison.baseline, *comparison.arms)
+        }
+        return [
+            Cell(split, arm, seed)
+            for seed in self.seeds
+            for split in self.splits
+            for arm in self.arms
+            if (split, arm) in wanted
+        ]
+
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        """What decides what a cell's student becomes, the code apart."""
+        arm = self.arms[cell.arm]
+        changes = [*self.splits[cell.split], *arm.changes, f"seed={cell.seed}"]
+        return {"recipe": read_yaml(self.recipe), "changes": changes, "shuffle": arm.shuffle}
+
+    def config(self, cell: Cell, folder: Path) -> DistillConfig:
+        """The recipe of a cell's student, written to `folder`. Raises ConfigError."""
+        output = f"output_dir={json.dumps(str(folder))}"  # JSON is YAML, whatever the path holds
+        return load_config(self.recipe, [*self.identity(cell)["changes"], output])
+
+
+def load_ablation(path: Path) -> Ablation:
+    """Reads a plan; its recipe's path is relative to it. Raises ConfigError."""
+    ablation = validated(Ablation, read_yaml(path), path)
+    return ablation.model_copy(update={"recipe": path.parent / ablation.recipe})
+
+
+def shuffle_rationales(examples: list[Example], share: float, seed: int) -> list[Example]:
+    """Moves a share of the rationales, drawn by `seed`, each to the next of the rows drawn.
+
+    So none of them stays where it was, and no row has more or fewer. Of a single one nothing moves.
+    """
+    places = [place for place, example in enumerate(examples) if example.rationale is not None]
+    drawn = random.Random(seed).sample(places, round(share * len(places)))
+    shuffled = list(examples)
+    for place, other in zip(drawn, drawn[1:] + drawn[:1], strict=True):
+        shuffled[place] = replace(examples[place], rationale=examples[other].rationale)
+    return shuffled

@@ -1,0 +1,77 @@
+"""Whether a difference on a few test rows is more than chance: interval, test, correction.
+
+A *cluster* is rows that cannot count as independent: a test problem with the students of all seeds
+that answered it, or problems that are variants of one another. Clusters are what is drawn: these
+students, on other problems like these. That other seeds would give other students is not in it.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+RESAMPLES = 9999
+Array = NDArray[np.float64]
+
+
+def clustered(values: Iterable[tuple[str, float]]) -> tuple[Array, Array]:
+    """Sums [C] and counts [C] of values by their cluster's name, in order of appearance."""
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for cluster, value in values:
+        sums[cluster] = sums.get(cluster, 0.0) + value
+        counts[cluster] = counts.get(cluster, 0) + 1
+    return np.array(list(sums.values()), float), np.array(list(counts.values()), float)
+
+
+def confidence_interval(sums: Array, counts: Array) -> tuple[float, float]:
+    """The 95 % interval of the mean, Σ sums / Σ counts, over clusters.
+
+    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13), by whole clusters; of differences
+    it is the paired bootstrap (Koehn, 2004). Raises ValueError with fewer than two clusters.
+    """
+    found = stats.bootstrap(
+        (sums, counts),
+        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def sign_flip_test(sums: Array) -> float:
+    """The two-sided p-value of differences, summed by cluster [C], around 0.
+
+    If two ways to distil were alike, each cluster's sum could as well have had the other sign
+    (Fisher's paired randomisation test; Noreen, 1989). All signs are tried where there are at most
+    RESAMPLES ways to set them, and RESAMPLES random ones otherwise, with (b + 1) / (n + 1), by
+    which p is never 0 (Phipson and Smyth, 2010). With one seed and clusters of one row this is
+    McNemar's exact test.
+    """
+    sums = sums[sums != 0]  # what has no sign changes nothing, but the number of ways
+    if len(sums) < 2:
+        return 1.0
+    found = stats.permutation_test(
+        (sums,),
+        lambda sums, axis: sums.sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for their number, in the order given: no more than 5 % of such families
+    have a false finding below 0.05 (Holm, 1979, A simple sequentially rejective procedure)."""
+    p = np.asarray(p_values, float)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted.tolist()
