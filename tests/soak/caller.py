@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,8 @@ TIMEOUT = 120  # seconds: more than the service takes for anything
 KEEP_ALIVE = 3  # seconds, fewer than the service's, so that nobody sends where it hangs up
 CONNECTIONS = 512
 MAX_FAULTS = 20  # that are told of
+
+Answer = tuple[int, Mapping[str, str], bytes]  # status, headers, content
 
 
 @dataclass
@@ -50,11 +52,7 @@ class Caller:
         """`may_be_refused` is for a service that has been told to stop."""
         started = time.perf_counter()
         try:
-            async with self.session.request(
-                case.method, case.path, data=case.body, headers=case.headers
-            ) as response:
-                content = await response.read()
-            outcome = case.check(response.status, response.headers, content)
+            outcome = case.check(*await self.send(case))
         except WrongAnswer as error:
             outcome = "wrong"
             self.tally.fault(f"{case.kind}: {error}")
@@ -67,6 +65,12 @@ class Caller:
             self.tally.fault(f"{case.kind}: {error!r}")
         self.tally.outcomes[case.kind, outcome] += 1
         self.tally.latencies[outcome].append(time.perf_counter() - started)
+
+    async def send(self, case: Case) -> Answer:
+        async with self.session.request(
+            case.method, case.path, data=case.body, headers=case.headers
+        ) as response:
+            return response.status, response.headers, await response.read()
 
     async def call_and_leave(self, case: Case, rng: random.Random) -> None:
         """Sends half of the body, or all, or waits for a stream to begin; and closes."""
@@ -100,10 +104,9 @@ async def _stalled(body: bytes) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def connect(url: str, timeout: float | None = TIMEOUT) -> AsyncIterator[Caller]:
-    """`timeout` is in seconds. A timer for each of thousands of requests costs more than they."""
+async def connect(url: str) -> AsyncIterator[Caller]:
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE)
-    limits = aiohttp.ClientTimeout(total=timeout)
+    limits = aiohttp.ClientTimeout(total=TIMEOUT)
     async with aiohttp.ClientSession(
         url, connector=connector, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:

@@ -13,6 +13,7 @@ import httpx2 as httpx
 from tests.bundles import copy_bundle
 from tests.servers import TIMEOUT, Server, serve
 from tests.soak.caller import Caller, Tally, closed_loop, connect, open_loop
+from tests.soak.crowd import gather_crowd
 from tests.soak.traffic import Answers, Traffic
 
 NAME = "student"
@@ -75,7 +76,7 @@ class _Run:
             traffic.answers.learn(client, NAME)
         # made now, for later there is no time to lose
         self.cases = [make() for make in (traffic.label, traffic.explained) for _ in range(100)]
-        async with connect(self.server.url) as calm, connect(self.server.url, None) as crowd:
+        async with connect(self.server.url) as calm, gather_crowd(self.server.url) as crowd:
             call = self._call(calm)
             await closed_loop(1, CLIENTS, call)  # warms up
             overload.capacity = await closed_loop(plan.calm_seconds, CLIENTS, call)
@@ -84,13 +85,23 @@ class _Run:
             await self._offer(easy, plan.calm_seconds, calm)
             watch = asyncio.create_task(self._watch())
             overload.during = crowd.tally
-            async with asyncio.TaskGroup() as group:
-                overload.rate = await open_loop(
-                    plan.times * overload.capacity, plan.seconds, self._call(crowd), self.rng, group
-                )
-                await asyncio.sleep(plan.recovery)
-                overload.after = calm.tally = Tally()
-                await self._offer(easy, plan.calm_seconds, calm)
+            try:
+                async with (
+                    asyncio.timeout(plan.seconds + plan.calm_seconds + TIMEOUT),
+                    asyncio.TaskGroup() as group,
+                ):
+                    overload.rate = await open_loop(
+                        plan.times * overload.capacity,
+                        plan.seconds,
+                        self._call(crowd),
+                        self.rng,
+                        group,
+                    )
+                    await asyncio.sleep(plan.recovery)
+                    overload.after = calm.tally = Tally()
+                    await self._offer(easy, plan.calm_seconds, calm)
+            except TimeoutError:
+                overload.faults.append(f"some are not answered {TIMEOUT} seconds after the last")
             watch.cancel()
             calm.tally = Tally()
             await closed_loop(0.5, 1, call)  # one by one, so there is room for all

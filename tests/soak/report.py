@@ -20,7 +20,7 @@ GRACE_PERIOD = 10  # seconds, the service's default
 def report_soak(soak: Soak) -> tuple[Report, dict[str, Any]]:
     """The second is for programs."""
     tally, exit_status = soak.tally, soak.exit_status
-    first, end = soak.memory_before(60), soak.memory_before(soak.seconds)
+    first, end = soak.memory_after(min(60, soak.seconds / 2)), soak.memory_after(soak.seconds - 60)
     facts = {
         "seconds": round(soak.seconds, 1),
         "capacity_per_second": round(soak.capacity, 1),
@@ -52,8 +52,8 @@ def report_soak(soak: Soak) -> tuple[Report, dict[str, Any]]:
             f"capacity is the {soak.capacity:.0f} that 32 clients without a pause got answered. "
             f"{soak.loads} loads of models by request, {soak.sighups} by SIGHUP. Answers took "
             f"{latency['p50']:.0f} ms in the median, p99 {latency['p99']:.0f} ms. "
-            f"Resident memory: {memory['after_first_minute']:.0f} MB after the first minute, "
-            f"{memory['at_end']:.0f} MB at the end, {memory['most']:.0f} MB at most. "
+            f"Resident memory: {memory['after_first_minute']:.0f} MB in the second minute, "
+            f"{memory['at_end']:.0f} MB in the last, {memory['most']:.0f} MB at most. "
             f"At SIGTERM {soak.in_flight} requests were in flight; exit status {exit_status} after "
             f"{soak.stop_seconds:.1f} s.",
             table(("requests", *outcomes), rows),

@@ -7,10 +7,11 @@ import shutil
 import signal
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 
@@ -27,10 +28,11 @@ WEIGHTS = ("a", "b")  # of the made model, which comes with these in turns
 CLOSED = {"labels": ["more", "less", "as many", "more or less"], "answer": None, "examples": []}
 KEY = "secret"
 CLIENTS = 32
+CROWD = 400  # clients: more than the service takes at once, so its memory has been at its most
 LEAVING = 0.1  # share of the requests for predictions whose clients do not wait for the answer
 LAST = 12  # requests in flight when the service is told to stop
 LOAD = 0.8  # of the capacity
-WINDOW = 10  # seconds that memory is looked at, a sample each
+WINDOW = 60.0  # seconds that memory is looked at, a sample each: while models come and go
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Soak:
     stop_seconds: float = 0.0
     exit_status: int | None = None
 
-    def memory_before(self, seconds: float) -> float:
-        """The median of the samples of the last WINDOW seconds before that time."""
+    def memory_after(self, seconds: float) -> float:
+        """The median of the samples of the WINDOW seconds after that time."""
         return statistics.median(
-            size for at, size in self.memory if seconds - WINDOW <= at <= seconds
+            size for at, size in self.memory if seconds <= at <= seconds + WINDOW
         )
 
 
@@ -121,7 +123,7 @@ class _Run:
         async with connect(self.server.url) as caller:
             self.caller = caller
             self.soak = Soak(caller.tally)
-            await closed_loop(self.plan.capacity_seconds / 4, CLIENTS, self._call)  # warms up
+            await closed_loop(self.plan.capacity_seconds / 4, CROWD, self._call)
             self.soak.capacity = await closed_loop(self.plan.capacity_seconds, CLIENTS, self._call)
             caller.tally.outcomes.clear()
             caller.tally.latencies.clear()
@@ -160,7 +162,7 @@ class _Run:
             await self.caller.call(case)
 
     @contextmanager
-    def _beside(self, *work) -> Iterator[None]:
+    def _beside(self, *work: Coroutine[Any, Any, None]) -> Iterator[None]:
         tasks = [asyncio.create_task(one) for one in work]
         try:
             yield
