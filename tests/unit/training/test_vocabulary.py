@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, processors
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerFast,
@@ -181,10 +181,23 @@ def test_a_character_that_stands_in_longer_pieces_alone_stays_in_them() -> None:
 
 
 def test_an_unknown_character_costs_what_it_did() -> None:
-    # y is unknown by itself: at −29 beside a, and at −19 were the lowest score not kept
-    tokenizer = unigram({"a": -1, "b": -2, "ay": -25, "ab": -19})
-    assert tokenizer.tokenize("aya") == ["ay", "a"]
-    assert trim(tokenizer, ["b"]).encode("aya").tokens == ["ay", "a"]
+    # x is known in xa alone: [xa, b] costs 60, [x, ab] costs 3 and 10 more than the rarest piece
+    tokenizer = unigram({"a": -1, "b": -30, "ab": -3, "xa": -30, "aa": -100})
+    assert tokenizer.tokenize("xab") == ["xa", "b"]
+    assert trim(tokenizer, ["ab"]).encode("xab").tokens == ["xa", "b"]
+
+
+def test_the_end_token_may_stand_anywhere() -> None:
+    tokenizer = unigram({"a": -1, "b": -1, "ab": -1, "aab": -1, "END": 0})
+    tokenizer.add_special_tokens({"eos_token": "END"})
+    end = tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A END", special_tokens=[("END", end)]
+    )
+    assert tokenizer("ab")["input_ids"] == [5, end]
+    trimmed = trim(tokenizer, ["ab"])
+    assert trimmed.encode("ab").ids == [4, trimmed.token_to_id("END")]
+    assert trimmed.token_to_id("END") < end
 
 
 def test_byte_fallback_keeps_its_bytes() -> None:
