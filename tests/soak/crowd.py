@@ -73,7 +73,8 @@ class Crowd(Caller):
     async def _connection(self) -> Connection:
         while self.free:
             connection = self.free.pop()
-            if time.perf_counter() - connection.used < KEEP_ALIVE:
+            idle = time.perf_counter() - connection.used
+            if idle < KEEP_ALIVE and not connection.transport.is_closing():
                 return connection
             connection.transport.close()
         loop = asyncio.get_running_loop()
