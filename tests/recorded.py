@@ -48,6 +48,7 @@ def losses(file: Path) -> dict[int, float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    sys.setswitchinterval(5)  # seconds: threads that nobody waits for get the lock late, or never
     path, stop_at, *arguments = sys.argv[1:]
     with pytest.MonkeyPatch.context() as patch:
         record(patch, Path(path + os.environ.get("RANK", "")), int(stop_at))

@@ -20,6 +20,7 @@ from training.batches import TokenizedExamples, TwoPassCollator, tokenize
 from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, dump_config, load_config
 from training.data import DataError, Example
+from training.distributed import leave_group
 from training.interruption import Interrupted, SaveWhenSignalled
 from training.objectives import Options
 from training.output import Output
@@ -49,15 +50,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    words = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+    status = _run(arguments, shlex.join(["python", *words]))
+    leave_group()
+    return status
+
+
+def _run(arguments: argparse.Namespace, command: str) -> int:
     try:
         config = load_config(arguments.recipe, arguments.overrides)
         if arguments.print_config:
             print(dump_config(config), end="")
             return 0
         splits = load_splits(config)
-        words = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-        command = shlex.join(["python", *words])
-        distill(config, splits, command=command, force=arguments.force)
+        distill(config, splits, command, arguments.force)
     except (ConfigError, DataError, OSError) as error:
         print(f"distill: {error}", file=sys.stderr)
         return 2
@@ -144,7 +150,6 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         kept = trainer.state.best_global_step or trainer.state.global_step
         output.write_student(as_trained(model.config, weights), student, metrics, kept)
         shutil.rmtree(output.checkpoints)
-    trainer.accelerator.end_training()  # the processes part, before Python pulls it from under them
 
 
 def _check_geometry(model: UnpaddedT5, checkpoint: str) -> None:

@@ -1,4 +1,6 @@
-"""What processes that train together tell each other."""
+"""Processes that train together: what they tell each other, and how they part."""
+
+import gc
 
 import torch
 from torch import Tensor
@@ -32,3 +34,14 @@ def _gathered(tensor: Tensor) -> Tensor:
     parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(parts, tensor)
     return torch.cat(parts)
+
+
+def leave_group() -> None:
+    """Ends what joins the processes; before Python ends, for gloo's threads need its lock.
+
+    DDP goes first: were it the last to hold the group, its destructor would wait for such a thread
+    with the lock in its hand.
+    """
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
