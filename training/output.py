@@ -11,6 +11,7 @@ import jinja2
 from transformers import T5ForConditionalGeneration
 
 from training.config import ConfigError, DistillConfig
+from training.differences import differences
 from training.splits import Splits
 from training.student import Student
 
@@ -110,24 +111,10 @@ class Output:
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs, each as `key: old → new`, a key of a part of the recipe as `part.key`."""
-    changes = [
-        f"{key}: {before} → {after}"
-        for key, (before, after) in _pairs(old.get("recipe", {}), new["recipe"]).items()
-    ]
+    changes = differences(old.get("recipe", {}), new["recipe"])
     if old.get("data") != new["data"]:
         changes.append("the rows of the data are others")
     return changes
-
-
-def _pairs(old: Any, new: Any, key: str = "") -> dict[str, tuple[str, str]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs: dict[str, tuple[str, str]] = {}
-        for name in [*old, *(name for name in new if name not in old)]:
-            inner = f"{key}.{name}" if key else name
-            pairs |= _pairs(old.get(name), new.get(name), inner)
-        return pairs
-    return {} if old == new else {key: (json.dumps(old), json.dumps(new))}
 
 
 def _write_json(path: Path, content: Any) -> None:

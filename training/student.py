@@ -53,7 +53,7 @@ def load_student(config: DistillConfig, texts: list[str]) -> Student:
         tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
         model = UnpaddedT5(_t5_config(config.model.scratch, tokenizer))
         return Student(model, tokenizer)
-    student = _pretrained(config.model)
+    student = load_pretrained(config.model)
     return _trimmed(student, texts) if config.trim_vocab else student
 
 
@@ -83,7 +83,8 @@ def _trimmed(student: Student, texts: list[str]) -> Student:
     return Student(model, tokenizer, len(full) - len(tokenizer))
 
 
-def _pretrained(name: str) -> Student:
+def load_pretrained(name: str) -> Student:
+    """A T5 of the hub, or of a folder, in fp32. Raises ConfigError."""
     try:
         kind = AutoConfig.from_pretrained(name).model_type
         if kind != "t5":

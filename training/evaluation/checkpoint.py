@@ -1,0 +1,166 @@
+"""A checkpoint, asked by torch."""
+
+import hashlib
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import BaseModel, Field, ValidationError
+
+from training.config import ConfigError
+from training.data import DataError
+from training.evaluation.data import LabelledRow
+from training.evaluation.decoding import Ids, batches_of, generate, score
+from training.evaluation.model import Answer, ModelError, batched
+from training.student import Student, load_pretrained
+from training.tasks import MAX_LABELS, Task
+
+RECORD = "student.json"
+TOGETHER = 128  # rows that are sorted by length, and cut into batches
+
+T = TypeVar("T")
+Labelled = tuple[str, float, dict[str, float] | None]  # as an Answer begins
+
+
+class StudentRecord(BaseModel):
+    """What `student.json` says that answering needs. Token counts include the end token."""
+
+    name: str
+    task: Task
+    max_input_tokens: int = Field(gt=1)
+    max_label_tokens: int = Field(gt=1)
+    max_rationale_tokens: int = Field(gt=1)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A student as `training/distill.py` leaves it, on a GPU where there is one.
+
+    It answers in fp32 with a temperature of 1: precision and calibration come with a bundle.
+    """
+
+    folder: Path
+    record: StudentRecord
+    student: Student
+    together: int = TOGETHER
+
+    @classmethod
+    def load(cls, folder: Path) -> "Checkpoint":
+        """Raises ModelError."""
+        path = folder / RECORD
+        try:
+            record = StudentRecord.model_validate_json(path.read_bytes())
+            student = load_pretrained(str(folder))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"]))
+            raise ModelError(": ".join(filter(None, (str(path), key, problem["msg"])))) from error
+        except ConfigError as error:
+            raise ModelError(str(error)) from error
+        student.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(folder, record, student)
+
+    @property
+    def task(self) -> Task:
+        return self.record.task
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        digest = hashlib.sha256()
+        for path in sorted([*self.folder.glob("*.safetensors"), *self.folder.glob("*.json")]):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return {"kind": "checkpoint", "name": self.record.name, "sha256": digest.hexdigest()}
+
+    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
+        """Raises DataError where a row brings labels that no service would take."""
+        for some in batched(rows, self.together):
+            labels = self._labels(some)
+            rationales = self._texts(self._prompts(self.task.explain_prefix, some), "rationale")
+            for row, label, (rationale, _) in zip(some, labels, rationales, strict=True):
+                answer = Answer(*label, rationale)
+                if not math.isfinite(answer.confidence):
+                    raise ModelError(
+                        f"{self.folder}: its probabilities for {row.place} are no numbers; its "
+                        "weights must be wrong"
+                    )
+                yield answer
+
+    def _labels(self, rows: list[LabelledRow]) -> list[Labelled]:
+        prompts = self._prompts(self.task.predict_prefix, rows)
+        if self.task.labels == "open":
+            texts = self._texts(prompts, "label")
+            return [(text, math.exp(logprob), None) for text, logprob in texts]
+        names = [self._names(row) for row in rows]
+        ids = [self._name_ids(some, row) for some, row in zip(names, rows, strict=True)]
+
+        def best(places: list[int]) -> list[Labelled]:
+            found: list[Labelled] = []
+            logprobs = score(
+                self.student.model, [prompts[i] for i in places], [ids[i] for i in places]
+            )
+            for place, values in zip(places, logprobs, strict=True):
+                shares = values.double().softmax(0).tolist()  # Guo et al., 2017
+                share = max(shares)
+                label = names[place][shares.index(share)]  # of equals, the first
+                found.append((label, share, dict(zip(names[place], shares, strict=True))))
+            return found
+
+        return _in_batches(prompts, 0, best)
+
+    def _texts(
+        self, prompts: Sequence[Ids], kind: Literal["label", "rationale"]
+    ) -> list[tuple[str, float]]:
+        """The greedy text after each prompt, and its log-probability."""
+        limit: int = getattr(self.record, f"max_{kind}_tokens")
+
+        def texts(places: list[int]) -> list[tuple[str, float]]:
+            found = generate(self.student.model, [prompts[i] for i in places], limit)
+            return [(self._decode(tokens), logprob) for tokens, logprob in found]
+
+        return _in_batches(prompts, limit, texts)
+
+    def _prompts(self, prefix: str, rows: list[LabelledRow]) -> list[list[int]]:
+        prompts: list[list[int]] = self.student.tokenizer(
+            [prefix + row.text for row in rows],
+            truncation=True,
+            max_length=self.record.max_input_tokens,
+        )["input_ids"]
+        return prompts
+
+    def _decode(self, tokens: Ids) -> str:
+        text = self.student.tokenizer.decode(
+            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text).strip()
+
+    def _names(self, row: LabelledRow) -> list[str]:
+        names = [*dict.fromkeys(self.task.labels_of(row.input) or ())]  # named twice, it is one
+        if len(names) > MAX_LABELS:
+            raise DataError(f"{row.place}: {len(names)} labels, but at most {MAX_LABELS} may be")
+        return names
+
+    def _name_ids(self, names: list[str], row: LabelledRow) -> list[list[int]]:
+        ids: list[list[int]] = self.student.tokenizer(names)["input_ids"]
+        for name, tokens in zip(names, ids, strict=True):
+            if len(tokens) > self.record.max_label_tokens:
+                raise DataError(
+                    f"{row.place}: the label {reprlib.repr(name)} has {len(tokens)} tokens, but "
+                    f"one of {self.record.name} has at most {self.record.max_label_tokens}"
+                )
+        return ids
+
+
+def _in_batches(
+    prompts: Sequence[Ids], written: int, work: Callable[[list[int]], list[T]]
+) -> list[T]:
+    """What `work` makes of batches of the prompts' places, in the order of the prompts."""
+    done: dict[int, T] = {}
+    for places in batches_of([len(prompt) for prompt in prompts], written):
+        done.update(zip(places, work(places), strict=True))
+    return [done[place] for place in range(len(prompts))]

@@ -1,0 +1,124 @@
+"""The rows that a model is evaluated on: of a recipe's split, or of a file."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from training.config import DistillConfig
+from training.data import DataError, Report, Row
+from training.files import READERS, Format
+from training.rows import RowReader
+from training.splits import group_key, load_splits
+from training.tasks import Fields, Task
+
+Split = Literal["validation", "test"]
+
+log = logging.getLogger("duet.evaluation")
+
+
+@dataclass(frozen=True)
+class LabelledRow:
+    """A row to be asked about, as `Record` has it. `place` names it in messages."""
+
+    index: int
+    place: str
+    input: Fields
+    text: str
+    gold: str
+    reference: str | None
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows that can be gone through again and again; a file's are read anew each time."""
+
+    source: str
+    read: Callable[[], Iterable[LabelledRow]]
+    count: int
+    fingerprint: str  # SHA-256 of all rows
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"source": self.source, "rows": str(self.count), "sha256": self.fingerprint}
+
+
+def from_file(path: Path, task: Task) -> Data:
+    """The rows of a JSON lines, CSV or Parquet file, in the form that training reads.
+
+    All are looked at before any is asked about. Rows whose label is null are passed over. Raises
+    DataError.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in READERS:
+        raise DataError(f"{path}: expected a file named *.{', *.'.join(get_args(Format))}")
+    records, reader = READERS[kind], RowReader(task, {})
+
+    def read(report: Report | None = None) -> Iterator[LabelledRow]:
+        for index, (place, record) in enumerate(records(path)):
+            row = reader.read(place, record, labelled=True)
+            if row.label is not None:
+                reference = row.rationales[0] if row.rationales else None
+                yield _row(task, index, row, row.label, reference, str(index))
+            elif report is not None:
+                report.drop("row whose label is null", place)
+
+    report = Report(str(path))
+    data = _looked_through(str(path), lambda: read(report), read)
+    if report.dropped:
+        log.info("%s", report)
+    return data
+
+
+def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
+    """The rows that the recipe's students choose their best step by, or are measured on.
+
+    `task` is the model's, which renders them and must be the recipe's but for name and template.
+    Rows that `group_by` keeps together are one cluster. Raises DataError.
+    """
+    for name in ("fields", "labels", "answer"):
+        ours, theirs = getattr(config.task, name), getattr(task, name)
+        if ours != theirs:
+            raise DataError(f"task.{name}: {ours!r} in the recipe, but {theirs!r} to the model")
+    splits = load_splits(config)
+    examples = splits.test if split == "test" else splits.validation
+    if not examples:
+        raise DataError("data.test: the recipe names no test rows")
+    grouped = config.data.group_by is not None
+    key = group_key(config.task, config.data.group_by)
+    rows = []
+    for index, example in enumerate(examples):
+        row = Row(f"{split} row {index}", example.input, example.label)
+        cluster = key(row) if grouped else str(index)
+        rows.append(_row(task, index, row, example.label, example.rationale, cluster))
+    return _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+
+
+def _row(
+    task: Task, index: int, row: Row, gold: str, reference: str | None, cluster: str
+) -> LabelledRow:
+    try:
+        text = task.render(row.input)
+    except Exception as error:  # a template is data: it may raise whatever it likes
+        raise DataError(f"{row.place}: the model's template fails: {error}") from error
+    return LabelledRow(index, row.place, row.input, text, gold, reference, cluster)
+
+
+def _looked_through(
+    source: str,
+    first: Callable[[], Iterable[LabelledRow]],
+    read: Callable[[], Iterable[LabelledRow]],
+) -> Data:
+    count, digest = 0, hashlib.sha256()
+    for row in first():
+        count += 1
+        content = asdict(row)
+        del content["place"]  # the same rows elsewhere are the same
+        digest.update(json.dumps(content, sort_keys=True).encode())
+    if not count:
+        raise DataError(f"{source}: no row can be used")
+    return Data(source, read, count, digest.hexdigest())

@@ -1,0 +1,106 @@
+"""A folder's `predictions.jsonl`, a line for each record, and `run.json`: whose they are."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.differences import differences
+from training.evaluation.record import Record
+
+PREDICTIONS = "predictions.jsonl"
+RUN = "run.json"
+
+Run = dict[str, dict[str, str]]  # what a model and its rows are; where they are is their `source`
+
+
+class OutputError(ValueError):
+    """A folder cannot be written to, as it is another evaluation's. The message says what to do."""
+
+
+class Predictions:
+    """The records of a folder, which grow. A context, of one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / PREDICTIONS
+        self._run = folder / RUN
+
+    def __enter__(self) -> "Predictions":
+        """Raises OutputError where another process is in it."""
+        self._file = self.path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise OutputError(f"{self.path}: another evaluation is writing it") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()  # which unlocks it, as the death of the process does
+
+    def claim(self, run: Run, force: bool) -> None:
+        """Makes the folder this run's; with `force`, by dropping another one's records.
+
+        Raises OutputError, rather than mix what two models said, or of two sets of rows.
+        """
+        if self._file.seek(0, 2) and (changes := self._changes(run)):
+            if not force:
+                raise OutputError(
+                    f"--out: {self.path} is of an evaluation that differs: {'; '.join(changes)}. "
+                    "Choose another folder, or begin anew by --force"
+                )
+            self._file.truncate(0)
+        part = self._run.with_suffix(".part")
+        part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        part.replace(self._run)
+
+    def keep_whole(self, multiple: int) -> int:
+        """Drops what a killed process left half written, and then what is no `multiple` of lines.
+
+        Returns how many records stay.
+        """
+        ends = [0]
+        self._file.seek(0)
+        for line in self._file:
+            if not line.endswith(b"\n") or not _is_record(line):
+                break
+            ends.append(ends[-1] + len(line))
+        kept = (len(ends) - 1) // multiple * multiple
+        self._file.truncate(ends[kept])
+        return kept
+
+    def append(self, record: Record) -> None:
+        line = json.dumps(asdict(record), ensure_ascii=False)
+        self._file.write(f"{line}\n".encode())
+        self._file.flush()
+
+    def _changes(self, run: Run) -> list[str]:
+        try:
+            before = json.loads(self._run.read_bytes())
+            return differences(_facts(before), _facts(run))
+        except (OSError, ValueError, AttributeError) as error:
+            return [f"{self._run} cannot be read ({error})"]
+
+
+def read_predictions(folder: Path) -> Iterator[Record]:
+    """The records of an evaluation that is complete."""
+    with (folder / PREDICTIONS).open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Record(**json.loads(line))
+
+
+def _facts(run: Run) -> dict[str, dict[str, Any]]:
+    return {
+        part: {name: value for name, value in facts.items() if name != "source"}
+        for part, facts in run.items()
+    }
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        Record(**json.loads(line))
+    except (ValueError, TypeError):
+        return False
+    return True

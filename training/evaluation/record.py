@@ -1,0 +1,28 @@
+"""What a model said of a row: the one record that everything in an evaluation is computed from."""
+
+from dataclasses import dataclass
+
+from training.tasks import Fields
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row, its gold label, and what the model said.
+
+    `confidence` is the probability that the model gives to `label`, as the service defines it: the
+    label-set softmax where the labels are closed, else the probability of the decoded sequence.
+    `probabilities` is over the closed label set, None where labels are open.
+    """
+
+    index: int  # of the row in its file, from 0
+    input: Fields
+    text: str  # as the task renders it
+    gold: str
+    label: str
+    right: bool  # as the task judges: for equations, by value
+    exact: bool
+    confidence: float
+    probabilities: dict[str, float] | None
+    rationale: str | None  # the model's
+    reference: str | None  # the teacher's
+    cluster: str  # rows that cannot count as independent share it (`group_by`); else the index
