@@ -151,7 +151,7 @@ class Checkpoint:
             if len(tokens) > self.record.max_label_tokens:
                 raise DataError(
                     f"{row.place}: the label {reprlib.repr(name)} has {len(tokens)} tokens, but "
-                    f"one of {self.record.name} has at most {self.record.max_label_tokens}"
+                    f"a label of {self.record.name} has at most {self.record.max_label_tokens}"
                 )
         return ids
 

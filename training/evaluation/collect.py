@@ -23,7 +23,7 @@ def collect(model: Model, data: Data, folder: Path, *, source: str, force: bool 
     with Predictions(folder) as predictions:
         run = {"model": {"source": source, **model.identity}, "data": data.identity}
         predictions.claim(run, force)
-        done = predictions.keep_whole(model.together)
+        done = predictions.keep_whole(model.together, data.count)
         if done:
             log.info("goes on after %d of %d rows", done, data.count)
         rows, asked = tee(islice(data.read(), done, None))

@@ -56,10 +56,10 @@ class Predictions:
         part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
         part.replace(self._run)
 
-    def keep_whole(self, multiple: int) -> int:
+    def keep_whole(self, multiple: int, total: int) -> int:
         """Drops what a killed process left half written, and then what is no `multiple` of lines.
 
-        Returns how many records stay.
+        Returns how many records stay: perhaps all, `total`.
         """
         ends = [0]
         self._file.seek(0)
@@ -67,7 +67,9 @@ class Predictions:
             if not line.endswith(b"\n") or not _is_record(line):
                 break
             ends.append(ends[-1] + len(line))
-        kept = (len(ends) - 1) // multiple * multiple
+        kept = len(ends) - 1
+        if kept != total:
+            kept = kept // multiple * multiple
         self._file.truncate(ends[kept])
         return kept
 

@@ -23,8 +23,8 @@ SLACK = 30  # seconds beyond those after which the service itself gives up
 # What passes: too much in work, not ready, no answer in time. The service says when to come again.
 RETRY = urllib3.Retry(
     total=None,
-    connect=3,
-    read=3,
+    connect=2,
+    read=2,
     other=0,
     status=20,
     status_forcelist=(429, 503, 504),

@@ -1,0 +1,162 @@
+"""A checkpoint, its bundle and a service of it are evaluated, and give the same."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.complaints import complaint_of
+from tests.evaluations import TASKS, evaluated, write_bundle_of, write_checkpoint, write_rows
+from tests.servers import ROOT, TIMEOUT, Server, environment, serve
+from tests.students import Student
+from training.evaluate import main
+from training.evaluation.record import Record
+
+ROWS = 30
+KEY = "a-key"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, student: Student) -> Path:
+    """For each kind of labels a checkpoint, a bundle, and rows."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    (folder / "bundles").mkdir()
+    for kind in TASKS:
+        write_checkpoint(folder / kind, student, kind)
+        write_bundle_of(folder / "bundles" / kind, student, kind)
+        write_rows(folder / f"{kind}.jsonl", kind, ROWS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    settings = {"DUET_API_KEYS": KEY, "DUET_MAX_CLIENT_BATCH": "5", "DUET_MAX_QUEUE": "0"}
+    with serve(folder / "log", "--models", str(folder / "bundles"), **settings) as server:
+        yield server
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUET_API_KEY", KEY)
+
+
+def without_probabilities(record: Record) -> Record:
+    return replace(record, confidence=0.0, probabilities=None)
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("kind", TASKS)
+def test_all_three_say_the_same(kind: str, folder: Path, server: Server, tmp_path: Path) -> None:
+    data = ["--data", folder / f"{kind}.jsonl"]
+    expected = evaluated(tmp_path / "checkpoint", folder / kind, *data)
+    bundle = evaluated(tmp_path / "bundle", folder / "bundles" / kind, *data)
+    service = evaluated(tmp_path / "url", f"{server.url}/", "--served-name", kind, *data)
+    assert len(expected) == ROWS
+    assert len({record.confidence for record in expected}) > ROWS / 2
+    assert len({record.rationale for record in expected}) > ROWS / 2
+    for actual in (bundle, service):
+        for ours, theirs in zip(actual, expected, strict=True):
+            assert without_probabilities(ours) == without_probabilities(theirs)
+            assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-4)
+            assert (ours.probabilities is None) == (kind == "open")
+            if ours.probabilities is not None:
+                assert theirs.probabilities is not None
+                assert [*ours.probabilities] == [*theirs.probabilities]
+                assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+
+
+def test_a_killed_evaluation_of_a_bundle_leaves_no_service(folder: Path, tmp_path: Path) -> None:
+    arguments = [str(folder / "bundles" / "open"), "--data", str(folder / "open.jsonl")]
+    whole = evaluated(tmp_path / "whole", *arguments)
+    out = tmp_path / "out"
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.evaluations", "19", *arguments, "--out", str(out)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    found = re.search(r"Docs: (\S+)/docs\n", (out / "service.log").read_text())
+    assert found
+    address = urlsplit(found[1])
+    deadline = time.monotonic() + TIMEOUT
+    while _accepts(address.hostname, address.port):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    again = evaluated(out, *arguments)
+    assert [*map(without_probabilities, again)] == [*map(without_probabilities, whole)]
+
+
+def _accepts(host: str | None, port: int | None) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--served-name", "none"], "/models/none: model 'none': unknown; this service has"),
+        (["--served-name", "closed"], "the label '( 0 + 1 )' is not one of yes, no"),
+        (["--served-name", "choices"], 'line 1: no "options"; there is text, label'),
+    ],
+)
+def test_a_service_that_does_not_fit(
+    arguments: list[str],
+    complaint: str,
+    folder: Path,
+    server: Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [server.url, "--data", f"{folder}/open.jsonl", "--out", str(tmp_path), *arguments]
+    assert complaint in complaint_of(command, capsys, main, "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [(None, "a key is needed: "), ("wrong", "the key is none of this service's, ")],
+)
+def test_a_key_that_is_missing_or_wrong(
+    key: str | None,
+    complaint: str,
+    folder: Path,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("DUET_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("DUET_API_KEY", key)
+    command = [server.url, "--data", f"{folder}/open.jsonl", "--out", str(tmp_path)]
+    line = complaint_of(command, capsys, main, "evaluate")
+    assert complaint in line
+    assert "DUET_API_KEY" in line
+
+
+@pytest.mark.usefixtures("key")
+def test_a_row_that_the_service_refuses_is_named(
+    folder: Path, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", "choices", 12)
+    line = data.read_text().splitlines()[10]
+    long = line.replace('"options": ["', '"options": ["' + "a long choice, " * 9)
+    assert long != line
+    data.write_text(data.read_text().replace(line, long))
+    for model in ([server.url, "--served-name", "choices"], [str(folder / "choices")]):
+        command = [*model, "--data", str(data), "--out", str(tmp_path / "out"), "--force"]
+        said = complaint_of(command, capsys, main, "evaluate")
+        assert f"{data}, line 11: " in said
+        assert "tokens, but a label" in said

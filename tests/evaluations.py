@@ -1,0 +1,92 @@
+"""Students, as checkpoint and as bundle, and rows to evaluate them on, for tests.
+
+`python -m tests.evaluations STOP_AT [argument …]` runs `training/evaluate.py`, and kills itself in
+the middle of writing the record STOP_AT.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.bundle import LabelField, Limits, TaskSpec
+from tests.bundles import write_bundle
+from tests.students import Student, problems, save_checkpoint
+from training.evaluate import main
+from training.evaluation.predictions import Predictions, read_predictions
+from training.evaluation.record import Record
+
+LIMITS = Limits(input_tokens=48, label_tokens=12, rationale_tokens=24)
+LABELS = ["yes", "no", "( 3 + 1 )", "( 3 + 10 )", "not at all"]
+TASKS = {
+    "open": TaskSpec(name="open", fields=["text"], template="{{text}}", answer="arithmetic"),
+    "closed": TaskSpec(name="closed", fields=["text"], template="Q: {{text}}", labels=LABELS),
+    "choices": TaskSpec(
+        name="choices",
+        fields=["text", "options"],
+        template="{{text}}{% for option in options %}\n- {{option}}{% endfor %}",
+        labels=LabelField(field="options"),
+    ),
+}
+
+
+def write_rows(path: Path, kind: str, count: int) -> Path:
+    """Rows of the task of that kind: some too long, some with choices that stand there twice."""
+    with path.open("w", encoding="utf-8") as file:
+        for i, text in enumerate(problems(count)):
+            row: dict[str, Any] = {"text": text, "label": LABELS[i % len(LABELS)]}
+            if i % 7 == 3:
+                row["text"] = f" {text} He isn't — « naïve » . " * 4
+            if kind == "choices":
+                row["options"] = [f" {text[:6]} ", *LABELS[i % 5 :], *LABELS[: i % 5 + 1]]
+            if kind == "open":
+                row["label"] = f"( {i} + 1 )"
+            if i % 2:
+                row["rationale"] = f"Because of {i}."
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def write_checkpoint(folder: Path, student: Student, kind: str, limits: Limits = LIMITS) -> Path:
+    task = TASKS[kind].model_dump(exclude={"examples"})
+    return save_checkpoint(
+        student,
+        folder,
+        name=kind,
+        task=task,
+        **{f"max_{name}": limit for name, limit in limits.model_dump().items()},
+    )
+
+
+def write_bundle_of(folder: Path, student: Student, kind: str) -> Path:
+    write_bundle(folder, student, name=kind, task=TASKS[kind], limits=LIMITS)
+    return folder
+
+
+def evaluated(out: Path, *arguments: object) -> list[Record]:
+    assert main([*map(str, arguments), "--out", str(out)]) == 0
+    return [*read_predictions(out)]
+
+
+def _kill_at(stop_at: int) -> None:
+    original, written = Predictions.append, 0
+
+    def append(self: Predictions, record: Record) -> None:
+        nonlocal written
+        if written == stop_at:
+            self._file.write(b'{"index": 7, "text": "\xc3')
+            self._file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        original(self, record)
+        written += 1
+
+    pytest.MonkeyPatch().setattr(Predictions, "append", append)
+
+
+if __name__ == "__main__":
+    _kill_at(int(sys.argv[1]))
+    sys.exit(main(sys.argv[2:]))
