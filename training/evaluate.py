@@ -18,7 +18,7 @@ from typing import get_args
 from training.config import ConfigError, load_config
 from training.data import DataError
 from training.evaluation.collect import collect
-from training.evaluation.data import Data, Split, from_file, from_recipe
+from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions
 from training.evaluation.summary import summarise

@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from training.config import ConfigError
 from training.data import DataError
-from training.evaluation.data import LabelledRow
 from training.evaluation.decoding import Ids, batches_of, generate, score
+from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import Answer, ModelError, batched
 from training.student import Student, load_pretrained
 from training.tasks import MAX_LABELS, Task

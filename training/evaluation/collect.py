@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.evaluation.data import Data, LabelledRow
+from training.evaluation.labelled import Data, LabelledRow
 from training.evaluation.model import Answer, Model
 from training.evaluation.predictions import Predictions
 from training.evaluation.record import Record

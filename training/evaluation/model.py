@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from training.evaluation.data import LabelledRow
+from training.evaluation.labelled import LabelledRow
 from training.tasks import Task
 
 T = TypeVar("T")

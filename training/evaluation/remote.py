@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import urllib3
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from training.evaluation.data import LabelledRow
+from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import Answer, ModelError, batched
 from training.tasks import Task
 

@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+
+from tests.bundles import LIMITS, TASK, reference
+from tests.students import Student, problems
+from training.evaluation import decoding
+from training.evaluation.decoding import batches_of, generate, score
+
+
+def prompts(student: Student, count: int) -> list[list[int]]:
+    ids: list[list[int]] = student.tokenizer([TASK.predict_prefix + t for t in problems(count)])[
+        "input_ids"
+    ]
+    assert len({len(one) for one in ids}) > 3
+    return ids
+
+
+def test_texts_and_their_probabilities_are_those_of_each_prompt_alone(student: Student) -> None:
+    found = generate(student.model, prompts(student, 12), LIMITS.label_tokens)
+    expected = [reference(student, text).label for text in problems(12)]
+    assert [tokens for tokens, _ in found] == [one.tokens for one in expected]
+    lengths = [len(tokens) for tokens, _ in found]
+    assert min(lengths) < LIMITS.label_tokens  # some end
+    assert [logprob for _, logprob in found] == pytest.approx(
+        [one.logprob for one in expected], abs=1e-4
+    )
+
+
+def test_the_end_token_counts(student: Student) -> None:
+    (tokens, logprob), *_ = (
+        one
+        for one in generate(student.model, prompts(student, 12), 48)
+        if one[0][-1] == student.tokenizer.eos_token_id
+    )
+    (shorter, without), *_ = (
+        one
+        for one in generate(student.model, prompts(student, 12), len(tokens) - 1)
+        if one[0] == tokens[:-1]
+    )
+    assert len(shorter) == len(tokens) - 1
+    assert logprob < without - 1e-6
+
+
+@pytest.mark.parametrize("at_once", [decoding.SCORED_TOKENS, 20, 1])
+def test_labels_are_scored_as_transformers_scores_each_alone(
+    student: Student, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "SCORED_TOKENS", at_once)
+    sets = [["yes", "no", "( 3 + 1 )"], ["( 3 + 10 ) and more"], ["no", "maybe"]]
+    labels = [student.tokenizer(names)["input_ids"] for names in sets]
+    inputs = prompts(student, 12)[1:12:4]
+    found = score(student.model, inputs, labels)
+    for prompt, ids, values in zip(inputs, labels, found, strict=True):
+        for tokens, value in zip(ids, values.tolist(), strict=True):
+            with torch.inference_mode():
+                loss = student.model(
+                    input_ids=torch.tensor([prompt]), labels=torch.tensor([tokens])
+                ).loss
+            assert value == pytest.approx(-float(loss) * len(tokens), abs=1e-4)
+            assert tokens[-1] == student.tokenizer.eos_token_id
+            assert math.exp(value) < 1
+
+
+def test_batches_hold_like_sizes_and_no_more_tokens_than_they_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decoding, "BATCH_TOKENS", 60)
+    sizes = [5, 20, 6, 100, 7, 19]
+    batches = [*batches_of(sizes, written=10)]
+    assert batches == [[3], [1, 5], [4, 2, 0]]  # what is too long for any stands alone
+    assert [*batches_of([], 1)] == []

@@ -1,0 +1,180 @@
+"""A service that is busy, is not there, or is none; tests/e2e/test_evaluate.py asks a real one."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from tests.servers import serve_here
+from training.evaluation import remote
+from training.evaluation.labelled import LabelledRow
+from training.evaluation.model import ModelError
+from training.evaluation.remote import RemoteModel
+
+TASK = {
+    "name": "t",
+    "fields": ["text"],
+    "template": "{{text}}",
+    "predict_prefix": "predict: ",
+    "explain_prefix": "explain: ",
+    "labels": ["no", "yes"],
+    "answer": None,
+    "examples": [],
+}
+MODEL: dict[str, Any] = {"name": "m", "version": "1", "default": True, "task": TASK}
+INFO = {"default_model": "m", "max_client_batch": 4, "timeout": 60.0, "more": 1}
+
+
+class Service:
+    """Answers as a service does, after what `first` says; counts what comes."""
+
+    def __init__(self, first: list[Response], version: str = "1", info: Any = INFO) -> None:
+        self.first = first
+        self.version = version
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: set[str | None] = set()
+        self.at_once = self.most_at_once = 0
+        self.app = Starlette(
+            routes=[
+                Route("/info", lambda _: JSONResponse(info)),
+                Route("/models/m", lambda _: JSONResponse(MODEL)),
+                Route("/predict", self.predict, methods=["POST"]),
+            ]
+        )
+
+    async def predict(self, request: Request) -> Response:
+        self.keys.add(request.headers.get("authorization"))
+        if self.first:
+            return self.first.pop(0)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        body = await request.json()
+        self.bodies.append(body)
+        await asyncio.sleep(0.01 * (len(self.bodies) % 3))  # so that answers overtake each other
+        self.at_once -= 1
+        return JSONResponse(
+            [
+                {
+                    "label": "yes",
+                    "confidence": 0.75,
+                    "scores": [{"label": "yes", "score": 0.75}, {"label": "no", "score": 0.25}],
+                    "rationale": f"Because of {one['text']}.",
+                    "model": "m",
+                    "version": self.version,
+                }
+                for one in body["inputs"]
+            ]
+        )
+
+
+def rows(count: int) -> Iterator[LabelledRow]:
+    for i in range(count):
+        yield LabelledRow(i, f"rows, line {i + 1}", {"text": f"{i}"}, f"{i}", "yes", None, str(i))
+
+
+@contextmanager
+def asked(service: Service, key: str | None = None) -> Iterator[RemoteModel]:
+    with serve_here(service.app) as (host, port):
+        yield RemoteModel.connect(f"http://{host}:{port}/", key=key)
+
+
+def error(status: int, message: str, **headers: str) -> Response:
+    return JSONResponse({"error": message, "error_type": "t"}, status, headers)
+
+
+def test_answers_come_in_order_and_little_is_asked_at_once() -> None:
+    service, read = Service([]), 0
+
+    def counted() -> Iterator[LabelledRow]:
+        nonlocal read
+        for row in rows(200):
+            read += 1
+            yield row
+
+    with asked(service, key="k") as model:
+        assert model.together == 4  # as many as the service takes
+        for number, answer in enumerate(model.answers(counted())):
+            assert answer.rationale == f"Because of {number}."
+            assert read <= number + (remote.IN_FLIGHT + 2) * model.together
+    assert number == 199
+    assert (answer.label, answer.confidence) == ("yes", 0.75)
+    assert [*(answer.probabilities or {}).items()] == [("no", 0.25), ("yes", 0.75)]
+    assert 1 < service.most_at_once <= remote.IN_FLIGHT
+    assert service.keys == {"Bearer k"}
+    assert all(body["explain"] and body["truncate"] for body in service.bodies)
+
+
+def test_a_busy_service_is_asked_again() -> None:
+    busy = [
+        error(429, "too much", **{"retry-after": "1"}),
+        error(503, "not ready", **{"retry-after": "1"}),
+        error(504, "too slow"),
+    ]
+    service = Service(busy)
+    with asked(service) as model:
+        said = [*model.answers(rows(8))]
+    assert [answer.rationale for answer in said] == [f"Because of {i}." for i in range(8)]
+    assert not service.first
+    assert sorted(one["text"] for body in service.bodies for one in body["inputs"]) == [*"01234567"]
+
+
+@pytest.mark.parametrize(
+    ("response", "complaint"),
+    [
+        (error(422, "inputs[2].text: too long"), "/predict: rows, line 3.text: too long"),
+        (error(500, "an error inside"), "/predict: an error inside"),
+        (error(401, "a key is needed"), "a key is needed; set DUET_API_KEY"),
+        (PlainTextResponse("<html>", 502), "/predict: HTTP status 502"),
+        (JSONResponse(["a"]), "/predict: not the answer of a Duet service"),
+        (PlainTextResponse("hello"), "/predict: not the answer of a Duet service"),
+        (JSONResponse([]), "/predict: 0 answers to 4 inputs"),
+    ],
+)
+def test_what_a_service_should_not_say(response: Response, complaint: str) -> None:
+    with asked(Service([response])) as model, pytest.raises(ModelError) as refused:
+        [*model.answers(rows(4))]
+    assert complaint in str(refused.value)
+
+
+def test_a_model_that_is_replaced_meanwhile_is_noticed() -> None:
+    with asked(Service([], version="2")) as model, pytest.raises(ModelError) as refused:
+        [*model.answers(rows(4))]
+    assert "m was replaced meanwhile: version 1 at the beginning, 2 now" in str(refused.value)
+
+
+@pytest.mark.parametrize("info", ["hello", {"default_model": "m"}])
+def test_what_is_no_service(info: Any) -> None:
+    with pytest.raises(ModelError, match="/info: not the answer of a Duet service; expected its"):
+        asked(Service([], info=info)).__enter__()
+
+
+def test_nobody_there(unused_port: int) -> None:
+    with pytest.raises(ModelError, match=r"/info: cannot be reached \(.*refused"):
+        RemoteModel.connect(f"http://127.0.0.1:{unused_port}")
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[", "http://a:b:c", "http://no such host"])
+def test_no_address(url: str) -> None:
+    with pytest.raises(ModelError, match="/info: cannot be reached"):
+        RemoteModel.connect(url)
+
+
+def test_its_identity_is_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def identity() -> dict[str, str]:
+        with asked(Service([])) as model:
+            return model.identity
+
+    before = identity()
+    assert before == identity()  # on another port
+    monkeypatch.setitem(MODEL, "default", False)
+    assert before == identity()
+    monkeypatch.setitem(MODEL, "provenance", {"seed": 1})
+    assert before != identity()
+    assert json.dumps(before)
