@@ -99,7 +99,7 @@ def _result(ablation: Ablation, comparison: Comparison, split: str, answers: Ans
 def _estimate(by_seed: dict[int, list[tuple[str, float]]]) -> Estimate:
     pooled = _pooled(by_seed)
     sums, counts = clustered(pooled)
-    low, high = confidence_interval(sums, counts) if len(sums) > 1 else (None, None)
+    low, high = confidence_interval(sums, counts)
     return Estimate(
         mean=mean(value for _, value in pooled),
         low=low,

@@ -5,14 +5,16 @@ that answered it, or problems that are variants of one another. Clusters are wha
 students, on other problems like these. That other seeds would give other students is not in it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 RESAMPLES = 9999
+BATCH = 2**20  # rows that are drawn at once, so that memory is bounded
 Array = NDArray[np.float64]
+Interval = tuple[float, float] | tuple[None, None]
 
 
 def clustered(values: Iterable[tuple[str, float]]) -> tuple[Array, Array]:
@@ -25,22 +27,40 @@ def clustered(values: Iterable[tuple[str, float]]) -> tuple[Array, Array]:
     return np.array(list(sums.values()), float), np.array(list(counts.values()), float)
 
 
-def confidence_interval(sums: Array, counts: Array) -> tuple[float, float]:
-    """The 95 % interval of the mean, Σ sums / Σ counts, over clusters.
+def bootstrap_interval(
+    clusters: Sequence[Hashable], statistic: Callable[[Array], Array]
+) -> Interval:
+    """The 95 % interval of a statistic of N rows, which are drawn by whole clusters.
 
-    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13), by whole clusters; of differences
-    it is the paired bootstrap (Koehn, 2004). Raises ValueError with fewer than two clusters.
+    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13). `clusters` [N] are the rows' own;
+    `statistic` takes how often each row was drawn, [R, N], and returns R values, NaN where it has
+    none. Nones with fewer than two clusters, and where more than 5 % of the draws give no value.
     """
-    found = stats.bootstrap(
-        (sums, counts),
-        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    names = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    rows = np.array([names[name] for name in clusters], int)
+    if len(names) < 2:
+        return None, None
+    rng = np.random.default_rng(0)
+    batch = max(1, BATCH // len(rows))
+    parts = []
+    for start in range(0, RESAMPLES, batch):
+        picks = rng.integers(0, len(names), (min(batch, RESAMPLES - start), len(names)))
+        times = np.stack([np.bincount(pick, minlength=len(names)) for pick in picks])
+        parts.append(statistic(times[:, rows].astype(float)))
+    values = np.concatenate(parts)
+    values = values[~np.isnan(values)]
+    if len(values) < 0.95 * RESAMPLES:
+        return None, None
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def confidence_interval(sums: Array, counts: Array) -> Interval:
+    """The 95 % interval of the mean, Σ sums / Σ counts, over clusters [C].
+
+    By `bootstrap_interval`; of differences it is the paired bootstrap (Koehn, 2004).
+    """
+    return bootstrap_interval(range(len(sums)), lambda times: (times @ sums) / (times @ counts))
 
 
 def sign_flip_test(sums: Array) -> float:
@@ -61,6 +81,7 @@ def sign_flip_test(sums: Array) -> float:
         permutation_type="samples",
         vectorized=True,
         n_resamples=RESAMPLES,
+        batch=max(1, BATCH // len(sums)),
         rng=np.random.default_rng(0),
     )
     return float(found.pvalue)

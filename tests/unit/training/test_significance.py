@@ -1,8 +1,16 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from training.significance import clustered, confidence_interval, holm, sign_flip_test
+from training.significance import (
+    bootstrap_interval,
+    clustered,
+    confidence_interval,
+    holm,
+    sign_flip_test,
+)
 
 
 def test_values_are_summed_by_cluster() -> None:
@@ -34,6 +42,57 @@ def test_the_interval_is_around_the_mean_of_rows_and_not_of_clusters() -> None:
 
 def test_the_interval_of_what_never_varies() -> None:
     assert confidence_interval(np.zeros(10), np.ones(10)) == (0, 0)
+
+
+def test_one_cluster_has_no_interval() -> None:
+    assert confidence_interval(np.array([3.0]), np.array([4.0])) == (None, None)
+    assert bootstrap_interval([], lambda times: times.sum(1)) == (None, None)
+
+
+def test_whole_clusters_are_drawn() -> None:
+    def size_of_a(times: np.ndarray) -> np.ndarray:
+        assert (times[:, 0] == times[:, 2]).all()
+        assert (times[:, 0] + times[:, 1] == 2).all()
+        return times[:, 0]
+
+    assert bootstrap_interval("aba", size_of_a) == (0, 2)
+
+
+def test_the_interval_of_any_statistic_is_scipys() -> None:
+    values = np.random.default_rng(1).exponential(size=50)
+
+    def deviation(times: np.ndarray) -> np.ndarray:
+        mean = times @ values / 50
+        return np.sqrt(times @ values**2 / 50 - mean**2)
+
+    expected = stats.bootstrap(
+        (values,), np.std, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert bootstrap_interval(range(50), deviation) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize(("undefined", "exists"), [(0.02, True), (0.2, False)])
+def test_draws_without_a_value(undefined: float, exists: bool) -> None:
+    calls = np.random.default_rng(0)
+
+    def sometimes(times: np.ndarray) -> np.ndarray:
+        return np.where(calls.random(len(times)) < undefined, np.nan, times[:, 0])
+
+    low, high = bootstrap_interval(range(20), sometimes)
+    assert (low is not None, high is not None) == (exists, exists)
+
+
+def test_many_rows_take_bounded_memory() -> None:
+    right = np.repeat([1.0, 0.0], 5_000)
+    tracemalloc.start()
+    try:
+        low, high = confidence_interval(right, np.ones(10_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert low == pytest.approx(0.5 - 1.96 * 0.005, abs=0.0005)
+    assert high == pytest.approx(0.5 + 1.96 * 0.005, abs=0.0005)
+    assert peak < 100e6  # all draws at once would be 800e6
 
 
 @pytest.mark.parametrize(
