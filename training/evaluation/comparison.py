@@ -1,0 +1,95 @@
+"""Two models on the same rows: which is right more often, and which is better calibrated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from training.evaluation.calibration import brier, confidence_and_right, ece, equal_width
+from training.evaluation.estimate import Estimate, estimate, mean_estimate
+from training.evaluation.record import Record
+from training.significance import clustered, sign_flip_test
+
+
+class DifferentRowsError(ValueError):
+    """Two models were asked different things. The message names the first row that differs."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B on the same rows. Differences are A's figure less B's, intervals paired.
+
+    `mcnemar` and `sign_flip` are two-sided p-values of being right equally often. McNemar's holds
+    where rows are independent; the sign flips are by cluster, and equal to it where each row is a
+    cluster of its own.
+    """
+
+    rows: int
+    clusters: int
+    same_label: int
+    both_right: int
+    only_a_right: int
+    only_b_right: int
+    neither_right: int
+    accuracy: Estimate
+    mcnemar: float
+    sign_flip: float
+    ece: Estimate  # with 15 bins of equal width
+    brier: Estimate
+
+
+def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
+    """Compares two models' records, in the same order. Raises DifferentRowsError.
+
+    Records of several seeds may follow one another, if a row's have one cluster.
+    """
+    _require_same_rows(a, b)
+    (confidence_a, right_a), (confidence_b, right_b) = map(confidence_and_right, (a, b))
+    only_a = int((right_a > right_b).sum())
+    only_b = int((right_b > right_a).sum())
+    both = int((right_a * right_b).sum())
+    sums, _ = clustered(zip([record.cluster for record in a], right_a - right_b, strict=True))
+    bins_a, bins_b = equal_width(confidence_a), equal_width(confidence_b)
+    return Comparison(
+        rows=len(a),
+        clusters=len(sums),
+        same_label=sum(mine.label == other.label for mine, other in zip(a, b, strict=True)),
+        both_right=both,
+        only_a_right=only_a,
+        only_b_right=only_b,
+        neither_right=len(a) - both - only_a - only_b,
+        accuracy=mean_estimate(a, right_a - right_b),
+        mcnemar=mcnemar(only_a, only_b),
+        sign_flip=sign_flip_test(sums),
+        ece=estimate(
+            a,
+            lambda weights: (
+                ece(confidence_a, right_a, bins_a, weights)
+                - ece(confidence_b, right_b, bins_b, weights)
+            ),
+        ),
+        brier=mean_estimate(a, brier(confidence_a, right_a) - brier(confidence_b, right_b)),
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """McNemar's exact test: the two-sided p-value of a fair coin's `only_a` heads, `only_b` tails.
+
+    McNemar, 1947, Note on the sampling error of the difference between correlated proportions.
+    """
+    discordant = only_a + only_b
+    return float(stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
+
+
+def _require_same_rows(a: Sequence[Record], b: Sequence[Record]) -> None:
+    if len(a) != len(b):
+        raise DifferentRowsError(
+            f"A has {len(a)} rows and B has {len(b)}: evaluate both on the same data"
+        )
+    for mine, other in zip(a, b, strict=True):
+        for name in ("index", "input", "gold", "cluster"):
+            if getattr(mine, name) != getattr(other, name):
+                raise DifferentRowsError(
+                    f"row {mine.index} of A has the {name} {getattr(mine, name)!r}, but the row of "
+                    f"B beside it {getattr(other, name)!r}: evaluate both on the same data"
+                )
