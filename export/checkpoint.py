@@ -1,4 +1,7 @@
-"""A distilled student as training leaves it: model, tokenizer, `student.json`, `examples.jsonl`."""
+"""A distilled student as training leaves it: model, tokenizer, `student.json`, `examples.jsonl`.
+
+Evaluation may have left its temperature beside it, in `calibration.json`.
+"""
 
 import reprlib
 from dataclasses import dataclass
@@ -15,11 +18,12 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from export.bundle import Name
+from export.bundle import Calibration, Name
 from training.tasks import Fields, Task, texts_in
 
 RECORD = "student.json"
 EXAMPLES = "examples.jsonl"
+CALIBRATION = "calibration.json"
 GOLDEN_EXAMPLES = 4  # at most
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -77,6 +81,7 @@ class Checkpoint:
     record: Record
     examples: list[ExampleRow]
     golden: list[Fields]
+    calibration: Calibration
 
     @property
     def validation(self) -> list[ExampleRow]:
@@ -107,7 +112,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder / RECORD}: the task's template fails: {error}") from error
     tokenizer = _load_tokenizer(folder)
     golden = _golden(folder, record, inputs, tokenizer)
-    return Checkpoint(_load_model(folder), tokenizer, record, examples, golden)
+    return Checkpoint(
+        _load_model(folder), tokenizer, record, examples, golden, _calibration(folder / CALIBRATION)
+    )
+
+
+def _calibration(path: Path) -> Calibration:
+    return _parse(Calibration, str(path), _read(path)) if path.exists() else Calibration()
 
 
 def _golden(

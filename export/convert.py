@@ -293,6 +293,7 @@ def _manifest(
             label_tokens=record.max_label_tokens,
             rationale_tokens=record.max_rationale_tokens,
         ),
+        calibration=checkpoint.calibration,
         metrics=record.metrics,
         provenance=Provenance(
             base_model=record.base_model,

@@ -75,6 +75,7 @@ class Output:
 
         `steps` is the step that was kept.
         """
+        (self.folder / "calibration.json").unlink(missing_ok=True)  # an earlier student's
         model.save_pretrained(self.folder)
         student.tokenizer.save_pretrained(self.folder)
         record = self._record(student, metrics)

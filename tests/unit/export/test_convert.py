@@ -1,5 +1,6 @@
 """The command: a checkpoint's folder to a bundle, or one clear line."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,7 +16,12 @@ import torch
 from tokenizers import Tokenizer
 
 from export import bundle, convert, graphs
+from service.engine.engine import Engine
+from service.engine.prediction import Prediction, PredictRequest
+from tests.records import open_records
+from tests.records import record as make_record
 from tests.students import KINDS, learned_student, problems, save_checkpoint, tiny_student
+from training.evaluation.temperature import fit_temperature, tempered, write_calibration
 
 ROOT = Path(__file__).parents[3]
 
@@ -225,6 +231,58 @@ def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
     assert command(str(checkpoint)).returncode == 2  # --out is missing
 
 
+CLOSED = {"labels": ["pens", "apples", "pens and apples", "marbles"], "answer": None}
+
+
+@pytest.mark.parametrize("task", [{}, CLOSED])
+def test_the_bundle_serves_the_temperature_that_was_fitted(
+    copy: Path, tmp_path: Path, task: dict[str, object]
+) -> None:
+    record = json.loads((copy / "student.json").read_text())
+    edit_record(copy, task=record["task"] | task)
+    assert convert.main([str(copy), "--out", str(tmp_path / "plain")]) == 0
+    validation = open_records([0.2] * 10, [1] * 7 + [0] * 3)
+    fitted = fit_temperature(validation)
+    write_calibration(copy, fitted, "10 validation rows")
+    assert convert.main([str(copy), "--out", str(tmp_path / "tempered")]) == 0
+
+    calibration = bundle.read(tmp_path / "tempered").manifest.calibration
+    assert calibration.temperature == fitted.temperature == pytest.approx(4.512, abs=1e-3)
+    assert calibration.fitted_on == "10 validation rows"
+    card = (tmp_path / "tempered" / bundle.MODEL_CARD).read_text()
+    assert "Confidences are at temperature 4.51, fitted on 10 validation rows." in card
+    assert "temperature" not in (tmp_path / "plain" / bundle.MODEL_CARD).read_text()
+
+    plain, served = serve(tmp_path / "plain"), serve(tmp_path / "tempered")
+    assert [one.label for one in served] == [one.label for one in plain]
+    assert [one.rationale for one in served] == [one.rationale for one in plain]
+    scores = [{score.label: score.score for score in one.scores} for one in plain]
+    records = [
+        make_record(
+            label=one.label,
+            confidence=one.confidence,
+            probabilities=probabilities if task else None,
+        )
+        for one, probabilities in zip(plain, scores, strict=True)
+    ]
+    expected = [one.confidence for one in tempered(records, fitted.temperature)]
+    assert [one.confidence for one in served] == pytest.approx(expected, rel=1e-4)
+    for before, after in zip(plain, served, strict=True):
+        assert after.confidence != pytest.approx(before.confidence, rel=0.05)
+
+
+def serve(folder: Path) -> list[Prediction]:
+    engine = Engine.load(folder, threads=1, max_rows=1)
+
+    async def ask() -> list[Prediction]:
+        return [await engine.predict(PredictRequest(text, explain=True)) for text in problems(6)]
+
+    try:
+        return asyncio.run(ask())
+    finally:
+        engine.close()
+
+
 def change_an_onnx_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the export itself wrong, as a mistake in it would be."""
     build = graphs.build_decoder
@@ -336,6 +394,10 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (truncate_weights, "no model can be loaded"),
         (write("tokenizer.json", "{"), "no tokenizer can be loaded"),
         (drop_end_token, "does not end a text with the end token"),
+        (write("calibration.json", "{"), "calibration.json: "),
+        (write("calibration.json", '{"temperature": 0}'), "calibration.json: temperature Input"),
+        (write("calibration.json", '{"temperature": NaN}'), "calibration.json: temperature Input"),
+        (write("calibration.json", '{"temperatur": 2}'), "calibration.json: temperatur Extra"),
         (
             lambda folder: edit_record(folder, recipe={"examples": [{"text": "7 " * 99}]}),
             "an example of the recipe has over 64 tokens",

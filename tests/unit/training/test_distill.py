@@ -19,10 +19,13 @@ from training.tasks import evaluate_equation
 def test_a_checkpoint_with_its_record(
     arguments: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "calibration.json").write_text('{"temperature": 2}')  # of an earlier student
     with caplog.at_level(logging.INFO):
         assert main(arguments) == 0
     assert "train.jsonl: 60 rows, 0 dropped, 0 without a rationale" in caplog.text
-    out = tmp_path / "out"
+    assert not (out / "calibration.json").exists()
     record = json.loads((out / "student.json").read_text())
     assert record["task"]["name"] == "svamp"
     assert record["recipe"]["steps"] == 6
