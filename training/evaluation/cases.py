@@ -1,0 +1,113 @@
+"""Case studies: rows worth reading, chosen by rule and seed rather than by hand."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from training.evaluation.faithfulness import Faithfulness
+from training.evaluation.record import Record
+
+Kind = Literal[
+    "most confident, right",
+    "most confident, wrong",
+    "least confident, right",
+    "least confident, wrong",
+    "right label, wrong reasoning",
+    "wrong label, right reasoning",
+    "only the first is right",
+    "only the second is right",
+    "both are wrong, differently",
+]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row to read: what a model said, and of a comparison what the other one said."""
+
+    kind: Kind
+    record: Record
+    other: Record | None = None
+
+
+def choose_cases(
+    records: Sequence[Record],
+    measured: Sequence[Faithfulness | None],
+    *,
+    each: int = 3,
+    seed: int = 0,
+) -> list[Case]:
+    """At most `each` cases of a kind, for N records and their faithfulness [N].
+
+    Confidence ranks, and the seed breaks ties; the other kinds are drawn, from the strata in turn:
+    gold labels where labels are closed, the gold equation's operators otherwise. Whether reasoning
+    is wrong is as `Faithfulness.sound` has it.
+    """
+    shuffled = random.Random(seed).sample(records, len(records))
+    right = [record for record in shuffled if record.right]
+    wrong = [record for record in shuffled if not record.right]
+    sound = {
+        record.index: one.sound
+        for record, one in zip(records, measured, strict=True)
+        if one is not None
+    }
+    by_confidence: list[tuple[Kind, list[Record], bool]] = [
+        ("most confident, right", right, True),
+        ("most confident, wrong", wrong, True),
+        ("least confident, right", right, False),
+        ("least confident, wrong", wrong, False),
+    ]
+    cases = [
+        Case(kind, record)
+        for kind, found, most in by_confidence
+        for record in sorted(found, key=lambda one: one.confidence, reverse=most)[:each]
+    ]
+    unsound = [record for record in right if sound.get(record.index) is False]
+    lucky = [record for record in wrong if sound.get(record.index)]
+    cases += [Case("right label, wrong reasoning", one) for one in _in_turn(unsound, each)]
+    cases += [Case("wrong label, right reasoning", one) for one in _in_turn(lucky, each)]
+    return cases
+
+
+def choose_differences(
+    first: Sequence[Record], second: Sequence[Record], *, each: int = 3, seed: int = 0
+) -> list[Case]:
+    """At most `each` cases of a kind in which two models differ on the same rows, drawn likewise.
+
+    Raises ValueError where the rows are not the same.
+    """
+    others = {record.index: record for record in second}
+    if {one.index: (one.text, one.gold) for one in first} != {
+        index: (one.text, one.gold) for index, one in others.items()
+    }:
+        raise ValueError("the two models did not answer the same rows: evaluate both on one file")
+    kinds: dict[Kind, Callable[[Record, Record], bool]] = {
+        "only the first is right": lambda a, b: a.right and not b.right,
+        "only the second is right": lambda a, b: b.right and not a.right,
+        "both are wrong, differently": lambda a, b: (
+            not a.right and not b.right and a.label != b.label
+        ),
+    }
+    shuffled = random.Random(seed).sample(first, len(first))
+    return [
+        Case(kind, record, others[record.index])
+        for kind, differ in kinds.items()
+        for record in _in_turn((one for one in shuffled if differ(one, others[one.index])), each)
+    ]
+
+
+def _in_turn(records: Iterable[Record], count: int) -> list[Record]:
+    """The first record of each stratum, then the second of each, and so on, at most `count`."""
+    taken: dict[str, int] = {}
+    ranked = []
+    for record in records:
+        stratum = _stratum(record)
+        taken[stratum] = taken.get(stratum, 0) + 1
+        ranked.append((taken[stratum], record))
+    return [record for _, record in sorted(ranked, key=lambda pair: pair[0])[:count]]
+
+
+def _stratum(record: Record) -> str:
+    if record.probabilities is not None:
+        return record.gold
+    return "".join(sorted(set(record.gold) & set("+-*/")))
