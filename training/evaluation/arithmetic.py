@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from training.tasks import evaluate_equation
 
@@ -116,7 +116,7 @@ def _equalities(text: str) -> Iterator[list[_Side]]:
     """Chains of sides with equals signs between them; a side alone is a chain, too."""
     tokens = list(_TOKEN.finditer(text))
     sides, before = [_Side()], ""
-    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, after in zip_longest(tokens, tokens[1:]):
         kind, word = token.lastgroup or "", token[0]
         if kind == "currency":
             continue
@@ -166,7 +166,8 @@ def _without_loose_ends(tokens: list[str]) -> list[str]:
                 opened.pop()
             else:
                 loose.add(place)
-    kept = [token for place, token in enumerate(tokens) if place not in loose | set(opened)]
+    loose.update(opened)
+    kept = [token for place, token in enumerate(tokens) if place not in loose]
     while kept and kept[-1] in "+-*/":
         kept.pop()
     return kept
