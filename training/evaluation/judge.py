@@ -155,7 +155,7 @@ async def _ask_all(
         if not isinstance(error, openai.OpenAIError | JudgeError):
             raise error from None
         raise JudgeError(
-            f"{endpoint.base_url}: {error}; {len(found)} of {len(questions)} rationales were "
+            f"{endpoint.base_url}: {error}; {len(found) - refusals} of {len(questions)} rationales were "
             "judged and are kept: start again to go on"
         ) from error
     if refusals == len(questions):
@@ -169,12 +169,13 @@ async def _ask(
 ) -> Judgement:
     answer = None
     for _ in range(ASKED):
-        completion = await client.chat.completions.create(
-            model=model, messages=messages, temperature=0, max_tokens=_TOKENS
-        )
         try:
+            completion = await client.chat.completions.create(
+                model=model, messages=messages, temperature=0, max_tokens=_TOKENS
+            )
             answer = completion.choices[0].message.content or ""
-        except (AttributeError, IndexError, TypeError):  # the client checks no answer's shape
+        # the client checks neither that an answer is JSON nor its shape
+        except (ValueError, AttributeError, IndexError, TypeError):
             answer = None
             continue
         if (score := parse_score(answer)) is not None:

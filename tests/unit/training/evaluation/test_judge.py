@@ -138,7 +138,7 @@ def test_each_rationale_is_asked_about_once_and_never_again(tmp_path: Path) -> N
         assert len(endpoint.requests) == 12
         # another model, or another text, is another question
         judge(rows[:1], Endpoint(endpoint.url, "other"), tmp_path / "judgements.sqlite")
-        judge([record("Reason 1, now.")], where, tmp_path / "judgements.sqlite")
+        judge([record("Reason 1. Now.")], where, tmp_path / "judgements.sqlite")
         assert len(endpoint.requests) == 14
 
 
