@@ -155,8 +155,8 @@ async def _ask_all(
         if not isinstance(error, openai.OpenAIError | JudgeError):
             raise error from None
         raise JudgeError(
-            f"{endpoint.base_url}: {error}; {len(found) - refusals} of {len(questions)} rationales were "
-            "judged and are kept: start again to go on"
+            f"{endpoint.base_url}: {error}; {len(found) - refusals} of {len(questions)} "
+            "rationales were judged and are kept: start again to go on"
         ) from error
     if refusals == len(questions):
         answer = next(iter(found.values())).answer
