@@ -1,4 +1,4 @@
-"""A service that is busy, is not there, or is none; tests/e2e/test_evaluate.py asks a real one."""
+"""A service that is busy, is not there, or is none; the end-to-end tests ask a real one."""
 
 import asyncio
 import json
