@@ -1,13 +1,19 @@
 """Overlap: how near a rationale comes to the teacher's, in words and, by a model, in meaning."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from absl import logging as absl_logging
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
 from training.evaluation.record import Record
+
+# rouge-score brings a log handler of absl's that closes, when logging is configured anew, what
+# stood for stderr when it was imported
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 class EmbedderError(ValueError):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import torch
 from rouge_score import rouge_scorer
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
+from tests.conftest import ROOT
 from tests.pretrained import prose
 from tests.rationales import record
 from training.evaluation.overlap import EmbedderError, overlaps
@@ -94,3 +97,16 @@ def test_similarity_is_the_cosine_of_mean_embeddings(embedder: str) -> None:
 def test_an_embedder_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(EmbedderError, match=f"{tmp_path} cannot be loaded as an embedding model"):
         overlaps(rows(), str(tmp_path))
+
+
+def test_it_leaves_open_what_stands_for_stderr() -> None:
+    """Else a program that replaced it, and configures logging anew, ends without a word."""
+    program = """
+import io, logging.config, sys
+sys.stderr = replaced = io.StringIO()
+import training.evaluation.overlap
+sys.stderr = sys.__stderr__
+logging.config.dictConfig({"version": 1})
+replaced.write("still open")
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
