@@ -10,11 +10,14 @@ RECIPE ?= training/recipes/svamp-mini.yaml
 PLAN ?= training/ablations/svamp.yaml
 CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= service/bundles/svamp-mini
+URL ?= http://127.0.0.1:8000
+NAME ?= $(notdir $(BUNDLE))
+VERSION ?= $(shell date -u +%Y%m%d.%H%M%S)
 ARGS ?=
 
 .PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build \
 	test-transformers5 soak bench bench-training lint types format distill-mini ablate export-mini \
-	openapi clean
+	refresh openapi clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,8 +70,8 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 
 # On a CPU, glibc hands large temporaries back to the kernel at every step, and half the training
 # time goes there; these thresholds make it keep them.
-distill-mini ablate: export MALLOC_MMAP_THRESHOLD_ = 4294967296
-distill-mini ablate: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+distill-mini ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+distill-mini ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
@@ -77,6 +80,19 @@ ablate: $(VENV)/.dev ## Compare the objectives by PLAN (hours on one core; ARGS=
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
+
+# Each line stops the rest where it fails, so what is refused is never loaded.
+refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and swap it in at URL
+	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student learnt" >&2; exit 2; }
+	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
+	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) $(ARGS) --split validation \
+		--out $(CHECKPOINT)/validation --force
+	$(BIN)/python -m training.evaluation.temperature $(CHECKPOINT)/validation $(CHECKPOINT)
+	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --out $(CHECKPOINT)/evaluation --force
+	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE) --version $(VERSION) \
+		--gate-against $(BUNDLE) --data $(DATA)
+	curl --silent --show-error --fail-with-body -X POST -H "x-api-key: $$DUET_ADMIN_KEY" \
+		$(URL)/admin/models/$(NAME)/load
 
 openapi: $(VENV)/.dev ## Write down the HTTP contract anew, after a change to it
 	$(BIN)/python -m service.openapi > service/openapi.json

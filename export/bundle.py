@@ -154,6 +154,9 @@ class Provenance(_Part):
     seed: int
     code_version: str
     parity: dict[str, float | int | str] = Field(description="what export's parity gate measured")
+    gate: dict[str, float | int | str] = Field(
+        default={}, description="how it did beside the bundle that it was to replace"
+    )
 
 
 class FileEntry(_Part):

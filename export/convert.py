@@ -30,6 +30,7 @@ from export.bundle import (
     TaskSpec,
 )
 from export.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from export.gate import Gate, GateError, Measured, WorseError
 from export.graphs import build_graphs, geometry_of
 from export.layers import UnsupportedModelError
 from export.ngrams import write_draft_table
@@ -42,13 +43,11 @@ DRAFT_INPUTS = 1000  # at most, that the student writes on for its table of draf
 MAX_DRAFT_SHARE = 0.1  # of the bundle
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
 
-Measured = dict[str, float | int | str]
-
 log = logging.getLogger("duet.export")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0; 1 where the parity gate fails; 2 for a checkpoint or an OUT that cannot serve."""
+    """Returns 0; 1 where a gate fails; 2 for a checkpoint or an OUT that cannot serve."""
     parser = argparse.ArgumentParser(prog="export.convert", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="folder that training/distill.py wrote")
     parser.add_argument(
@@ -67,9 +66,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="duet",
         help="duet: a bundle; optimum: a folder for ORTModelForSeq2SeqLM (default: duet)",
     )
+    parser.add_argument(
+        "--gate-against",
+        type=Path,
+        metavar="BUNDLE",
+        help="refuse a student that is significantly worse than this one's (with --data)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="labelled rows that neither learnt, as JSON lines, CSV or Parquet",
+    )
     arguments = parser.parse_args(argv)
     if arguments.layout == "optimum" and arguments.precision != "fp32":
         parser.error("the layout optimum has no --precision but fp32")
+    if arguments.layout == "optimum" and arguments.gate_against:
+        parser.error("the layout optimum has no --gate-against")
+    if (arguments.gate_against is None) != (arguments.data is None):
+        parser.error("--gate-against BUNDLE and --data FILE need each other")
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     transformers.logging.set_verbosity_error()
@@ -78,8 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             export_with_optimum(arguments.checkpoint, arguments.out)
             log.info("wrote %s", arguments.out)
         else:
-            convert(arguments.checkpoint, arguments.out, arguments.version, arguments.precision)
-    except ParityError as error:
+            convert(
+                arguments.checkpoint,
+                arguments.out,
+                arguments.version,
+                arguments.precision,
+                arguments.gate_against,
+                arguments.data,
+            )
+    except (ParityError, WorseError) as error:
         print(f"convert: no bundle written: {error}", file=sys.stderr)
         return 1
     except (
@@ -87,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         UnsupportedModelError,
         OptimumMissingError,
         BundleError,
+        GateError,
         OSError,
     ) as error:
         print(f"convert: {error}", file=sys.stderr)
@@ -97,11 +120,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def convert(source: Path, out: Path, version: str, precision: Precision = "fp32") -> None:
-    """Writes the bundle of the student in `source` to `out`, if it passes the parity gate.
+def convert(
+    source: Path,
+    out: Path,
+    version: str,
+    precision: Precision = "fp32",
+    gate_against: Path | None = None,
+    data: Path | None = None,
+) -> None:
+    """Writes the bundle of the student in `source` to `out`, if it passes the gates.
 
-    A bundle that is at `out` already stays until the new one is complete. Raises CheckpointError,
-    UnsupportedModelError, BundleError (`out` is something else), ParityError, OSError.
+    They are parity, and, where `gate_against` is a bundle, not to be worse than that one on the
+    labelled rows of the file `data`. A bundle that is at `out` already, perhaps the same, stays
+    until the new one is complete. Raises CheckpointError, UnsupportedModelError, BundleError (`out`
+    is something else), GateError, ParityError, WorseError, OSError.
     """
     if out.exists():
         _require_bundle(out)
@@ -109,21 +141,31 @@ def convert(source: Path, out: Path, version: str, precision: Precision = "fp32"
     checkpoint = load_checkpoint(source)
     command = ["python", "-m", "export.convert", str(source), "--out", str(out)]
     command += ["--version", version, "--precision", precision]
+    gate = None
+    if gate_against is not None and data is not None:
+        gate = Gate.open(gate_against, data, checkpoint.record.task)
+        command += ["--gate-against", str(gate_against), "--data", str(data)]
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         new, old = Path(temporary, "new"), Path(temporary, "old")
         new.mkdir()
-        write_bundle(checkpoint, new, version, precision, shlex.join(command))
+        write_bundle(checkpoint, new, version, precision, shlex.join(command), gate)
         _replace(out, new, old)
     log.info("wrote %s", out)
 
 
 def write_bundle(
-    checkpoint: Checkpoint, folder: Path, version: str, precision: Precision, command: str
+    checkpoint: Checkpoint,
+    folder: Path,
+    version: str,
+    precision: Precision,
+    command: str,
+    gate: Gate | None = None,
 ) -> None:
     """Fills an empty folder; `command` is for the model card.
 
-    Raises ParityError, and UnsupportedModelError for a T5 that has no place in ONNX.
+    Raises ParityError, UnsupportedModelError for a T5 that has no place in ONNX, and what
+    `Gate.admit` raises.
     """
     record, model = checkpoint.record, checkpoint.model
     log.info("building the graphs of %.1f M parameters", model.num_parameters() / 1e6)
@@ -145,17 +187,24 @@ def write_bundle(
 
     _write_draft(checkpoint, student, folder / bundle.DRAFT)
 
-    manifest = _manifest(checkpoint, version, geometry, precision, parity)
-    card = _render_card(
-        manifest=manifest,
-        record=record,
-        golden=golden[0].model_dump_json(indent=2) if golden else None,
-        command=command,
-        parameters=model.num_parameters(),
-        megabytes=sum(path.stat().st_size for path in folder.iterdir()) / 1e6,
-    )
-    (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
-    bundle.seal(folder, manifest)
+    megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+
+    def seal(gate: Measured) -> None:
+        manifest = _manifest(checkpoint, version, geometry, precision, parity, gate)
+        card = _render_card(
+            manifest=manifest,
+            record=record,
+            golden=golden[0].model_dump_json(indent=2) if golden else None,
+            command=command,
+            parameters=model.num_parameters(),
+            megabytes=megabytes,
+        )
+        (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
+        bundle.seal(folder, manifest)
+
+    seal({})
+    if gate is not None:
+        seal(gate.admit(folder))  # which serves it, and so needs it sealed
 
 
 def _require_bundle(out: Path) -> None:
@@ -280,6 +329,7 @@ def _manifest(
     geometry: Geometry,
     precision: Precision,
     parity: Measured,
+    gate: Measured,
 ) -> Manifest:
     record = checkpoint.record
     return Manifest(
@@ -302,6 +352,7 @@ def _manifest(
             seed=record.seed,
             code_version=record.code_version,
             parity=parity,
+            gate=gate,
         ),
         license=record.license,
     )

@@ -20,7 +20,14 @@ from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from tests.records import open_records
 from tests.records import record as make_record
-from tests.students import KINDS, learned_student, problems, save_checkpoint, tiny_student
+from tests.students import (
+    KINDS,
+    answers,
+    learned_student,
+    problems,
+    save_checkpoint,
+    tiny_student,
+)
 from training.evaluation.temperature import fit_temperature, tempered, write_calibration
 
 ROOT = Path(__file__).parents[3]
@@ -319,6 +326,93 @@ def test_a_failing_gate_writes_no_bundle(
     change_an_onnx_weight(monkeypatch)
     assert convert.main([str(checkpoint), "--out", str(tmp_path / "bundle")]) == 1
     assert names(tmp_path) == []
+
+
+def write_rows(path: Path, rows: int) -> Path:
+    """Problems with their right labels, which `learned` knows by heart."""
+    pairs = zip(problems(rows), answers(rows), strict=True)
+    lines = [json.dumps({"input": text, "label": label}) for text, (label, _) in pairs]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_worse_student_leaves_the_bundle_that_it_is_held_against(
+    checkpoint: Path, learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, rows = tmp_path / "bundles" / "tiny", write_rows(tmp_path / "rows.jsonl", 20)
+    gate = ["--gate-against", str(out), "--data", str(rows)]
+    assert convert.main([str(checkpoint), "--out", str(out)]) == 0
+    first = bundle.read(out).manifest
+    assert first.provenance.gate == {}
+    assert "Beside the bundle before" not in (out / bundle.MODEL_CARD).read_text()
+
+    assert convert.main([str(learned), "--out", str(out), "--version", "2", *gate]) == 0
+    second = bundle.read(out).manifest
+    measured = second.provenance.gate
+    assert second.version == "2"
+    assert (measured["accuracy"], measured["old_accuracy"]) == (1.0, 0.0)
+    assert (measured["rows"], measured["data"]) == (20, "rows.jsonl")
+    assert measured["against"] == "tiny, version 1"
+    assert measured["against_checksum"] == first.checksum
+    card = (out / bundle.MODEL_CARD).read_text()
+    for expected in (
+        "## Beside the bundle before",
+        f"It was held against tiny, version 1 (manifest checksum `{first.checksum[:12]}`), on the",
+        "| accuracy | 100.0 % | 0.0 % | +100.0 points, +100.0 to +100.0, p = 1.9e-06 |",
+        f"--version 2 --precision fp32 --gate-against {out} --data {rows}",
+    ):
+        assert expected in card
+    assert "{{" not in card
+
+    old = contents(out)
+    capsys.readouterr()
+    assert convert.main([str(checkpoint), "--out", str(out), "--version", "3", *gate]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(
+        "convert: no bundle written: significantly worse in label accuracy: accuracy 0.0% against "
+        "100.0% (-100.0 points, 95 % interval -100.0 to -100.0, p = 1.9e-06), Brier score 0.0000 "
+    )
+    assert contents(out) == old
+    assert names(tmp_path / "bundles") == ["tiny"]
+
+
+def test_the_gate_is_looked_at_before_anything_is_built(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(convert, "build_graphs", None)
+    rows = write_rows(tmp_path / "rows.jsonl", 20)
+    missing, out = tmp_path / "missing", tmp_path / "out"
+    arguments = ["--out", str(out), "--gate-against", str(missing), "--data", str(rows)]
+    assert convert.main([str(checkpoint), *arguments]) == 2
+    assert f"convert: {missing}: not a bundle" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gate-against", "bundle"], "--gate-against BUNDLE and --data FILE need each other"),
+        (["--data", "rows.jsonl"], "--gate-against BUNDLE and --data FILE need each other"),
+        (
+            ["--gate-against", "bundle", "--data", "rows.jsonl", "--layout", "optimum"],
+            "the layout optimum has no --gate-against",
+        ),
+    ],
+)
+def test_a_gate_needs_its_rows(
+    checkpoint: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        convert.main([str(checkpoint), "--out", str(tmp_path / "bundle"), *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_an_old_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
