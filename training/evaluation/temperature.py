@@ -150,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"temperature: {arguments.evaluation}: {error}", file=sys.stderr)
         return 2
-    print(f"temperature {fitted.temperature:.3g}", f"({fitted.problem})" if fitted.problem else "")
+    problem = f" ({fitted.problem})" if fitted.problem else ""
+    print(f"temperature {fitted.temperature:.3g}{problem}")
     return 0
 
 
