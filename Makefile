@@ -86,8 +86,7 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and 
 	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student learnt" >&2; exit 2; }
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) $(ARGS) --split validation \
-		--out $(CHECKPOINT)/validation --force
-	$(BIN)/python -m training.evaluation.temperature $(CHECKPOINT)/validation $(CHECKPOINT)
+		--calibrate --out $(CHECKPOINT)/validation --force
 	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --out $(CHECKPOINT)/evaluation --force
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE) --version $(VERSION) \
 		--gate-against $(BUNDLE) --data $(DATA)

@@ -1,14 +1,15 @@
-"""Asks a model about labelled rows, and says how good its answers are.
+"""Asks a model about labelled rows, and reports how good its answers and rationales are.
 
 MODEL is a checkpoint's folder, a bundle's, or a service's address, as http://127.0.0.1:8000, whose
 key, where it wants one, is in the environment variable DUET_API_KEY. What is too long for the model
-loses its end. The same command goes on where a stopped one was.
+loses its end. The same command goes on where a stopped one was. With --compare, the report is of
+two such evaluations on the same rows.
 """
 
 import argparse
-import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,69 +21,182 @@ from training.data import DataError
 from training.evaluation.collect import collect
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
-from training.evaluation.predictions import OutputError, read_predictions
-from training.evaluation.summary import summarise
+from training.evaluation.predictions import OutputError, read_predictions, read_run
+from training.evaluation.temperature import Temperature, fit_temperature, write_calibration
+from training.report_page import Page
 from training.tasks import Task
-
-SUMMARY = "summary.json"
 
 
 def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    _check(arguments, parser)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("absl").setLevel(logging.WARNING)  # of rouge-score
+    command = shlex.join(["python", sys.argv[0], *(sys.argv[1:] if argv is None else argv)])
+    try:
+        # here, so that what is missing is told before any row is asked about
+        from training.evaluation.judge import JudgeError
+        from training.evaluation.overlap import EmbedderError
+        from training.report import ReportError, compare_evaluations
+    except ModuleNotFoundError as error:
+        print(
+            f"evaluate: the package {error.name} is missing: pip install '.[evaluation]'",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        if arguments.compare:
+            a, b = arguments.compare
+            page = compare_evaluations(a, b, arguments.out, command)
+        else:
+            page = _evaluate(arguments, command)
+    except (
+        ConfigError,
+        DataError,
+        ModelError,
+        OutputError,
+        EmbedderError,
+        JudgeError,
+        ReportError,
+        OSError,
+    ) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("evaluate: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    print(*page.verdict, arguments.out / f"{page.stem}.html", sep="\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="evaluate.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL")
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument(
+    parser.add_argument("model", metavar="MODEL", nargs="?")
+    parser.add_argument(
         "--data", type=Path, metavar="FILE", help="rows as JSON lines, CSV or Parquet"
     )
-    data.add_argument(
+    parser.add_argument(
         "--recipe",
         nargs="+",
         metavar=("RECIPE.yaml", "key=value"),
         help="a recipe, whose rows are taken; key=value as for distill.py",
     )
     parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="in place of MODEL and rows: the folders of two evaluations",
+    )
+    parser.add_argument(
         "--split", choices=get_args(Split), help="of the recipe's rows (default: test)"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="for answers and results"
+        "--out", type=Path, required=True, metavar="FOLDER", help="for answers and the report"
     )
     parser.add_argument(
         "--served-name", metavar="NAME", help="of a service's models (default: its default one)"
     )
     parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit a checkpoint's temperature on the recipe's validation rows, and leave it with "
+        "the checkpoint, for export",
+    )
+    parser.add_argument(
+        "--embedder", metavar="NAME", help="an embedding model, to compare rationales by meaning"
+    )
+    parser.add_argument(
+        "--judge",
+        metavar="URL",
+        help="an endpoint of OpenAI's chat completions that scores the rationales, as "
+        "http://127.0.0.1:8001/v1; its key is in OPENAI_API_KEY",
+    )
+    parser.add_argument("--judge-model", metavar="NAME", help="the model that judges")
+    parser.add_argument(
         "--force",
         action="store_true",
         help="begin anew where FOLDER has the answers of another model, or to other rows",
     )
-    arguments = parser.parse_args(argv)
-    if arguments.split and not arguments.recipe:
-        parser.error("--split is of a --recipe; a file has none")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        summary = _evaluate(arguments)
-    except (ConfigError, DataError, ModelError, OutputError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("evaluate: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    print(summary)
-    return 0
+    return parser
 
 
-def _evaluate(arguments: argparse.Namespace) -> str:
+def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    sources = [arguments.data, arguments.recipe, arguments.compare]
+    if sum(source is not None for source in sources) != 1:
+        parser.error("expected one of --data, --recipe and --compare")
+    if arguments.compare:
+        names = ("split", "served_name", "calibrate", "embedder", "judge", "judge_model", "force")
+        given = [f"--{name.replace('_', '-')}" for name in names if getattr(arguments, name)]
+        if arguments.model is not None:
+            given.insert(0, "MODEL")
+        if given:
+            parser.error(f"--compare: leave {', '.join(given)} out")
+    elif arguments.model is None:
+        parser.error("expected MODEL")
+    if not arguments.recipe and (arguments.split or arguments.calibrate):
+        parser.error("--split and --calibrate are of a --recipe; a file has no splits")
+    if (arguments.judge is None) != (arguments.judge_model is None):
+        parser.error("--judge and --judge-model belong together")
+
+
+def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
+    from training.evaluation.evaluation import evaluate
+    from training.evaluation.judge import Endpoint
+    from training.report import SEED, EvaluationReport, versions, write_evaluation
+
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    temperature = None
     with _opened(arguments.model, out, arguments.served_name) as model:
-        data = _data(arguments, model.task)
+        task = model.task
+        if arguments.calibrate:
+            temperature = _calibrate(model, arguments)
+        data = _data(arguments, task)
         collect(model, data, out, source=arguments.model, force=arguments.force)
-    summary = json.dumps(summarise(read_predictions(out)), indent=2)
-    (out / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
-    return summary
+    endpoint = arguments.judge and Endpoint(arguments.judge, arguments.judge_model)
+    try:
+        found = evaluate(
+            [*read_predictions(out)],
+            task,
+            temperature=temperature,
+            fitted_here=arguments.split == "validation",
+            embedder=arguments.embedder,
+            endpoint=endpoint or None,
+            judgements=out / "judgements.sqlite",
+            seed=SEED,
+        )
+    except ValueError as error:  # a label that is none of a closed set
+        raise DataError(f"{data.source}: {error}") from error
+    return write_evaluation(out, EvaluationReport(read_run(out), command, versions(), found))
+
+
+def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
+    """Fits the temperature on validation rows, whatever rows the report is of."""
+    folder = Path(arguments.model)
+    if not (folder / "student.json").is_file():
+        raise ModelError(
+            f"--calibrate: {arguments.model} is no checkpoint, and export takes a temperature "
+            "from one"
+        )
+    recipe, *overrides = arguments.recipe
+    data = from_recipe(load_config(Path(recipe), overrides), "validation", model.task)
+    out = arguments.out / "validation"
+    out.mkdir(exist_ok=True)
+    collect(model, data, out, source=arguments.model, force=arguments.force)
+    try:
+        fitted = fit_temperature([*read_predictions(out)])
+    except ValueError as error:
+        raise DataError(f"{data.source}: {error}") from error
+    write_calibration(
+        folder, fitted, f"{data.count} rows of {data.source}, SHA-256 {data.fingerprint}"
+    )
+    return fitted
 
 
 @contextmanager

@@ -25,13 +25,15 @@ class Correlation:
 class ScoreAndRight:
     """A score of rows, and whether they are right.
 
-    `point_biserial` is Pearson's correlation of a score with a binary variable.
+    `point_biserial` is Pearson's correlation of a score with a binary variable, `spearman` that of
+    their ranks.
     """
 
     rows: int
     mean_of_right: float | None
     mean_of_wrong: float | None
     point_biserial: Estimate
+    spearman: Estimate
 
 
 def correlate(
@@ -67,6 +69,7 @@ def correlate_with_right(
         mean_of_right=_mean(by_right[True]),
         mean_of_wrong=_mean(by_right[False]),
         point_biserial=found.pearson,
+        spearman=found.spearman,
     )
 
 

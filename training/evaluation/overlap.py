@@ -16,7 +16,7 @@ from training.evaluation.record import Record
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
-class EmbedderError(ValueError):
+class EmbedderError(RuntimeError):
     """The embedding model cannot be loaded. The message says why."""
 
 

@@ -87,10 +87,22 @@ class Predictions:
 
 
 def read_predictions(folder: Path) -> Iterator[Record]:
-    """The records of an evaluation that is complete."""
-    with (folder / PREDICTIONS).open(encoding="utf-8") as lines:
-        for line in lines:
-            yield Record(**json.loads(line))
+    """The records of an evaluation that is complete. Raises OutputError where a line is none."""
+    path = folder / PREDICTIONS
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield Record(**json.loads(line))
+            except (ValueError, TypeError) as error:
+                raise OutputError(
+                    f"{path}, line {number}: is no record ({error}); evaluate again"
+                ) from error
+
+
+def read_run(folder: Path) -> Run:
+    """Whose the records of an evaluation are."""
+    run: Run = json.loads((folder / RUN).read_bytes())
+    return run
 
 
 def _facts(run: Run) -> dict[str, dict[str, Any]]:

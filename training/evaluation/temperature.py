@@ -1,14 +1,10 @@
 """The temperature of a confidence, fitted on rows that were neither learnt nor are tested on.
 
 `calibration.json`, beside the student, carries it to export, which writes it into the bundle.
-`python -m training.evaluation.temperature EVALUATION CHECKPOINT` makes it, where evaluate.py
-filled the folder EVALUATION.
 """
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +20,6 @@ from training.evaluation.calibration import (
     measure_calibration,
     nll,
 )
-from training.evaluation.predictions import RUN, read_predictions
 from training.evaluation.record import Record
 
 FILE = "calibration.json"
@@ -132,28 +127,3 @@ def _loss(records: Sequence[Record]) -> Callable[[float], float]:
         return float((logsumexp(logs / temperature, axis=1) - gold / temperature).mean())
 
     return loss
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="temperature", description="Fits the temperature of a student's confidence."
-    )
-    parser.add_argument(
-        "evaluation", type=Path, help="folder that evaluate.py filled, of validation rows"
-    )
-    parser.add_argument("checkpoint", type=Path, help="the student's folder, for calibration.json")
-    arguments = parser.parse_args(argv)
-    try:
-        source = json.loads((arguments.evaluation / RUN).read_bytes())["data"]["source"]
-        fitted = fit_temperature([*read_predictions(arguments.evaluation)])
-        write_calibration(arguments.checkpoint, fitted, f"{fitted.rows} rows of {source}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"temperature: {arguments.evaluation}: {error}", file=sys.stderr)
-        return 2
-    problem = f" ({fitted.problem})" if fitted.problem else ""
-    print(f"temperature {fitted.temperature:.3g}{problem}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

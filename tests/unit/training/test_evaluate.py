@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,16 @@ from export.bundle import Limits
 from tests.bundles import copy_bundle
 from tests.complaints import complaint_of
 from tests.evaluations import evaluated, write_checkpoint, write_rows
+from tests.judges import judging, said
 from tests.servers import ROOT, environment
 from tests.students import Student
 from tests.word_problems import RECIPE, write_problems
 from training.evaluate import main
+from training.evaluation.calibration import measure_calibration
+from training.evaluation.predictions import read_predictions
+from training.evaluation.temperature import fit_temperature, tempered
+from training.report import read_evaluation
+from training.tasks import Task
 
 SHORT = Limits(input_tokens=64, label_tokens=6, rationale_tokens=6)
 ROWS = 280  # more than are answered together, twice
@@ -59,7 +66,9 @@ def test_killed_and_the_same_as_if_never(
     evaluated(out, checkpoint, "--data", data)
     assert "goes on after 128 of 280 rows" in caplog.text
     assert (out / "predictions.jsonl").read_bytes() == expected
-    assert json.loads((out / "summary.json").read_text())["n"] == ROWS
+    report = json.loads((out / "report.json").read_text())
+    assert report["evaluation"]["accuracy"]["rows"] == ROWS
+    assert report["run"] == json.loads((out / "run.json").read_text())
 
 
 def test_a_changed_model_or_data_is_shown_and_refused(
@@ -202,11 +211,119 @@ def test_out_that_is_a_file(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["--data", "a", "--recipe", "b"], ["--data", "a", "--split", "test"]],
+    ("arguments", "complaint_of_it"),
+    [
+        (["model"], "expected one of --data, --recipe and --compare"),
+        (["model", "--data", "a", "--recipe", "b"], "expected one of --data, --recipe and"),
+        (["--data", "a"], "expected MODEL"),
+        (["model", "--data", "a", "--split", "test"], "--split and --calibrate are of a --recipe"),
+        (["model", "--data", "a", "--calibrate"], "--split and --calibrate are of a --recipe"),
+        (["model", "--data", "a", "--judge", "http://x"], "--judge and --judge-model belong"),
+        (["model", "--data", "a", "--judge-model", "x"], "--judge and --judge-model belong"),
+        (["--compare", "a"], "argument --compare: expected 2 arguments"),
+        (["model", "--compare", "a", "b"], "--compare: leave MODEL out"),
+        (["--compare", "a", "b", "--data", "c"], "expected one of --data, --recipe and"),
+        (["--compare", "a", "b", "--embedder", "c"], "--compare: leave --embedder out"),
+        (["--compare", "a", "b", "--judge-model", "c"], "--compare: leave --judge-model out"),
+        (["--compare", "a", "b", "--force"], "--compare: leave --force out"),
+    ],
 )
-def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage(
+    arguments: list[str], complaint_of_it: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["model", "--out", "out", *arguments])
+        main([*arguments, "--out", "out"])
     assert stop.value.code == 2
-    assert "evaluate.py: error: " in capsys.readouterr().err
+    assert f"evaluate.py: error: {complaint_of_it}" in capsys.readouterr().err
+
+
+def test_without_the_packages_of_the_extra(
+    checkpoint: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delitem(sys.modules, "training.evaluation.overlap")
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
+    out = tmp_path / "out"
+    line = complaint([checkpoint, "--data", data, "--out", out], capsys)
+    assert "the package sacrebleu.metrics is missing: pip install '.[evaluation]'" in line
+    assert not out.exists()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> list[str]:
+    write_problems(tmp_path / "train.jsonl", rows=40, seed=0)
+    write_problems(tmp_path / "test.jsonl", rows=5, seed=1)
+    paths = [f"data.{name}={tmp_path / name}.jsonl" for name in ("train", "test")]
+    return ["--recipe", str(RECIPE), "validation_rows=20", *paths]
+
+
+def test_a_temperature_of_the_validation_rows(
+    checkpoint: Path, recipe: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Task, "is_right", lambda *_: next(right))
+    student, out = tmp_path / "student", tmp_path / "out"
+    shutil.copytree(checkpoint, student)
+    (student / "calibration.json").write_text('{"temperature": 3.0, "fitted_on": "an earlier run"}')
+    right = (number % 3 == 0 for number in range(10_000))
+    tested = evaluated(out, student, *recipe, "--calibrate")
+    fitted = fit_temperature([*read_predictions(out / "validation")])
+    assert fitted.rows == 20
+    assert fitted.problem is None
+    kept = json.loads((student / "calibration.json").read_text())
+    assert kept["temperature"] == fitted.temperature
+    assert re.fullmatch(r"20 rows of .* \(validation\), SHA-256 [0-9a-f]{64}", kept["fitted_on"])
+    found = read_evaluation(out).evaluation
+    assert found.temperature == fitted
+    assert found.calibrated == measure_calibration(tempered(tested, fitted.temperature))
+    assert len(tested) == 5
+
+    evaluated(out, student, *recipe, "--calibrate")  # what it left beside the student changes none
+    evaluated(tmp_path / "validation", student, *recipe, "--calibrate", "--split", "validation")
+    assert read_evaluation(tmp_path / "validation").evaluation.calibrated is None
+
+
+def test_no_temperature_can_be_fitted(checkpoint: Path, recipe: list[str], tmp_path: Path) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(checkpoint, student)
+    (student / "calibration.json").write_text('{"temperature": 3.0, "fitted_on": "an earlier run"}')
+    evaluated(tmp_path / "out", student, *recipe, "--calibrate")
+    assert not (student / "calibration.json").exists()
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "No temperature was fitted: 0 of 20 validation rows are right" in report
+
+
+def test_only_a_checkpoint_is_calibrated(
+    tiny_bundle: Path, recipe: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [tiny_bundle, *recipe, "--calibrate", "--out", tmp_path / "out"]
+    assert f"--calibrate: {tiny_bundle} is no checkpoint" in complaint(command, capsys)
+
+
+def test_a_judge_scores_the_rationales(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = write_rows(tmp_path / "rows.jsonl", "open", 6), tmp_path / "out"
+    command = [str(checkpoint), "--data", str(rows), "--judge-model", "grader"]
+    with judging(lambda body, number: said("Score: 2")) as grader:
+        evaluated(out, *command, "--judge", grader.url)
+        asked = len(grader.requests)
+        evaluated(out, *command, "--judge", grader.url)
+        assert len(grader.requests) == asked
+    judged = read_evaluation(out).evaluation.rationales.judged
+    assert judged is not None
+    assert (judged.model, judged.scores[2], judged.mean.value) == ("grader", 6, 2)
+    with judging(lambda body, number: (401, "{}")) as grader:
+        line = complaint([*command, "--out", tmp_path / "other", "--judge", grader.url], capsys)
+    assert "0 of " in line
+    assert (tmp_path / "other" / "predictions.jsonl").read_bytes().count(b"\n") == 6
+
+
+def test_an_embedder_that_is_none(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", "open", 4)
+    command = [checkpoint, "--data", rows, "--out", tmp_path / "out", "--embedder", tmp_path]
+    assert "cannot be loaded as an embedding model" in complaint(command, capsys)

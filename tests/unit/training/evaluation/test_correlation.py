@@ -76,6 +76,7 @@ def test_being_right_and_a_score() -> None:
     assert found.mean_of_wrong == pytest.approx(Y[~right].mean())
     expected = stats.pointbiserialr(right, Y).statistic
     assert found.point_biserial.value == pytest.approx(expected)
+    assert found.spearman.value == pytest.approx(stats.spearmanr(right, Y).statistic)
     assert found.point_biserial.low is not None
     assert 0 < found.point_biserial.low < expected
 

@@ -1,88 +1,19 @@
-import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.judges import Reply, judging, said
 from tests.rationales import record
 from tests.servers import ROOT, TIMEOUT
 from training.evaluation.judge import Endpoint, JudgeError, Judgement, judge, parse_score
 from training.tasks import TASKS
 
-Reply = tuple[int, str]
 ROWS = [record(f"Reason {number}.", index=number) for number in range(12)]
-
-
-def said(content: str) -> Reply:
-    message = {"role": "assistant", "content": content}
-    choice = {"index": 0, "finish_reason": "stop", "message": message}
-    completion = {"id": "1", "object": "chat.completion", "created": 0, "model": "grader"}
-    return 200, json.dumps(completion | {"choices": [choice]})
-
-
-@dataclass
-class Judge:
-    """An endpoint that answers by `reply`, of a request's body and how many came before it."""
-
-    reply: Callable[[dict[str, Any], int], Reply]
-    requests: list[dict[str, Any]] = field(default_factory=list)
-    most_at_once: int = 0
-    url: str = ""
-
-    def asked(self) -> list[str]:
-        """The rationales that were asked about."""
-        return [
-            body["messages"][1]["content"].split("<reasoning>\n")[1].split("\n</reasoning>")[0]
-            for body in self.requests
-        ]
-
-
-@contextmanager
-def judging(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[Judge]:
-    found, lock, now = Judge(reply), threading.Lock(), set()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with lock:
-                now.add(self)
-                found.most_at_once = max(found.most_at_once, len(now))
-                number = len(found.requests)
-                found.requests.append(body | {"path": self.path})
-            status, text = found.reply(body, number)
-            with lock:
-                now.remove(self)
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text.encode())))
-            self.send_header("retry-after-ms", "1")
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}/v1"
-    try:
-        yield found
-    finally:
-        server.shutdown()
-        thread.join(TIMEOUT)
-        server.server_close()
 
 
 def graded(body: dict[str, Any], number: int = 0) -> Reply:

@@ -9,9 +9,8 @@ import torch
 from service.engine.labels import rank
 from tests.records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import measure_calibration
-from training.evaluation.predictions import Predictions
 from training.evaluation.record import Record
-from training.evaluation.temperature import fit_temperature, main, tempered, write_calibration
+from training.evaluation.temperature import fit_temperature, tempered, write_calibration
 
 LABELS = ["entailment", "neutral", "contradiction"]
 
@@ -159,42 +158,3 @@ def test_what_is_left_for_export(tmp_path: Path) -> None:
         "temperature": fitted.temperature,
         "fitted_on": "10 validation rows",
     }
-
-
-def test_the_command_fits_what_evaluation_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    records = open_records([0.2] * 10, [1] * 7 + [0] * 3)
-    with Predictions(tmp_path) as predictions:
-        predictions.claim({"data": {"source": "mine (validation)"}}, force=False)
-        for one in records:
-            predictions.append(one)
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    assert main([str(tmp_path), str(checkpoint)]) == 0
-    assert capsys.readouterr().out == "temperature 4.51\n"
-    assert json.loads((checkpoint / "calibration.json").read_text()) == {
-        "temperature": fit_temperature(records).temperature,
-        "fitted_on": "10 rows of mine (validation)",
-    }
-
-
-def test_the_command_says_where_rows_have_no_temperature(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Predictions(tmp_path) as predictions:
-        predictions.claim({"data": {"source": "mine"}}, force=False)
-        predictions.append(record())
-    assert main([str(tmp_path), str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    assert printed == "temperature 1 (1 of 1 validation rows are right: a fit needs both kinds)\n"
-    assert not (tmp_path / "calibration.json").exists()
-
-
-def test_the_command_says_where_nothing_was_evaluated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([str(tmp_path), str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"temperature: {tmp_path}: ")
-    assert error.count("\n") == 1

@@ -1,0 +1,202 @@
+"""Everything that the records of an evaluation come to."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from training.evaluation.accuracy import Accuracy, measure_accuracy
+from training.evaluation.calibration import (
+    Calibration,
+    confidence_and_right,
+    measure_calibration,
+)
+from training.evaluation.cases import Case, choose_cases
+from training.evaluation.correlation import ScoreAndRight, correlate_with_right
+from training.evaluation.estimate import Estimate, mean_estimate
+from training.evaluation.faithfulness import Faithfulness, faithfulness
+from training.evaluation.judge import Endpoint, Judgement, judge
+from training.evaluation.overlap import Overlap, overlaps
+from training.evaluation.record import Record
+from training.evaluation.temperature import Temperature, tempered
+from training.tasks import Task
+
+MEANS = (
+    "agrees",
+    "concludes_gold",
+    "input_numbers_used",
+    "numbers_grounded",
+    "input_words_used",
+    "input_names_used",
+    "names_grounded",
+    "words",
+    "repetition",
+    "distinct_1",
+    "distinct_2",
+)  # of `Faithfulness`
+
+log = logging.getLogger("duet.evaluation")
+
+Scores = list[float | None]  # [N], None where a row has none
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean, and what it is of; None where that is nothing."""
+
+    count: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge says of all rationales: how many got each score from 1 to 5, and their mean."""
+
+    model: str
+    scores: dict[int, int]
+    unjudged: int
+    mean: Estimate
+
+
+@dataclass(frozen=True)
+class Rationales:
+    """How good the rationales are.
+
+    `measures` are means of `Faithfulness`, by its names, over the rationales that have such a
+    thing; `true_statements` is a share of statements. `correlations` are those of a score of
+    rationales with being right, by the score's name.
+    """
+
+    written: int  # rows with a rationale that is not empty
+    measures: dict[str, Mean]
+    true_statements: Mean
+    with_reference: int
+    overlap: Overlap | None  # with the teacher's, of the whole corpus
+    signatures: dict[str, str]  # sacrebleu's
+    judged: Judged | None
+    correlations: dict[str, ScoreAndRight]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All measures of N records.
+
+    `overconfidence` is the mean confidence less the share of right rows. `temperature` was fitted
+    on validation rows; `calibrated` is the calibration of these rows with it, None where these are
+    the rows of the fit. `seed` draws the cases.
+    """
+
+    accuracy: Accuracy
+    overconfidence: Estimate
+    calibration: Calibration
+    temperature: Temperature | None
+    calibrated: Calibration | None
+    rationales: Rationales
+    cases: list[Case]
+    seed: int
+
+
+def evaluate(
+    records: Sequence[Record],
+    task: Task,
+    *,
+    temperature: Temperature | None = None,
+    fitted_here: bool = False,
+    embedder: str | None = None,
+    endpoint: Endpoint | None = None,
+    judgements: Path | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measures N records, N > 0, of a model of `task`.
+
+    `fitted_here` says that the temperature is of these very rows. `endpoint` judges the rationales,
+    and the file `judgements` keeps what it says. Raises ValueError where a label is none of a
+    closed set, EmbedderError and JudgeError.
+    """
+    calibration = measure_calibration(records)
+    if calibration is None:
+        raise ValueError("there are no rows to measure")
+    log.info("measures %d rows", len(records))
+    measured = [faithfulness(record, task) for record in records]
+    confidence, right = confidence_and_right(records)
+    calibrated = None
+    if temperature is not None and temperature.problem is None and not fitted_here:
+        calibrated = measure_calibration(tempered(records, temperature.temperature))
+    return Evaluation(
+        accuracy=measure_accuracy(records, task.labels if isinstance(task.labels, list) else None),
+        overconfidence=mean_estimate(records, confidence - right),
+        calibration=calibration,
+        temperature=temperature,
+        calibrated=calibrated,
+        rationales=_rationales(records, measured, embedder, endpoint, judgements),
+        cases=choose_cases(records, measured, seed=seed),
+        seed=seed,
+    )
+
+
+def _rationales(
+    records: Sequence[Record],
+    measured: Sequence[Faithfulness | None],
+    embedder: str | None,
+    endpoint: Endpoint | None,
+    judgements: Path | None,
+) -> Rationales:
+    found = overlaps(records, embedder)
+    scores: dict[str, Scores] = {
+        "agrees": [None if one is None else _number(one.agrees) for one in measured],
+        "true_statements": [
+            one.true_statements / one.statements if one is not None and one.statements else None
+            for one in measured
+        ],
+        "chrf": [None if row is None else row.chrf for row in found.rows],
+        "similarity": [None if row is None else row.similarity for row in found.rows],
+    }
+    judged = None
+    if endpoint is not None and judgements is not None:
+        answers = judge(records, endpoint, judgements)
+        scores["judge"] = [None if one is None else _number(one.score) for one in answers]
+        judged = _judged(endpoint.model, records, answers)
+    statements = sum(one.statements for one in measured if one is not None)
+    true = sum(one.true_statements for one in measured if one is not None)
+    return Rationales(
+        written=sum(bool(record.rationale) for record in records),
+        measures={
+            name: _mean([_number(getattr(one, name)) for one in measured if one is not None])
+            for name in MEANS
+        },
+        true_statements=Mean(statements, true / statements if statements else None),
+        with_reference=sum(row is not None for row in found.rows),
+        overlap=found.corpus,
+        signatures=found.signatures,
+        judged=judged,
+        correlations={
+            name: correlate_with_right(records, column)
+            for name, column in scores.items()
+            if any(score is not None for score in column)
+        },
+    )
+
+
+def _judged(model: str, records: Sequence[Record], answers: Sequence[Judgement | None]) -> Judged:
+    scored = [
+        (record, answer.score)
+        for record, answer in zip(records, answers, strict=True)
+        if answer is not None and answer.score is not None
+    ]
+    scores = [score for _, score in scored]
+    return Judged(
+        model=model,
+        scores={score: scores.count(score) for score in range(1, 6)},
+        unjudged=sum(answer is not None and answer.score is None for answer in answers),
+        mean=mean_estimate([record for record, _ in scored], scores),
+    )
+
+
+def _number(value: float | bool | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _mean(values: Sequence[float | None]) -> Mean:
+    there = [value for value in values if value is not None]
+    return Mean(len(there), fmean(there) if there else None)

@@ -1,0 +1,290 @@
+"""What the report of an evaluation says, in the order that people read it."""
+
+from collections.abc import Sequence
+
+from training.evaluation.calibration import Calibration
+from training.evaluation.evaluation import Evaluation, Mean, Rationales
+from training.evaluation.predictions import Run
+from training.report_page import (
+    Curves,
+    Diagram,
+    Matrix,
+    Page,
+    Section,
+    Table,
+    by_kind,
+    form,
+    interval,
+    interval_text,
+    name_of,
+    percent,
+    points,
+)
+
+MOST_LABELS = 20  # in a table; the JSON has all
+
+MEASURES = {
+    "agrees": "conclusions that agree with the model's own label",
+    "concludes_gold": "conclusions that are the gold label",
+    "input_numbers_used": "numbers of the input that are used",
+    "numbers_grounded": "numbers that come from the input, or from a calculation",
+    "input_words_used": "content words of the input that are used",
+    "input_names_used": "names of the input that are used",
+    "names_grounded": "names that come from the input",
+    "repetition": "repeated 4-grams",
+    "distinct_1": "different words of all words",
+    "distinct_2": "different pairs of words of all pairs",
+}
+OVERLAPS = {
+    "bleu": ("BLEU, of 100", "1"),
+    "chrf": ("chrF, of 100", "1"),
+    "rouge_1": ("ROUGE-1, of 100", "1"),
+    "rouge_2": ("ROUGE-2, of 100", "1"),
+    "rouge_l": ("ROUGE-L, of 100", "1"),
+    "similarity": ("cosine of the embeddings", "3"),
+}
+SCORES = {
+    "agrees": "its conclusion agrees with the label (0 or 1)",
+    "true_statements": "share of its arithmetic that is true",
+    "chrf": "chrF with the teacher's",
+    "similarity": "similarity to the teacher's",
+    "judge": "the judge's score (1 to 5)",
+}
+
+
+def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
+    name = name_of(run)
+    return Page(
+        kind="Evaluation",
+        stem="report",
+        title=f"{name} on {run['data']['source']}",
+        figure=percent(found.accuracy.right.value),
+        figure_of=f"right, of {found.accuracy.rows} rows",
+        verdict=_verdict(found),
+        limits=_limits(found),
+        sections=[_accuracy(found), _calibration(found), _rationales(found.rationales)],
+        names=[name],
+        cases=by_kind(found.cases),
+        reproduce=reproduce,
+    )
+
+
+def _verdict(found: Evaluation) -> list[str]:
+    accuracy = found.accuracy
+    lines = [
+        f"The model is right on {percent(accuracy.right.value)} of {accuracy.rows} rows"
+        f"{interval_text(accuracy.right)}."
+    ]
+    if accuracy.classes is not None:
+        most = max(accuracy.classes.scores, key=lambda score: score.support)
+        lines.append(
+            f"To answer “{most.label}” always would be right on "
+            f"{percent(most.support / accuracy.rows)}."
+        )
+    gap, confidence = found.overconfidence, percent(found.calibration.confidence)
+    if gap.value is None or gap.low is None or gap.high is None:
+        lines.append(f"It is {confidence} sure on average; so few rows do not tell if rightly so.")
+    elif gap.low > 0 or gap.high < 0:
+        kind = "overconfident" if gap.low > 0 else "underconfident"
+        low, high = sorted((abs(gap.low), abs(gap.high)))
+        lines.append(
+            f"It is {kind}: {confidence} sure on average, which is {points(abs(gap.value))} points "
+            f"too {'much' if gap.low > 0 else 'little'} (95 % interval {points(low)} to "
+            f"{points(high)})."
+        )
+    else:
+        lines.append(
+            f"It is {confidence} sure on average, which these rows do not show to be too much or "
+            f"too little (a gap of {points(gap.value)} points, 95 % interval {points(gap.low)} to "
+            f"{points(gap.high)})."
+        )
+    return lines
+
+
+def _limits(found: Evaluation) -> list[str]:
+    accuracy = found.accuracy
+    lines = [
+        "The interval is of this model on other rows drawn as these were: not on rows of another "
+        "kind, and not of a student of another seed."
+    ]
+    if accuracy.clusters < accuracy.rows:
+        lines.append(
+            f"The rows are in {accuracy.clusters} groups of variants of one another, and the "
+            "intervals count groups."
+        )
+    lines.append(
+        "Two such intervals do not compare two models. Evaluate both on the same rows, and compare "
+        "the evaluations (--compare)."
+    )
+    lines.append(
+        "What is said of rationales is read from their words by rule; whether the model's label "
+        "came about in the way that its rationale tells is not measured."
+    )
+    return lines
+
+
+def _accuracy(found: Evaluation) -> Section:
+    accuracy = found.accuracy
+    tables = [
+        Table(
+            ("of all rows", "share", "95 % interval"),
+            [
+                (
+                    "right, as the task judges",
+                    percent(accuracy.right.value),
+                    interval(accuracy.right),
+                ),
+                (
+                    "the very text of the gold label",
+                    percent(accuracy.exact.value),
+                    interval(accuracy.exact),
+                ),
+            ],
+        )
+    ]
+    notes = []
+    matrix = None
+    if (classes := accuracy.classes) is not None:
+        most = sorted(range(len(classes.scores)), key=lambda place: -classes.scores[place].support)[
+            :MOST_LABELS
+        ]
+        places = sorted(most)
+        if len(places) < len(classes.scores):
+            notes.append(
+                f"The {len(places)} most frequent of {len(classes.scores)} labels; report.json has "
+                "all."
+            )
+        scores = [classes.scores[place] for place in places]
+        rows = [
+            (
+                score.label,
+                percent(score.precision),
+                percent(score.recall),
+                percent(score.f1),
+                str(score.support),
+                str(score.predicted),
+            )
+            for score in scores
+        ]
+        head = ("label", "precision", "recall", "F1", "gold rows", "predicted")
+        tables.append(Table(head, [*rows, ("macro F1", "", "", percent(classes.macro_f1), "", "")]))
+        matrix = Matrix(
+            [score.label for score in scores],
+            [[classes.confusion[row][column] for column in places] for row in places],
+        )
+    return Section("Accuracy", notes, tables, matrix=matrix)
+
+
+def _calibration(found: Evaluation) -> Section:
+    columns = {"as it answers": found.calibration}
+    diagrams = [Diagram("As it answers", found.calibration.bins)]
+    curves = Curves({"": found.calibration.selective.curve})
+    notes = []
+    if (fitted := found.temperature) is not None:
+        if fitted.problem is not None:
+            notes.append(f"No temperature was fitted: {fitted.problem}.")
+        else:
+            temperature = f"{fitted.temperature:.3f}"
+            notes.append(
+                f"A temperature of {temperature} was fitted on {fitted.rows} validation rows."
+            )
+            if found.calibrated is not None:
+                columns["with the temperature"] = found.calibrated
+                diagrams.append(Diagram("With the temperature", found.calibrated.bins))
+            elif fitted.after is not None:
+                columns["with the temperature, on the rows of its fit"] = fitted.after
+                notes.append("It was fitted on these very rows, which flatters it.")
+    return Section("Calibration", notes, [calibration_table(columns)], diagrams, curves)
+
+
+def calibration_table(columns: dict[str, Calibration]) -> Table:
+    def row(name: str, kind: str, attribute: str, part: str = "") -> tuple[str, ...]:
+        cells = []
+        for calibration in columns.values():
+            owner = getattr(calibration, part) if part else calibration
+            cells.append(form(kind, None if owner is None else getattr(owner, attribute)))
+        return (name, *cells)
+
+    rows = [
+        row("mean confidence", "%", "confidence"),
+        row("right", "%", "accuracy"),
+        row("ECE, 15 bins of equal width", "3", "ece"),
+        row("ECE, 15 bins of equal mass", "3", "ece_equal_mass"),
+        row("ECE, monotonic sweep", "3", "ece_sweep"),
+        row("Brier score of being right", "3", "brier"),
+        row("NLL of being right, nats", "3", "nll"),
+    ]
+    if any(calibration.probabilities is not None for calibration in columns.values()):
+        rows += [
+            row("Brier score of the labels", "3", "brier", "probabilities"),
+            row("NLL of the gold label, nats", "3", "nll", "probabilities"),
+            row("adaptive calibration error of the labels", "3", "ace", "probabilities"),
+        ]
+    rows += [
+        row("AUROC of being right", "3", "auroc", "selective"),
+        row("area under the risk-coverage curve", "3", "aurc", "selective"),
+        row("right among the surest 80 %", "%", "accuracy_at_80", "selective"),
+    ]
+    return Table(("all rows", *columns), rows)
+
+
+def _rationales(found: Rationales) -> Section:
+    tables = rationale_tables({"": found})
+    notes = []
+    if (judged := found.judged) is not None:
+        notes.append(
+            f"The judge {judged.model} scored the rationales from 1 to 5: "
+            f"{form('2', judged.mean.value)} on average"
+            f"{interval_text(judged.mean, '2')}; {judged.unjudged} are unjudged."
+        )
+        counts = [(str(score), str(count)) for score, count in judged.scores.items()]
+        tables.append(Table(("the judge's score", "rationales"), counts))
+    if found.correlations:
+        head = ("does it go with being right?", "rows", "mean if right", "if wrong")
+        rows = [
+            (
+                SCORES[key],
+                str(one.rows),
+                form("2", one.mean_of_right),
+                form("2", one.mean_of_wrong),
+                form("+2", one.point_biserial.value),
+                interval(one.point_biserial, "+2"),
+                form("+2", one.spearman.value),
+                interval(one.spearman, "+2"),
+            )
+            for key, one in found.correlations.items()
+        ]
+        tables.append(Table((*head, "Pearson", "95 % interval", "Spearman", "95 % interval"), rows))
+    return Section("Rationales", notes, tables)
+
+
+def rationale_tables(columns: dict[str, Rationales]) -> list[Table]:
+    """Measures of one model's rationales, or of several side by side."""
+
+    def row(name: str, kind: str, means: Sequence[Mean]) -> tuple[str, ...]:
+        cells = (cell for mean in means for cell in (form(kind, mean.value), str(mean.count)))
+        return (name, *cells)
+
+    every = [*columns.values()]
+    rows = [
+        row(name, "%", [one.measures[key] for one in every])
+        for key, name in MEASURES.items()
+        if any(one.measures[key].count for one in every)
+    ]
+    if any(one.true_statements.count for one in every):
+        name = "arithmetic statements that are true"
+        rows.insert(0, row(name, "%", [one.true_statements for one in every]))
+    rows.append(row("words of a rationale", "1", [one.measures["words"] for one in every]))
+    head = [cell for name in columns for cell in (name or "share", "of")]
+    tables = [Table(("by their own words", *head), rows)]
+    overlaps = [one.overlap for one in every]
+    if any(one is not None for one in overlaps):
+        rows = [
+            (name, *(form(kind, getattr(one, key, None)) for one in overlaps))
+            for key, (name, kind) in OVERLAPS.items()
+            if any(getattr(one, key, None) is not None for one in overlaps)
+        ]
+        compared = ", ".join(str(one.with_reference) for one in every)
+        head = [name or "score" for name in columns]
+        tables.append(Table((f"beside the teacher's ({compared} rows)", *head), rows))
+    return tables

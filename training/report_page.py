@@ -1,0 +1,142 @@
+"""What a report is made of, whatever form it is written in, and how it writes figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from training.evaluation.calibration import Bin
+from training.evaluation.cases import Case
+from training.evaluation.estimate import Estimate
+from training.evaluation.predictions import Run
+from training.evaluation.record import Record
+from training.evaluation.selective import Point
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first column is text, and the others figures, unless `text` says that all are text."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text: bool = False
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Counts by gold (rows) and predicted label (columns)."""
+
+    labels: Sequence[str]
+    counts: Sequence[Sequence[int]]
+
+    def as_table(self) -> Table:
+        rows = [
+            (label, *map(str, counts))
+            for label, counts in zip(self.labels, self.counts, strict=True)
+        ]
+        return Table(("", *self.labels), rows)
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """Reliability: the accuracy of each bin of confidence."""
+
+    title: str
+    bins: Sequence[Bin]
+
+    def as_table(self) -> Table:
+        rows = [
+            (
+                f"{percent(part.low)} … {percent(part.high)}",
+                str(part.rows),
+                percent(part.confidence),
+                percent(part.accuracy),
+            )
+            for part in self.bins
+        ]
+        return Table(("confidence", "rows", "mean confidence", "right"), rows)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Risk and coverage: for each name, the curve of its most confident rows."""
+
+    curves: dict[str, Sequence[Point]]
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    notes: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    diagrams: Sequence[Diagram] = ()
+    curves: Curves | None = None
+    matrix: Matrix | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    kind: str
+    stem: str  # of its files' names
+    title: str
+    figure: str  # the one to see first
+    figure_of: str
+    verdict: Sequence[str]
+    limits: Sequence[str]  # what the figures cannot say
+    sections: Sequence[Section]
+    names: Sequence[str]  # of the models in the cases
+    cases: dict[str, list[Case]]  # by kind
+    reproduce: Table
+
+    def answers(self, case: Case) -> list[tuple[str, Record]]:
+        """What each model said, by the model's name."""
+        records = [case.record, *([] if case.other is None else [case.other])]
+        return [*zip(self.names, records, strict=True)]
+
+    def percent(self, share: float) -> str:
+        return percent(share)
+
+
+def name_of(run: Run) -> str:
+    return run["model"].get("name", run["model"]["source"])
+
+
+def by_kind(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    kinds = dict.fromkeys(case.kind for case in cases)
+    return {kind: [case for case in cases if case.kind == kind] for kind in kinds}
+
+
+def percent(share: float | None) -> str:
+    return form("%", share)
+
+
+def points(share: float, sign: str = "") -> str:
+    return form(f"{sign}1", 100 * share)
+
+
+def interval(found: Estimate, kind: str = "%") -> str:
+    if found.low is None or found.high is None:
+        return NONE
+    return f"{form(kind, found.low)} … {form(kind, found.high)}"
+
+
+def interval_text(found: Estimate, kind: str = "%") -> str:
+    if found.low is None or found.high is None:
+        return ", too few for an interval"
+    return f" (95 % interval {form(kind, found.low)} to {form(kind, found.high)})"
+
+
+def form(kind: str, value: float | None) -> str:
+    """A share as percent, or a number to so many decimals, with its sign where there is a plus."""
+    if value is None:
+        return NONE
+    if kind == "%":
+        return f"{100 * value:.1f} %"
+    text = f"{value:+.{kind[-1]}f}"
+    if not text.strip("+-0."):  # nothing has no sign
+        return text[1:]
+    return (text if kind.startswith("+") else text.removeprefix("+")).replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
