@@ -39,7 +39,7 @@ def make(folder: Path, data: Path, train: str, steps: int, *arguments: str) -> t
     """The exit status, and all that was printed."""
     done = subprocess.run(
         [
-            "make",
+            *("make", "--no-print-directory"),  # else, below another make, it ends with folders
             *arguments,
             f"RECIPE={RECIPE}",
             f"CHECKPOINT={folder / f'checkpoint-{train}-{steps}'}",
