@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEV := cpu,training,export,evaluation,otel,dev
+DEV := cpu,training,export,evaluation,teacher,otel,dev
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 RECIPE ?= training/recipes/svamp-mini.yaml
@@ -119,7 +119,7 @@ $(VENV)-transformers5/.training: pyproject.toml constraints.txt constraints-tran
 		constraints-transformers5.txt constraints.txt > $(VENV)-transformers5/constraints.txt
 	$(VENV)-transformers5/bin/python -m pip install --quiet \
 		--constraint $(VENV)-transformers5/constraints.txt \
-		--editable ".[cpu,training,evaluation,dev]" onnx onnx-ir onnxscript
+		--editable ".[cpu,training,evaluation,teacher,dev]" onnx onnx-ir onnxscript
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

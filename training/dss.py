@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.completions import Unparsed, choice, one_of, split_at
 from training.data import DataError, Report, Row, label_of, text_of, texts_of
 from training.files import read_json_lines
 from training.sources import DssSource
 from training.tasks import NLI_LABELS, Fields, Task
-
-
-class Unparsed(ValueError):
-    """A completion gives no rationale and label. The message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -29,30 +26,15 @@ class _Layout:
     humans: tuple[str, ...]  # the columns of human rationales
     stop: str  # where the teacher went on to a question of its own
     phrase: str  # stands between the rationale and the answer
-    parse_answer: Callable[[str, list[str] | None], str]
+    parse_answer: Callable[[str, list[str]], str]
     numbered: bool = False  # labels are places in NLI_LABELS
 
 
-def _equation(answer: str, labels: list[str] | None) -> str:
+def _equation(answer: str, labels: list[str]) -> str:
     # one that was cut off has no closed parenthesis
     if not re.search(r"\(.*\)", answer):
         raise Unparsed("completion without an equation")
     return answer
-
-
-def _choice(answer: str, labels: list[str] | None) -> str:
-    if len(re.findall(r"\([a-z]\)", answer)) > 1:
-        raise Unparsed("completion that answers with several choices")
-    found = re.fullmatch(r"\([a-z]\)(.+)", answer)
-    return _one_of(found[1] if found else "", labels)
-
-
-def _one_of(answer: str, labels: list[str] | None) -> str:
-    """The label that is the answer, upper case and a full stop apart."""
-    for label in labels or ():
-        if label.rstrip(".").casefold() == answer.strip().casefold():
-            return label
-    raise Unparsed("completion whose answer is none of the labels")
 
 
 _LAYOUTS = {
@@ -61,11 +43,11 @@ _LAYOUTS = {
         ("explanation_1", "explanation_2", "explanation_3"),
         "Premise:",
         "Answer:",
-        _one_of,
+        one_of,
         numbered=True,
     ),
-    "anli1": _Layout("label", ("reason",), "Premise:", "So the answer is", _one_of, numbered=True),
-    "cqa": _Layout("answer", ("abstractive_explanation",), "Q:", "So the answer is", _choice),
+    "anli1": _Layout("label", ("reason",), "Premise:", "So the answer is", one_of, numbered=True),
+    "cqa": _Layout("answer", ("abstractive_explanation",), "Q:", "So the answer is", choice),
     "svamp": _Layout("label", (), "Q:", "The answer is", _equation),
 }
 
@@ -125,13 +107,8 @@ def parse_completion(task: str, completion: str, labels: list[str] | None) -> tu
     `labels` are those of the row's input, where they are closed. Raises Unparsed.
     """
     layout = _LAYOUTS[task]
-    rationale, found, answer = completion.split(layout.stop)[0].partition(layout.phrase)
-    answer = answer.strip().split("\n")[0].strip().rstrip(".").rstrip()
-    if not found or not answer:
-        raise Unparsed("completion without an answer")
-    if not rationale.strip():
-        raise Unparsed("completion without a rationale")
-    return rationale.strip(), layout.parse_answer(answer, labels)
+    rationale, answer = split_at(completion.split(layout.stop)[0], layout.phrase)
+    return rationale, layout.parse_answer(answer, labels or [])
 
 
 def _fields(record: dict[str, Any], task: Task, place: str) -> Fields:

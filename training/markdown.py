@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from pathlib import Path
+
+_SIGNS = re.compile(r"([\\`*_\[\]|~])")  # that Markdown may take for its own, within a line
 
 
 class NoBlockError(ValueError):
@@ -13,6 +16,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table whose first column is text, and the others numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def as_plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line, which it does not begin."""
+    return _SIGNS.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
+
+
+def as_fenced(text: str) -> str:
+    """Text as a block of code, whatever it holds."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def rewrite_block(path: Path, name: str, text: str) -> None:

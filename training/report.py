@@ -1,10 +1,8 @@
 """Reports of evaluations and comparisons: HTML for people, Markdown, and JSON for programs."""
 
 import platform
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +17,7 @@ from training.evaluation.comparison import Comparison, DifferentRowsError, compa
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import RUN, Run, read_predictions
 from training.evaluation_page import evaluation_page
-from training.markdown import table
+from training.markdown import as_fenced, as_plain, table
 from training.report_page import Page, Table
 
 PACKAGES = (
@@ -38,8 +36,6 @@ PACKAGES = (
 )  # that decide figures
 
 SEED = 0  # of the cases
-
-_SIGNS = re.compile(r"([\\`*_\[\]|~])")  # that Markdown may take for its own, within a line
 
 Report = TypeVar("Report", "EvaluationReport", "ComparisonReport")
 
@@ -193,18 +189,6 @@ def _templates() -> dict[str, jinja2.Template]:
     )
     environment.filters |= {"plain": as_plain, "fenced": as_fenced, "table": _as_table}
     return {form: environment.get_template(f"page.{form}.jinja") for form in ("html", "md")}
-
-
-def as_plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line, which it does not begin."""
-    return _SIGNS.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
-
-
-def as_fenced(text: str) -> str:
-    """Text as a block of code, whatever it holds."""
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
 
 
 def _as_table(shown: Table) -> str:

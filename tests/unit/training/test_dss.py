@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from training.data import DataError, Report, Row
-from training.dss import Unparsed, load_dss, parse_completion
+from training.completions import Unparsed
+from training.dss import load_dss, parse_completion
 from training.sources import DssSource
 from training.tasks import TASKS, Task
 

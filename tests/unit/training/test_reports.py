@@ -13,7 +13,8 @@ from tests.complaints import complaint_of
 from tests.reports import HOSTILE, LABELS, write_report
 from training.evaluate import main
 from training.evaluation.estimate import Estimate
-from training.report import ReportError, as_fenced, as_plain, read_evaluation
+from training.markdown import as_fenced, as_plain
+from training.report import ReportError, read_evaluation
 
 Tables = list[list[list[str]]]
 

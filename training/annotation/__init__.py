@@ -1,0 +1,1 @@
+"""Rationales and labels from a teacher: prompts, answers, and the file that keeps them."""

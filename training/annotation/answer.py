@@ -1,0 +1,111 @@
+"""What a teacher answered: a rationale and a label, or the reason why it is neither."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from training.annotation.prompt import ANSWER
+from training.completions import Unparsed, one_of, split_at
+from training.data import Row
+from training.tasks import Task, evaluate_equation, texts_in
+
+LEAKED_WORDS = 8  # in a row, of the prompt, that a rationale does not hold by chance
+MAX_LABEL_CHARACTERS = 256  # of an open label: more is a text that goes on after its label
+
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of a model that reasons aloud first
+_MARKUP = "*_`"  # around a label
+_ANSWER = re.compile(rf"^[\s*_#>]*{ANSWER}[*_]*", re.IGNORECASE | re.MULTILINE)
+_WORD = re.compile(r"\w+")
+_LETTER = re.compile(r"\A\([a-z]\)\s*")  # that names a choice
+_TOLD = re.compile(  # that the label was known before
+    r"\b(?:known|given|provided) (?:answer|label)\b"
+    r"|\b(?:answer|label) (?:is|was) (?:already )?(?:known|given|provided)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a teacher says of a row."""
+
+    rationale: str
+    label: str
+
+
+class Parser:
+    """Reads answers strictly: each gives a rationale and a label of the task's, or a reason."""
+
+    def __init__(
+        self, task: Task, constant_texts: Iterable[str], *, as_json: bool, given_label: bool
+    ) -> None:
+        self.task = task
+        self.as_json = as_json
+        self.given_label = given_label
+        self._constant = set[tuple[str, ...]]().union(*map(_runs, constant_texts))
+
+    def parse(self, answer: str, row: Row) -> Annotation:
+        """Raises Unparsed, with the reason."""
+        answer = _THOUGHT.sub("", answer).strip()
+        if not answer:
+            raise Unparsed("empty answer")
+        rationale, label = self._from_json(answer) if self.as_json else self._from_text(answer)
+        label = self._label(label, row)
+        self._refuse_leaks(rationale, row)
+        if self.given_label and not self.task.is_right(label, row.label or ""):
+            raise Unparsed("answer with another label than the given one")
+        return Annotation(rationale, label)
+
+    def _from_text(self, answer: str) -> tuple[str, str]:
+        marks = list(_ANSWER.finditer(answer))
+        if not marks:
+            raise Unparsed(f'answer without a line that begins with "{ANSWER}"')
+        if len(marks) > 1:
+            raise Unparsed(f'answer with several lines that begin with "{ANSWER}"')
+        if "\n" in answer[marks[0].end() :].strip():
+            raise Unparsed("answer that goes on after its label")
+        return split_at(answer, marks[0][0])
+
+    def _from_json(self, answer: str) -> tuple[str, str]:
+        try:
+            content = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise Unparsed("answer that is not JSON") from error
+        if not isinstance(content, dict) or set(content) != {"rationale", "label"}:
+            raise Unparsed("JSON that is no object of rationale and label alone")
+        rationale, label = content["rationale"], content["label"]
+        if not isinstance(rationale, str) or not isinstance(label, str):
+            raise Unparsed("JSON whose rationale or label is no text")
+        if not rationale.strip():
+            raise Unparsed("completion without a rationale")
+        return rationale.strip(), label
+
+    def _label(self, answer: str, row: Row) -> str:
+        answer = answer.strip().strip(_MARKUP).strip()
+        labels = self.task.labels_of(row.input)
+        if labels is not None:
+            lettered = self.task.choices is not None
+            return one_of(_LETTER.sub("", answer) if lettered else answer, labels)
+        if self.task.answer == "arithmetic" and evaluate_equation(answer) is None:
+            raise Unparsed("label that is no equation with a value")
+        if not answer:
+            raise Unparsed("completion without an answer")
+        if len(answer) > MAX_LABEL_CHARACTERS:
+            raise Unparsed(f"label of over {MAX_LABEL_CHARACTERS} characters")
+        return answer
+
+    def _refuse_leaks(self, rationale: str, row: Row) -> None:
+        """A student would learn to write what every prompt says, and not what a row is about."""
+        own = _runs(" ".join(texts_in(row.input)))
+        if any(run in self._constant and run not in own for run in _runs(rationale)):
+            raise Unparsed("rationale that repeats the prompt")
+        if self.given_label and _TOLD.search(rationale):
+            raise Unparsed("rationale that tells that the label was given")
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    """The runs of LEAKED_WORDS words in a text."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    return {
+        tuple(words[start : start + LEAKED_WORDS]) for start in range(len(words) - LEAKED_WORDS + 1)
+    }

@@ -1,0 +1,132 @@
+"""A dialogue with the teacher: the question, and once more with what was wrong of the answer.
+
+It is a function of the answers so far. So the same code says what to ask next, goes on where a
+stopped run was, and makes the output of a journal without asking anything.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from training.annotation.answer import Annotation, Parser
+from training.annotation.journal import Answer
+from training.annotation.prompt import ANSWER, Message, Prompt
+from training.completions import Unparsed
+from training.data import Row
+from training.tasks import Task
+
+REPAIRS = 1  # times that a teacher is told what was wrong of its answer
+
+_REPAIR_TEXT = (
+    "This cannot be used: {reason}. Give the reasoning again, then a last line of its own that "
+    f'begins with "{ANSWER}", and nothing after it.'
+)
+_REPAIR_JSON = "This cannot be used: {reason}. Reply again, with a JSON object alone, as before."
+
+_ENDS = {  # by finish_reason: why an answer is none
+    "length": "answer cut off at the limit of tokens",
+    "content_filter": "answer withheld by a filter",
+    "refusal": "answer refused by the model",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, whole, and the key that its answer is kept by."""
+
+    key: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why nothing can be used of what a teacher said, and the last that it said."""
+
+    reason: str
+    answer: str | None
+
+
+class Dialogue:
+    """Asks about rows by one prompt, with one model and its settings."""
+
+    def __init__(
+        self,
+        task: Task,
+        prompt: Prompt,
+        model: str,
+        settings: dict[str, Any],
+        *,
+        as_json: bool,
+        given_label: bool,
+    ) -> None:
+        self.given_label = given_label
+        self._task, self._prompt, self._as_json = task, prompt, as_json
+        self._model, self._settings = model, settings
+        self._opening = prompt.opening(as_json=as_json, given_label=given_label)
+        self._parser = Parser(
+            task, prompt.constant_texts(), as_json=as_json, given_label=given_label
+        )
+
+    def steps(
+        self, row: Row, sample: int, answered: Callable[[str], Answer | None]
+    ) -> list[Request | Annotation | Failure]:
+        """The requests about a row, up to one without an answer, or else what came of them.
+
+        `answered` is by a request's key. The samples of a row are dialogues of their own.
+        """
+        asked = self._prompt.ask(row.input, row.label if self.given_label else None)
+        messages = [*self._opening, asked]
+        steps: list[Request | Annotation | Failure] = []
+        failure = Failure("", None)
+        for _ in range(1 + REPAIRS):
+            request = self._request(row, messages, sample)
+            steps.append(request)
+            if (answer := answered(request.key)) is None:
+                return steps
+            if answer.text is None:
+                return [*steps, Failure(f"refused: {answer.refused}", None)]
+            try:
+                if answer.finish_reason in _ENDS:
+                    raise Unparsed(_ENDS[answer.finish_reason])
+                return [*steps, self._parser.parse(answer.text, row)]
+            except Unparsed as reason:
+                failure = Failure(str(reason), answer.text)
+            messages = [*messages, *self._repair(failure)]
+        return [*steps, failure]
+
+    def _request(self, row: Row, messages: list[Message], sample: int) -> Request:
+        body = {"model": self._model, "messages": messages, **self._settings}
+        if self._as_json:
+            body["response_format"] = self._schema(row)
+        content = json.dumps([body, sample], sort_keys=True)
+        return Request(hashlib.sha256(content.encode()).hexdigest(), body)
+
+    def _repair(self, failure: Failure) -> list[Message]:
+        form = _REPAIR_JSON if self._as_json else _REPAIR_TEXT
+        return [
+            {"role": "assistant", "content": failure.answer or "…"},  # none may be empty
+            {"role": "user", "content": form.format(reason=failure.reason)},
+        ]
+
+    def _schema(self, row: Row) -> dict[str, Any]:
+        labels = self._task.labels_of(row.input)
+        label = (
+            {"type": "string"}
+            if labels is None
+            else {"type": "string", "enum": list(dict.fromkeys(labels))}
+        )
+        return {
+            "type": "json_schema",
+            "json_schema": {
+                "name": "annotation",
+                "strict": True,
+                "schema": {
+                    "type": "object",
+                    "properties": {"rationale": {"type": "string"}, "label": label},
+                    "required": ["rationale", "label"],  # the reasoning first
+                    "additionalProperties": False,
+                },
+            },
+        }

@@ -1,0 +1,219 @@
+"""The teacher's endpoint: OpenAI's chat completions, asked until it answers."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Self
+
+import openai
+from pydantic import BaseModel, Field, ValidationError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    wait_random_exponential,
+)
+
+from training.annotation.journal import Answer
+from training.annotation.pace import Pace
+from training.annotation.tokens import guess_tokens, tokens_in
+
+TRIES = 8  # of a request that fails in passing
+LONGEST_BACKOFF = 30.0  # seconds between two of them, where the endpoint does not say
+LONGEST_PAUSE = 900.0  # seconds that an endpoint may ask to wait; after more, nobody waits
+
+_NAMED = ("model", "messages")  # in the client; the rest of a body goes along as it is
+_backoff = wait_random_exponential(multiplier=0.5, max=LONGEST_BACKOFF)
+
+# What the client would tell of this machine beside the request.
+_TELLTALE = ("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version")
+_UNTOLD = {f"X-Stainless-{name}": openai.Omit() for name in _TELLTALE}
+_UNTOLD |= {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
+
+
+class EndpointError(RuntimeError):
+    """The endpoint will answer nothing more. The message says why."""
+
+
+class Unanswered(RuntimeError):
+    """A request was tried often enough; the next run tries it anew."""
+
+
+class _Malformed(RuntimeError):
+    """An answer of the endpoint is no chat completion."""
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+
+
+class _Completion(BaseModel):
+    """As much of a completion as is needed."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    model: str | None = None
+    usage: _Usage | None = None
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the teacher is: `base_url` ends before `/chat/completions`; None is OpenAI's own."""
+
+    base_url: str | None
+    key: str | None
+    timeout: float  # seconds, of a request
+
+
+class Endpoint:
+    """A context, in an event loop. Its key stands in no error and no answer.
+
+    Once `stopped` is set, requests under way are waited for, and none is begun, nor tried again.
+    """
+
+    def __init__(self, address: Address, pace: Pace, stopped: asyncio.Event) -> None:
+        self._key = address.key
+        self._pace = pace
+        self._stopped = stopped
+        self._client = openai.AsyncOpenAI(
+            base_url=address.base_url,
+            api_key=address.key or "none",
+            max_retries=0,  # it would wait a minute at most, and the others would go on asking
+            timeout=address.timeout,
+            default_headers={"User-Agent": "duet"},
+        )
+        self.name = str(self._client.base_url.copy_with(userinfo=b"", query=None))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.close()
+
+    async def ask(self, body: dict[str, Any]) -> Answer:
+        """The answer to a request, which may be that it is refused.
+
+        What fails in passing is tried again, TRIES times, with random exponential backoff or as
+        `Retry-After` asks, when all requests wait. Raises Unanswered where all tries fail, and
+        EndpointError where no request will succeed.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_passes),
+            wait=self._wait,
+            stop=lambda state: state.attempt_number >= TRIES or self._stopped.is_set(),
+            sleep=self._pace.rest,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._ask_once, body)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            return Answer(None, refused=self._told(error))
+        except openai.APIStatusError as error:
+            if error.status_code == 413:
+                return Answer(None, refused=self._told(error))
+            if _passes(error):
+                raise Unanswered(self._told(error)) from None
+            raise EndpointError(f"{self.name}: {self._told(error)}") from None
+        except (openai.APIConnectionError, _Malformed) as error:
+            raise Unanswered(self._told(error)) from None
+
+    async def _ask_once(self, body: dict[str, Any]) -> Answer:
+        guess = sum(guess_tokens(body))
+        await self._pace.turn(guess)
+        if self._stopped.is_set():
+            raise Unanswered("stopped")
+        settings = {name: value for name, value in body.items() if name not in _NAMED}
+        raw = await self._client.chat.completions.with_raw_response.create(
+            model=body["model"],
+            messages=body["messages"],
+            extra_body=settings,
+            extra_headers=_UNTOLD,
+        )
+        try:
+            completion = _Completion.model_validate_json(raw.http_response.content)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise _Malformed(f"no chat completion ({where or 'body'}: {problem['msg']})") from None
+        answer = _answer(completion, body)
+        self._pace.correct(answer.input_tokens + answer.output_tokens - guess)
+        return answer
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds until the next try; the same for all requests where the endpoint asks for it."""
+        assert state.outcome is not None
+        error = state.outcome.exception()
+        asked = _retry_after(error) if isinstance(error, openai.APIStatusError) else None
+        if asked is None:
+            return _backoff(state)
+        if asked > LONGEST_PAUSE:
+            raise EndpointError(f"{self.name}: asks to wait {asked:,.0f} s; start again after that")
+        self._pace.pause(asked)
+        return 0.0
+
+    def _told(self, error: Exception) -> str:
+        reason = " ".join(str(error.__cause__ or error).split())
+        if isinstance(error, openai.APIStatusError):
+            reason = " ".join(error.message.split())
+        elif isinstance(error, openai.APITimeoutError):
+            reason = "no answer in time"
+        if self._key:
+            reason = reason.replace(self._key, "(the key)")
+        return reason[:500]
+
+
+def _answer(completion: _Completion, body: dict[str, Any]) -> Answer:
+    choice, usage = completion.choices[0], completion.usage
+    message = choice.message
+    text = (message.content or "").encode("utf-8", "replace").decode()  # no halves of characters
+    if usage is None:
+        usage = _Usage(prompt_tokens=guess_tokens(body)[0], completion_tokens=tokens_in([text]))
+    return Answer(
+        text,
+        finish_reason="refusal" if message.refusal else choice.finish_reason,
+        model=completion.model,
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        tokens_guessed=completion.usage is None,
+    )
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether a failure may be over soon."""
+    if isinstance(error, openai.RateLimitError):
+        return error.code != "insufficient_quota"
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code >= 500 or error.status_code in (408, 409)
+    return isinstance(error, openai.APIConnectionError | _Malformed)
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the endpoint asks to wait, by `Retry-After` (RFC 9110, 10.2.3)."""
+    asked = error.response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(asked))
+    except ValueError:
+        pass
+    try:
+        date: datetime = parsedate_to_datetime(asked)
+    except ValueError:
+        return None
+    return max(0.0, date.timestamp() - time.time())

@@ -1,0 +1,111 @@
+"""Prompts: what a teacher is asked about a row, as messages of a chat."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from training.config import ConfigError, read_yaml, validated
+from training.tasks import Fields, Task, render_template
+
+PROMPTS = Path(__file__).with_name("prompts")
+ANSWER = "Answer:"  # begins the last line of an answer in plain text
+
+_TEXT_FORM = f'Then end with a line of its own that is "{ANSWER} " and {{label}}.'
+_JSON_FORM = 'Reply with a JSON object alone: "rationale" holds the reasoning, and "label" {label}.'
+_GIVEN = (
+    "{question}\n\nThe right answer is known to be: {label}\nGive the reasoning that leads to "
+    "it, as though you had found it yourself, and end with it."
+)
+
+Message = dict[str, str]  # role and content
+_Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+class Shot(BaseModel):
+    """An example of a good answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: Fields
+    rationale: _Text
+    label: _Text
+
+
+class Prompt(BaseModel):
+    """A prompt file: instructions, a template of the question, and examples of good answers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instructions: _Text
+    question: _Text  # Jinja2 over the task's fields
+    label: _Text | None = None  # what the label is, to end "… and …"; a task with labels tells them
+    examples: list[Shot] = []
+
+    def opening(self, *, as_json: bool, given_label: bool) -> list[Message]:
+        """The chat before a row's question: the instructions, and the examples."""
+        form = (_JSON_FORM if as_json else _TEXT_FORM).format(label=self.label or "the answer")
+        messages = [{"role": "system", "content": f"{self.instructions.strip()} {form}"}]
+        for shot in self.examples:
+            asked = self.ask(shot.input, shot.label if given_label else None)
+            messages += [asked, {"role": "assistant", "content": _answer(shot, as_json)}]
+        return messages
+
+    def ask(self, fields: Fields, given_label: str | None) -> Message:
+        """The question about an input, which tells its label where one is given."""
+        question = render_template(self.question, fields).strip()
+        if given_label is not None:
+            question = _GIVEN.format(question=question, label=given_label)
+        return {"role": "user", "content": question}
+
+    def constant_texts(self) -> list[str]:
+        """The texts that no rationale has a reason to repeat: all that is asked of every row."""
+        shots = [text for shot in self.examples for text in (shot.rationale, *_texts(shot.input))]
+        return [self.instructions, _TEXT_FORM, _JSON_FORM, _GIVEN, *shots]
+
+
+def load_prompt(task: Task, path: Path | None) -> Prompt:
+    """The prompt of a file, or the task's own. Raises ConfigError, also where it does not fit."""
+    if path is None:
+        path = PROMPTS / f"{task.name}.yaml"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
+            raise ConfigError(
+                f"--prompt: name a file, for there is none of task {task.name}, only of {known}"
+            )
+    prompt = validated(Prompt, read_yaml(path), path)
+    for number, shot in enumerate(prompt.examples, 1):
+        if set(shot.input) != set(task.fields):
+            raise ConfigError(
+                f"{path}: examples.{number}.input: expected the fields {', '.join(task.fields)}"
+            )
+        labels = task.labels_of(shot.input)
+        if labels is not None and shot.label not in labels:
+            raise ConfigError(
+                f"{path}: examples.{number}.label: {shot.label!r} is not one of {', '.join(labels)}"
+            )
+    form: dict[str, Any] = {
+        name: ["text"] if name == task.choices else "text" for name in task.fields
+    }
+    try:
+        render_template(prompt.question, form)
+    except Exception as error:  # a template is data: it may raise whatever it likes
+        raise ConfigError(
+            f"{path}: question: the template fails on {', '.join(task.fields)}: {error}"
+        ) from error
+    if prompt.label is None and task.choices is not None:
+        return prompt.model_copy(update={"label": "one of the choices, word for word"})
+    if prompt.label is None and isinstance(task.labels, list):
+        return prompt.model_copy(update={"label": f"one of: {', '.join(task.labels)}"})
+    return prompt
+
+
+def _answer(shot: Shot, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"rationale": shot.rationale, "label": shot.label}, ensure_ascii=False)
+    return f"{shot.rationale.strip()}\n{ANSWER} {shot.label}"
+
+
+def _texts(fields: Fields) -> list[str]:
+    return [value for value in fields.values() if isinstance(value, str)]

@@ -1,0 +1,43 @@
+"""The rows that a teacher is asked about."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+from training.data import DataError, Row
+from training.files import READERS, Format
+from training.rows import RowReader
+from training.sources import Columns
+from training.tasks import Task
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """A row as its file has it, and as it is read."""
+
+    record: dict[str, Any]
+    row: Row
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file, read anew each time they are gone through."""
+
+    path: Path
+    task: Task
+    columns: Columns
+    given_label: bool
+    limit: int | None
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        """Yields the rows that can be asked about. Raises DataError."""
+        kind = self.path.suffix.removeprefix(".")
+        if kind not in READERS:
+            raise DataError(f"{self.path}: expected a file named *.{', *.'.join(get_args(Format))}")
+        reader = RowReader(self.task, self.columns)
+        for place, record in islice(READERS[kind](self.path), self.limit):
+            row = reader.read(place, record, labelled=self.given_label)
+            if row.label is not None or not self.given_label:
+                yield SourceRow(record, row)

@@ -1,0 +1,38 @@
+"""A teacher's completions: the rationale before a phrase, the label after it."""
+
+import re
+
+_LETTERED = re.compile(r"\([a-z]\)")  # how a choice is named
+
+
+class Unparsed(ValueError):
+    """A completion gives no rationale and label. The message is the reason."""
+
+
+def split_at(completion: str, phrase: str) -> tuple[str, str]:
+    """What stands before `phrase` where it stands last, and the line after it, its stop left out.
+
+    Raises Unparsed where one of them is missing.
+    """
+    rationale, found, answer = completion.rpartition(phrase)
+    answer = answer.strip().split("\n")[0].strip().rstrip(".").rstrip()
+    if not found or not answer:
+        raise Unparsed("completion without an answer")
+    if not rationale.strip():
+        raise Unparsed("completion without a rationale")
+    return rationale.strip(), answer
+
+
+def one_of(answer: str, labels: list[str]) -> str:
+    """The label that is the answer, upper case and a full stop apart. Raises Unparsed."""
+    for label in labels:
+        if label.rstrip(".").casefold() == answer.strip().rstrip(".").casefold():
+            return label
+    raise Unparsed("completion whose answer is none of the labels")
+
+
+def choice(answer: str, labels: list[str]) -> str:
+    """The label that an answer such as "(b) river bank" is. Raises Unparsed."""
+    if len(_LETTERED.findall(answer)) > 1:
+        raise Unparsed("completion that answers with several choices")
+    return one_of(_LETTERED.sub("", answer, count=1) if _LETTERED.match(answer) else "", labels)
