@@ -16,7 +16,8 @@ class DataError(ValueError):
 class Row:
     """A row of a data set: an input, and what people and the teacher say of it.
 
-    `place` names its file and line, for messages.
+    `place` names its file and line, for messages. `agreement` is the share of the teacher's samples
+    that have its label; `label_given` tells that the teacher explained a label that it was told.
     """
 
     place: str
@@ -24,6 +25,8 @@ class Row:
     label: str | None  # the right one, where it is known
     teacher_label: str | None = None
     rationales: tuple[str, ...] = ()
+    agreement: float | None = None
+    label_given: bool = False
 
 
 @dataclass(frozen=True)

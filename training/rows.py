@@ -1,5 +1,7 @@
 """The one door to data: rows of any source, for training, evaluation and the teacher."""
 
+import math
+import reprlib
 from typing import Any, Literal
 
 from training.data import DataError, Report, Row, label_of, text_of, texts_of
@@ -55,6 +57,8 @@ def _load_records(
             report.drop("row whose label is null", place)
             continue
         report.without_rationale += not row.rationales
+        if row.label_given:
+            report.note("rationale of a label that the teacher was told", place)
         rows.append(row)
     for name, column in reader.mapped:
         if rows and column not in seen and column.split(".")[0] not in seen:
@@ -109,7 +113,13 @@ class RowReader:
         else:
             rationales = [text_of(value, key, place)]
         return Row(
-            place, fields, label("label"), label("teacher_label"), tuple(dict.fromkeys(rationales))
+            place,
+            fields,
+            label("label"),
+            label("teacher_label"),
+            tuple(dict.fromkeys(rationales)),
+            _agreement(record, place),
+            record.get("label_given") is True,
         )
 
     def _fields(self, place: str, record: dict[str, Any]) -> Fields:
@@ -148,6 +158,21 @@ class RowReader:
     def _key(self, name: str) -> str:
         columns = self.columns[name]
         return columns if isinstance(columns, str) else ", ".join(columns)
+
+
+def _agreement(record: dict[str, Any], place: str) -> float | None:
+    value = record.get("agreement")
+    if value is None:
+        return None
+    try:
+        share = float(value)  # CSV has texts
+    except (TypeError, ValueError):
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise DataError(
+            f'{place}: expected a share of 0 to 1 under "agreement", found {reprlib.repr(value)}'
+        )
+    return share
 
 
 def _look_up(record: dict[str, Any], column: str) -> Any:

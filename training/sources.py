@@ -18,6 +18,15 @@ class Filters(BaseModel):
     teacher_correct: Literal["row", "rationale"] | None = Field(
         None, description="where the teacher's label is wrong: drop the row, or its rationales"
     )
+    min_agreement: float | None = Field(
+        None, gt=0, le=1, description="drop rows of which fewer of the teacher's samples agree"
+    )
+    leaks: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], description="drop rationales that hold one of these texts, such as a prompt's own"
+    )
+    max_per_label: int | None = Field(
+        None, gt=0, description="of a label with more rows, so many are drawn"
+    )
     max_input_characters: int | None = Field(None, gt=0, description="drop longer rows")
     max_rationale_characters: int | None = Field(None, gt=0, description="drop longer rationales")
     duplicates: bool = Field(False, description="drop rows whose input was there before")

@@ -66,7 +66,7 @@ def load_splits(config: DistillConfig) -> Splits:
             validation = random.Random(config.seed).sample(validation, config.validation_rows)
     else:
         rows, validation = hold_out(rows, config.validation_rows, config.seed, key)
-    rows = filter_rows(rows, source.filters, task, report)
+    rows = filter_rows(rows, source.filters, task, report, labels=source.labels, seed=config.seed)
     if not rows or not validation:
         raise DataError(f"{report}: no {'validation' if rows else 'training'} rows are left")
     notes = [*map(str, reports), *notes]

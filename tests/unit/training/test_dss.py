@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from training.data import DataError, Report, Row
 from training.completions import Unparsed
+from training.data import DataError, Report, Row
 from training.dss import load_dss, parse_completion
 from training.sources import DssSource
 from training.tasks import TASKS, Task

@@ -12,9 +12,9 @@ def row(place: str, text: str = "How many?", label: str = "1 + 1", **rest: objec
     return Row(place, {"text": text}, label, **rest)
 
 
-def kept(rows: list[Row], **filters: object) -> tuple[list[Row], Report]:
+def kept(rows: list[Row], labels: str = "gold", **filters: object) -> tuple[list[Row], Report]:
     report = Report("rows.csv")
-    return filter_rows(rows, Filters(**filters), SVAMP, report), report
+    return filter_rows(rows, Filters(**filters), SVAMP, report, labels=labels, seed=1), report
 
 
 def test_without_filters_all_rows_stay() -> None:
@@ -65,3 +65,32 @@ def test_of_the_same_inputs_the_first_stays_and_conflicts_are_told() -> None:
     assert left == rows[:2]
     assert "1 × duplicate input (first: line 4)" in str(report)
     assert "1 × duplicate input, another label (first: line 5)" in str(report)
+
+
+def test_rows_that_the_samples_agree_on() -> None:
+    rows = [row("a", agreement=0.6), row("b", agreement=0.4), row("c")]
+    left, report = kept(rows, min_agreement=0.6)
+    assert left == rows[:1]
+    assert report.reasons == {"row with an agreement below 0.6": 1, "row without an agreement": 1}
+    with pytest.raises(DataError, match="no row has an agreement"):
+        kept([row("a")], min_agreement=0.5)
+
+
+def test_rationales_that_repeat_a_prompt() -> None:
+    rows = [row("a", rationales=("Because.", "BECAUSE of Q: how")), row("b", rationales=("q: no",))]
+    left, report = kept(rows, leaks=["Q:", "Answer Choices"])
+    assert [(one.place, one.rationales) for one in left] == [("a", ("Because.",)), ("b", ())]
+    assert (report.dropped, report.without_rationale) == (0, 1)
+    assert report.reasons == {"rationale with a text of filters.leaks: left out": 2}
+
+
+def test_no_label_has_more_rows_than_it_may() -> None:
+    rows = [row(str(n), label="1 + 1" if n % 4 else "2 * 3", teacher_label="5") for n in range(12)]
+    left, report = kept(rows, max_per_label=4)
+    assert [one.label for one in left].count("2 * 3") == 3
+    assert [one.label for one in left].count("1 + 1") == 4
+    assert [int(one.place) for one in left] == sorted(int(one.place) for one in left)
+    assert left != [*rows[:6], rows[8]]  # drawn, and not the first ones
+    assert report.reasons == {"row beyond 4 of its label": 5}
+    left, _ = kept(rows, "teacher", max_per_label=4)
+    assert len(left) == 4

@@ -52,6 +52,24 @@ def test_inputs_may_be_objects_and_rationales_missing(tmp_path: Path) -> None:
     assert (rows[2].label, report.dropped) == (None, 0)
 
 
+def test_what_a_teacher_tells_of_its_answers_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        '{"a": "x", "b": "y", "teacher_label": "z", "agreement": 0.8, "label_given": false}\n'
+        '{"a": "x", "b": "y", "label": "z", "rationale": "so", "label_given": true}\n'
+    )
+    rows, report = load_rows(files(path), PAIR, labelled=False)
+    assert [(row.agreement, row.label_given) for row in rows] == [(0.8, False), (None, True)]
+    assert "1 × rationale of a label that the teacher was told (first: line 2)" in str(report)
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b,label,agreement\nx,y,z,0.25\nx,y,z,\n")
+    rows, _ = load_rows(files(table), PAIR)
+    assert [row.agreement for row in rows] == [0.25, None]
+    table.write_text("a,b,label,agreement\nx,y,z,most\n")
+    with pytest.raises(DataError, match='line 2: expected a share .* under "agreement", found'):
+        load_rows(files(table), PAIR)
+
+
 def test_columns_are_mapped_in_every_format(tmp_path: Path) -> None:
     columns: Columns = {"text": "question", "label": "gold", "rationale": ["why", "or"]}
     records = [
