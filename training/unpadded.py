@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import T5ForConditionalGeneration
 
 from training.batches import IGNORED
+from training.onednn import OneDNNLinear
 from training.passes import Pass
 
 Layout = list["Rows"]  # of one stack: a pass after the other
@@ -54,6 +55,10 @@ class UnpaddedT5(T5ForConditionalGeneration):
     def forward(self, *args: Any, passes: Sequence[dict[str, Tensor]] = (), **kwargs: Any) -> Any:
         if not passes:
             return super().forward(*args, **kwargs)
+        with OneDNNLinear():
+            return self._passes(passes)
+
+    def _passes(self, passes: Sequence[dict[str, Tensor]]) -> list[Pass]:
         sources = [Rows.where(one["attention_mask"].bool()) for one in passes]
         # a row without a target still has its start token, so that no row is empty
         starts = [F.pad(one["labels"][:, 1:] != IGNORED, (1, 0), value=True) for one in passes]
