@@ -10,11 +10,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 
 class OneDNNLinear(TorchFunctionMode):
-    """While it is open, oneDNN computes the linear layers that are on the CPU and in fp32.
+    """While it is open, oneDNN computes linear layers of [N,D] on the CPU in fp32, without bias.
 
     Nothing else changes: the weights are the modules' own, and gradients reach them.
     """
@@ -26,9 +27,10 @@ class OneDNNLinear(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func is F.linear and not kwargs and _can_have_it(args[0]):
+        if func is F.linear and not kwargs:
             x, weight, bias = (*args, None)[:3]
-            return torch._C._nn.mkldnn_linear(x.to_mkldnn(), weight, bias).to_dense()
+            if bias is None and _can_have_it(x):
+                return _Linear.apply(x, weight)
         return func(*args, **(kwargs or {}))
 
 
@@ -36,7 +38,33 @@ def _can_have_it(x: Tensor) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
+        and x.dim() == 2
         and x.numel() > 0
         and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
     )
+
+
+class _Linear(torch.autograd.Function):
+    """torch's own oneDNN layer, `mkldnn_linear`, copies its input, and keeps the copy until the
+    gradient is computed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:  # [N,D], [E,D] -> [N,E]
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight = ctx.needs_input_grad
+        return (
+            _product(gradient, weight.t()) if of_x else None,
+            _product(gradient.t(), x.t()) if of_weight else None,
+        )
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a bᵀ."""
+    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")

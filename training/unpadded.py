@@ -1,8 +1,9 @@
 """T5 without padding: its layers see the tokens of both passes in a row, and no others.
 
 Only attention, a few percent of a step's work, needs rows of the same length. Everything else in
-T5 looks at one token at a time, so here it is given tokens as [N,D], N without any padding, where
-transformers gives it [B,S,D]. The outputs are transformers'; there is a test.
+T5 looks at one token at a time, so here it is given tokens as [N,D], where transformers gives it
+[B,S,D] with the padding of rows. N is rounded up, by some tokens that nobody attends to. The
+outputs are transformers'; there is a test.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from training.onednn import OneDNNLinear
 from training.passes import Pass
 
 Layout = list["Rows"]  # of one stack: a pass after the other
+ROUND = 128  # oneDNN compiles kernels for each N: so there are few, soon done, and in 50 MB
 
 
 @dataclass(frozen=True)
@@ -65,31 +67,46 @@ class UnpaddedT5(T5ForConditionalGeneration):
         targets = [Rows.where(start) for start in starts]
 
         ids = [rows.unpad(one["input_ids"]) for rows, one in zip(sources, passes, strict=True)]
-        encoded = _run(self.encoder, torch.cat(ids), sources)
+        encoded = _run(self.encoder, _joined(ids), sources)
         ids = [
             rows.unpad(one["decoder_input_ids"]) for rows, one in zip(targets, passes, strict=True)
         ]
-        states = _run(self.decoder, torch.cat(ids), targets, encoded, sources)
+        states = _run(self.decoder, _joined(ids), targets, encoded, sources)
         there = [
             rows.unpad(one["labels"]) != IGNORED for rows, one in zip(targets, passes, strict=True)
         ]
         scaled = states * self.config.d_model**-0.5 if _is_scaled(self.config) else states
-        logits = self.lm_head(scaled[torch.cat(there)])
+        logits = self.lm_head(scaled[_joined([torch.cat(there).nonzero().squeeze(1)])])
         # one softmax for all that an objective asks of a pass
         log_probs = F.log_softmax(logits.float(), dim=-1)
-        sizes = [len(rows.places) for rows in targets]
         counts = [int(one.sum()) for one in there]
+        of_passes = zip(
+            targets, _parted(states, targets), _split(log_probs, counts), passes, strict=True
+        )
         return [
             Pass(None, one["labels"], rows.pad(last), of_targets)
-            for rows, last, of_targets, one in zip(
-                targets, states.split(sizes), log_probs.split(counts), passes, strict=True
-            )
+            for rows, last, of_targets, one in of_passes
         ]
 
 
 def _is_scaled(config: Any) -> bool:
     # transformers 5 ties the embeddings of all, and keeps in this what the checkpoint said
     return bool(getattr(config, "scale_decoder_outputs", config.tie_word_embeddings))
+
+
+def _joined(ids: list[Tensor]) -> Tensor:
+    """What a stack is given of all passes: a multiple of ROUND, the last ones fillers."""
+    together = torch.cat(ids)
+    return F.pad(together, (0, -len(together) % ROUND))
+
+
+def _split(tokens: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """The parts of `sizes`, without the fillers."""
+    return tokens.split([*sizes, len(tokens) - sum(sizes)])[:-1]
+
+
+def _parted(tokens: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    return _split(tokens, [len(rows.places) for rows in layout])
 
 
 def _run(
@@ -148,10 +165,9 @@ def _attend(
     biases: Sequence[Tensor],
 ) -> Tensor:
     """[N,D] and [M,D] -> [N,D]: each row of a pass attends to the same row of `keys`."""
-    sizes, key_sizes = ([len(rows.places) for rows in one] for one in (layout, key_layout))
-    q = attention.q(queries).split(sizes)
-    k = attention.k(keys).split(key_sizes)
-    v = attention.v(keys).split(key_sizes)
+    q = _parted(attention.q(queries), layout)
+    k = _parted(attention.k(keys), key_layout)
+    v = _parted(attention.v(keys), key_layout)
 
     def heads(rows: Rows, tokens: Tensor) -> Tensor:  # [N,H·Dk] -> [B,H,T,Dk]
         padded = rows.pad(tokens)
@@ -164,4 +180,5 @@ def _attend(
         weights = nn.functional.dropout(weights, attention.dropout, attention.training)
         mixed = (weights @ heads(key_rows, v[i])).transpose(1, 2).flatten(2)  # [B,T,H·Dk]
         outputs.append(rows.unpad(mixed))
-    return attention.o(torch.cat(outputs))
+    mixed = queries.new_zeros(len(queries) - sum(map(len, outputs)), outputs[0].shape[1])
+    return attention.o(torch.cat([*outputs, mixed]))
