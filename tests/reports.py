@@ -33,6 +33,7 @@ def made_records(seed: int, rows: int = 90) -> list[Record]:
             text=f"{HOSTILE} {record.index}",
             rationale=f"{HOSTILE} So it is {LABELS[record.index % 2]}.",
             reference=f"{HOSTILE} So it is yes.",
+            truncated=record.index % 5 == 0,
         )
         for record in closed_records(softmax(2 * logits), gold, LABELS)
     ]

@@ -48,7 +48,7 @@ def comparison_page(
         figure=NONE if gap is None else f"{points(gap, '+')} points",
         figure_of="of accuracy, A less B",
         verdict=_verdict(found),
-        limits=_limits(found),
+        limits=_limits(found, evaluations),
         sections=[
             _difference(found),
             _accuracy(found, evaluations),
@@ -106,7 +106,7 @@ def _accuracy_verdict(found: Comparison) -> str:
     return f"{better} is right more often than {other} on {found.rows} rows: {figures}"
 
 
-def _limits(found: Comparison) -> list[str]:
+def _limits(found: Comparison, evaluations: dict[str, Evaluation]) -> list[str]:
     lines = [
         "That a difference is not shown does not say that there is none: the interval holds those "
         "that these rows leave possible.",
@@ -118,6 +118,12 @@ def _limits(found: Comparison) -> list[str]:
             f"The rows are in {found.clusters} groups that do not count as independent, and the "
             "intervals and the sign-flip test count groups; McNemar's test does not."
         )
+    for name, one in evaluations.items():
+        if one.accuracy.truncated:
+            lines.append(
+                f"{one.accuracy.truncated} of the rows are longer than {name} reads, and lost "
+                f"their end; it is right on {one.accuracy.truncated_right} of them."
+            )
     return lines
 
 

@@ -112,6 +112,11 @@ def _limits(found: Evaluation) -> list[str]:
             f"The rows are in {accuracy.clusters} groups of variants of one another, and the "
             "intervals count groups."
         )
+    if accuracy.truncated:
+        lines.append(
+            f"{accuracy.truncated} of the {accuracy.rows} rows are longer than the model reads, "
+            f"and lost their end; it is right on {accuracy.truncated_right} of them."
+        )
     lines.append(
         "Two such intervals do not compare two models. Evaluate both on the same rows, and compare "
         "the evaluations (--compare)."

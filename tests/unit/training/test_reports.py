@@ -121,6 +121,9 @@ def test_the_figures_are_those_that_were_measured(
     assert [[*map(int, line[1:])] for line in matrix[1:]] == found.accuracy.classes.confusion
     (value,) = percents(found.accuracy.right.value)
     assert f"The model is right on {value} of 90 rows (95 % interval " in "".join(page.text)
+    assert found.accuracy.truncated == 18
+    longer = "18 of the 90 rows are longer than the model reads, and lost their end; it is right on"
+    assert f"{longer} {found.accuracy.truncated_right} of them" in "".join(page.text)
     assert row(page, "data, sha256") == ["ab" * 32]
     assert row(page, "version of python")
 
@@ -156,6 +159,7 @@ def test_a_comparison(folder: Path) -> None:
         assert "Only the first is right" in text
         own = [content[side]["evaluation"]["calibration"] for side in "ab"]
         assert row(page, "mean confidence") == percents(*(one["confidence"] for one in own))
+        assert text.count(" reads, and lost their end; it is right on ") == 2
     kinds = {case["kind"] for case in content["cases"]}
     assert "only the second is right" in kinds
 
