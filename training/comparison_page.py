@@ -18,6 +18,7 @@ from training.report_page import (
     form,
     interval,
     name_of,
+    p_equals,
     p_value,
     percent,
     points,
@@ -98,7 +99,7 @@ def _accuracy_verdict(found: Comparison) -> str:
         return f"{found.rows} rows are too few to tell the models apart."
     figures = (
         f"the difference of A less B is {points(gap.value, '+')} points of accuracy (95 % interval "
-        f"{points(gap.low, '+')} to {points(gap.high, '+')}; p = {p_value(found.sign_flip)})."
+        f"{points(gap.low, '+')} to {points(gap.high, '+')}; {p_equals(found.sign_flip)})."
     )
     if found.sign_flip >= LEVEL:
         return f"These {found.rows} rows do not show that one model is right more often: {figures}"

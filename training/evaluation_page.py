@@ -289,7 +289,7 @@ def rationale_tables(columns: dict[str, Rationales]) -> list[Table]:
             for key, (name, kind) in OVERLAPS.items()
             if any(getattr(one, key, None) is not None for one in overlaps)
         ]
-        compared = ", ".join(str(one.with_reference) for one in every)
+        compared = ", ".join(dict.fromkeys(str(one.with_reference) for one in every))
         head = [name or "score" for name in columns]
         tables.append(Table((f"beside the teacher's ({compared} rows)", *head), rows))
     return tables
