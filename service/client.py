@@ -34,13 +34,14 @@ class Score(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens, the end tokens included, and steps of the decoder."""
+    """Tokens, the end tokens included, steps of the decoder, and if the input lost its end."""
 
     input_tokens: int
     label_tokens: int
     rationale_tokens: int
     decoder_steps: int
     accepted_tokens: int
+    truncated: bool
 
 
 class _Labelled(BaseModel):

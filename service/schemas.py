@@ -176,6 +176,9 @@ class ModelInfo(BaseModel):
 
     name: str
     version: str
+    checksum: str = Field(
+        description="of the bundle's manifest, which has the SHA-256 of every file of it"
+    )
     default: bool = Field(description="whether requests that name no model go to this one")
     task: TaskSpec
     precision: str

@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -12,6 +13,12 @@ __all__ = ["drafting_bundle", "runner", "student", "tiny_bundle"]  # fixtures
 ROOT = Path(__file__).parents[1]
 
 torch.set_num_threads(1)  # the tests' students are too small for more
+
+
+def pytest_collection_finish() -> None:
+    """Else a look for garbage, as after each training, goes through all of torch: half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

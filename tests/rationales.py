@@ -33,5 +33,6 @@ def record(
         probabilities=None if labels is None else dict.fromkeys(labels, 1 / len(labels)),
         rationale=rationale,
         reference=reference,
+        truncated=False,
         cluster=str(index),
     )

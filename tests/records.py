@@ -33,6 +33,7 @@ def record(
             "probabilities": None,
             "rationale": None,
             "reference": None,
+            "truncated": False,
             "cluster": str(index),
         }
         | changes

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +34,16 @@ def made_records(seed: int, rows: int = 90) -> list[Record]:
             text=f"{HOSTILE} {record.index}",
             rationale=f"{HOSTILE} So it is {LABELS[record.index % 2]}.",
             reference=f"{HOSTILE} So it is yes.",
+            truncated=record.index % 5 == 0,
         )
         for record in closed_records(softmax(2 * logits), gold, LABELS)
     ]
 
 
-def write_report(folder: Path, seed: int = 0) -> EvaluationReport:
-    """A finished evaluation in `folder`."""
+def write_report(folder: Path, seed: int = 0, **changes: Any) -> EvaluationReport:
+    """A finished evaluation in `folder`. `changes` are to every record."""
     folder.mkdir(parents=True, exist_ok=True)
-    records = made_records(seed)
+    records = [replace(record, **changes) for record in made_records(seed)]
     lines = [json.dumps(asdict(record)) for record in records]
     (folder / PREDICTIONS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     run = {

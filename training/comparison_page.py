@@ -18,6 +18,7 @@ from training.report_page import (
     form,
     interval,
     name_of,
+    p_equals,
     p_value,
     percent,
     points,
@@ -48,7 +49,7 @@ def comparison_page(
         figure=NONE if gap is None else f"{points(gap, '+')} points",
         figure_of="of accuracy, A less B",
         verdict=_verdict(found),
-        limits=_limits(found),
+        limits=_limits(found, evaluations),
         sections=[
             _difference(found),
             _accuracy(found, evaluations),
@@ -98,7 +99,7 @@ def _accuracy_verdict(found: Comparison) -> str:
         return f"{found.rows} rows are too few to tell the models apart."
     figures = (
         f"the difference of A less B is {points(gap.value, '+')} points of accuracy (95 % interval "
-        f"{points(gap.low, '+')} to {points(gap.high, '+')}; p = {p_value(found.sign_flip)})."
+        f"{points(gap.low, '+')} to {points(gap.high, '+')}; {p_equals(found.sign_flip)})."
     )
     if found.sign_flip >= LEVEL:
         return f"These {found.rows} rows do not show that one model is right more often: {figures}"
@@ -106,7 +107,7 @@ def _accuracy_verdict(found: Comparison) -> str:
     return f"{better} is right more often than {other} on {found.rows} rows: {figures}"
 
 
-def _limits(found: Comparison) -> list[str]:
+def _limits(found: Comparison, evaluations: dict[str, Evaluation]) -> list[str]:
     lines = [
         "That a difference is not shown does not say that there is none: the interval holds those "
         "that these rows leave possible.",
@@ -118,6 +119,12 @@ def _limits(found: Comparison) -> list[str]:
             f"The rows are in {found.clusters} groups that do not count as independent, and the "
             "intervals and the sign-flip test count groups; McNemar's test does not."
         )
+    for name, one in evaluations.items():
+        if one.accuracy.truncated:
+            lines.append(
+                f"{one.accuracy.truncated} of the rows are longer than {name} reads, and lost "
+                f"their end; it is right on {one.accuracy.truncated_right} of them."
+            )
     return lines
 
 

@@ -42,6 +42,6 @@ def leave_group() -> None:
     DDP goes first: were it the last to hold the group, its destructor would wait for such a thread
     with the lock in its hand.
     """
-    gc.collect()
     if torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()

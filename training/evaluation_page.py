@@ -112,6 +112,11 @@ def _limits(found: Evaluation) -> list[str]:
             f"The rows are in {accuracy.clusters} groups of variants of one another, and the "
             "intervals count groups."
         )
+    if accuracy.truncated:
+        lines.append(
+            f"{accuracy.truncated} of the {accuracy.rows} rows are longer than the model reads, "
+            f"and lost their end; it is right on {accuracy.truncated_right} of them."
+        )
     lines.append(
         "Two such intervals do not compare two models. Evaluate both on the same rows, and compare "
         "the evaluations (--compare)."
@@ -284,7 +289,7 @@ def rationale_tables(columns: dict[str, Rationales]) -> list[Table]:
             for key, (name, kind) in OVERLAPS.items()
             if any(getattr(one, key, None) is not None for one in overlaps)
         ]
-        compared = ", ".join(str(one.with_reference) for one in every)
+        compared = ", ".join(dict.fromkeys(str(one.with_reference) for one in every))
         head = [name or "score" for name in columns]
         tables.append(Table((f"beside the teacher's ({compared} rows)", *head), rows))
     return tables

@@ -1,6 +1,7 @@
 """Reports of evaluations and comparisons: HTML for people, Markdown, and JSON for programs."""
 
 import platform
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -188,7 +189,13 @@ def _templates() -> dict[str, jinja2.Template]:
         keep_trailing_newline=True,
     )
     environment.filters |= {"plain": as_plain, "fenced": as_fenced, "table": _as_table}
+    environment.filters["unbroken"] = _unbroken
     return {form: environment.get_template(f"page.{form}.jinja") for form in ("html", "md")}
+
+
+def _unbroken(text: str) -> str:
+    """With a figure and its sign on one line."""
+    return re.sub(r" (?=[%…])|(?<=<) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _as_table(shown: Table) -> str:

@@ -93,8 +93,16 @@ class Page:
         records = [case.record, *([] if case.other is None else [case.other])]
         return [*zip(self.names, records, strict=True)]
 
-    def percent(self, share: float) -> str:
-        return percent(share)
+    def question(self, case: Case) -> list[tuple[str, str]]:
+        """The fields of the input, by name where there are several."""
+        fields = case.record.input
+        texts = [text if isinstance(text, str) else "; ".join(text) for text in fields.values()]
+        return [*zip(fields if len(fields) > 1 else [""], texts, strict=True)]
+
+    def worth(self, record: Record) -> str:
+        """What an answer is worth."""
+        worth = f"{'right' if record.right else 'wrong'}, {percent(record.confidence)} sure"
+        return f"{worth}, of an input without its end" if record.truncated else worth
 
 
 def name_of(run: Run) -> str:
@@ -140,3 +148,8 @@ def form(kind: str, value: float | None) -> str:
 
 def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equals(value: float) -> str:
+    """As a text has it."""
+    return f"p {p_value(value)}" if value < 0.001 else f"p = {p_value(value)}"

@@ -44,9 +44,11 @@ def bootstrap_interval(
     batch = max(1, BATCH // len(rows))
     parts = []
     for start in range(0, RESAMPLES, batch):
-        picks = rng.integers(0, len(names), (min(batch, RESAMPLES - start), len(names)))
-        times = np.stack([np.bincount(pick, minlength=len(names)) for pick in picks])
-        parts.append(statistic(times[:, rows].astype(float)))
+        draws = min(batch, RESAMPLES - start)
+        picks = rng.integers(0, len(names), (draws, len(names)), np.int32)
+        picks += len(names) * np.arange(draws, dtype=np.int32)[:, None]  # each draw counts apart
+        times = np.bincount(picks.ravel(), minlength=picks.size).reshape(picks.shape).astype(float)
+        parts.append(statistic(times if len(names) == len(rows) else times[:, rows]))
     values = np.concatenate(parts)
     values = values[~np.isnan(values)]
     if len(values) < 0.95 * RESAMPLES:

@@ -169,14 +169,14 @@ class Engine:
     ) -> tuple[Job, float]:
         """A job in the scheduler's hands, and the seconds that its tokens took."""
         started = time.perf_counter()
-        rows = await asyncio.to_thread(self._rows, request)
+        rows, truncated = await asyncio.to_thread(self._rows, request)
         tokenization = time.perf_counter() - started
-        job = Job(rows, listener)
+        job = Job(rows, listener, truncated)
         self._scheduler.submit(job)
         return job, tokenization
 
-    def _rows(self, request: PredictRequest) -> list[Row]:
-        """The row of the label, and with `explain` that of the rationale."""
+    def _rows(self, request: PredictRequest) -> tuple[list[Row], bool]:
+        """The row of the label, and with `explain` that of the rationale; if a prompt was cut."""
         limits = self.manifest.limits
         rationale_tokens = request.max_rationale_tokens or limits.rationale_tokens
         if not 1 <= rationale_tokens <= limits.rationale_tokens:
@@ -184,12 +184,14 @@ class Engine:
                 f"max_rationale_tokens: {rationale_tokens}, but {self.manifest.name} writes from 1 "
                 f"to {limits.rationale_tokens}"
             )
-        predict, *explain = self._text.prompts(
+        prompts = self._text.prompts(
             request.input, explain=request.explain, truncate=request.truncate
         )
+        predict, *explain = (prompt.ids for prompt in prompts)
         trie = self._text.labels(request.input)
         label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
-        return [label, *(self._generation(prompt, rationale_tokens) for prompt in explain)]
+        rows = [label, *(self._generation(prompt, rationale_tokens) for prompt in explain)]
+        return rows, any(prompt.truncated for prompt in prompts)
 
     def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
         if not self._speculate:
@@ -239,6 +241,7 @@ class Engine:
                 rationale_tokens=sum(len(rationale.tokens) for rationale in rationales),
                 decoder_steps=job.steps,
                 accepted_tokens=sum(text.accepted for text in texts),
+                truncated=job.truncated,
             ),
         )
 

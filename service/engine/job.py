@@ -42,13 +42,20 @@ class Row:
 class Job:
     """The rows of one request. Its future gives the job itself, once all are done.
 
+    `truncated` says that what was asked was too long, and lost its end.
     `listener` is called in the engine's thread whenever a row has more tokens or is done. It must
     be quick and raise nothing.
     """
 
-    def __init__(self, rows: Sequence[Row], listener: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        listener: Callable[[], None] | None = None,
+        truncated: bool = False,
+    ) -> None:
         self.rows = rows
         self.listener = listener
+        self.truncated = truncated
         self.unfinished = len(rows)
         self.steps = 0  # of the decoder, that a row of it took part in
         self.future: Future[Job] = Future()

@@ -33,6 +33,7 @@ class Usage:
     """Tokens, the end tokens included, and steps of the decoder that the request took part in.
 
     The steps are fewer than the tokens where drafts were right: `accepted_tokens` were drafted.
+    `truncated` says that the input had more tokens, and lost its end.
     """
 
     input_tokens: int
@@ -40,6 +41,7 @@ class Usage:
     rationale_tokens: int
     decoder_steps: int
     accepted_tokens: int
+    truncated: bool
 
 
 @dataclass(frozen=True)

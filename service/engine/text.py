@@ -6,6 +6,7 @@ import operator
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -31,6 +32,11 @@ ARITHMETIC = {
     ast.Div: operator.truediv,
     ast.USub: operator.neg,
 }
+
+
+class Prompt(NamedTuple):
+    ids: list[int]
+    truncated: bool  # the text was too long, and lost its end
 
 
 class TextProcessor:
@@ -74,8 +80,8 @@ class TextProcessor:
             except TooManyTokens as error:
                 raise BundleError(f"{bundle.folder}: {error}") from error
 
-    def prompts(self, given: Input, *, explain: bool, truncate: bool = False) -> list[list[int]]:
-        """Token ids of the prompt for the label, and with `explain` of that for the rationale.
+    def prompts(self, given: Input, *, explain: bool, truncate: bool = False) -> list[Prompt]:
+        """The prompt for the label, and with `explain` of that for the rationale.
 
         With `truncate`, what is too long loses its end. Raises InvalidInput, EmptyInput,
         TooManyTokens. Safe in any thread, and other threads run meanwhile.
@@ -120,7 +126,7 @@ class TextProcessor:
         except Exception as error:  # so may using it
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
-    def _encode(self, text: str, truncate: bool) -> list[int]:
+    def _encode(self, text: str, truncate: bool) -> Prompt:
         # The beginning of a very long text tells quickly that the whole of it is too long.
         beginning = text[: CHARACTERS_PER_TOKEN * self.max_tokens]
         for part in [text] if beginning == text else [beginning, text]:
@@ -134,13 +140,12 @@ class TextProcessor:
                     f"{over}{len(ids)} tokens, but {self.name} takes at most {self.max_tokens}; "
                     "shorten the input"
                 )
-        return ids
+        return Prompt(ids, truncated=False)
 
-    def _truncated(self, text: str) -> list[int]:
+    def _truncated(self, text: str) -> Prompt:
         (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
         encoding.truncate(self.max_tokens - self._tokenizer.num_special_tokens_to_add(False))
-        ids: list[int] = self._tokenizer.post_process(encoding).ids
-        return ids
+        return Prompt(self._tokenizer.post_process(encoding).ids, truncated=True)
 
     def _trie(self, labels: Sequence[str], place: str) -> LabelTrie:
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(labels))]

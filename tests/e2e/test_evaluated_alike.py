@@ -62,6 +62,8 @@ def test_all_three_say_the_same(kind: str, folder: Path, server: Server, tmp_pat
     assert len(expected) == ROWS
     assert len({record.confidence for record in expected}) > ROWS / 2
     assert len({record.rationale for record in expected}) > ROWS / 2
+    assert any(record.truncated for record in expected)
+    assert all(record.truncated for record in expected) == (kind == "choices")
     for actual in (bundle, service):
         for ours, theirs in zip(actual, expected, strict=True):
             assert without_probabilities(ours) == without_probabilities(theirs)

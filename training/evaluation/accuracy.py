@@ -33,12 +33,18 @@ class Classes:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of rows: `right` as the task judges, `exact` where the label is gold's own text."""
+    """Shares of rows: `right` as the task judges, `exact` where the label is gold's own text.
+
+    `truncated` is how many rows were too long for the model, and lost their end; `truncated_right`
+    is how many of them are right.
+    """
 
     rows: int
     clusters: int
     right: Estimate
     exact: Estimate
+    truncated: int
+    truncated_right: int
     classes: Classes | None
 
 
@@ -47,11 +53,14 @@ def measure_accuracy(records: Sequence[Record], labels: Sequence[str] | None = N
 
     Raises ValueError where a gold or a predicted label is not in the set.
     """
+    truncated = [record.right for record in records if record.truncated]
     return Accuracy(
         rows=len(records),
         clusters=len({record.cluster for record in records}),
         right=mean_estimate(records, [record.right for record in records]),
         exact=mean_estimate(records, [record.exact for record in records]),
+        truncated=len(truncated),
+        truncated_right=sum(truncated),
         classes=_classes(records, labels) if labels is not None and records else None,
     )
 

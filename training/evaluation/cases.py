@@ -15,8 +15,8 @@ Kind = Literal[
     "least confident, wrong",
     "right label, wrong reasoning",
     "wrong label, right reasoning",
-    "only the first is right",
-    "only the second is right",
+    "only A is right",
+    "only B is right",
     "both are wrong, differently",
 ]
 
@@ -70,30 +70,27 @@ def choose_cases(
 
 
 def choose_differences(
-    first: Sequence[Record], second: Sequence[Record], *, each: int = 3, seed: int = 0
+    a: Sequence[Record], b: Sequence[Record], *, each: int = 3, seed: int = 0
 ) -> list[Case]:
-    """At most `each` cases of a kind in which two models differ on the same rows, drawn likewise.
+    """At most `each` cases of a kind in which two models differ, drawn likewise.
 
-    Raises ValueError where the rows are not the same.
+    Their records [N] are of the same rows, in the same order.
     """
-    others = {record.index: record for record in second}
-    if {one.index: (one.text, one.gold) for one in first} != {
-        index: (one.text, one.gold) for index, one in others.items()
-    }:
-        raise ValueError("the two models did not answer the same rows: evaluate both on one file")
     kinds: dict[Kind, Callable[[Record, Record], bool]] = {
-        "only the first is right": lambda a, b: a.right and not b.right,
-        "only the second is right": lambda a, b: b.right and not a.right,
+        "only A is right": lambda a, b: a.right and not b.right,
+        "only B is right": lambda a, b: b.right and not a.right,
         "both are wrong, differently": lambda a, b: (
             not a.right and not b.right and a.label != b.label
         ),
     }
-    shuffled = random.Random(seed).sample(first, len(first))
-    return [
-        Case(kind, record, others[record.index])
-        for kind, differ in kinds.items()
-        for record in _in_turn((one for one in shuffled if differ(one, others[one.index])), each)
-    ]
+    pairs = [*zip(a, b, strict=True)]
+    shuffled = random.Random(seed).sample(pairs, len(pairs))
+    cases = []
+    for kind, differ in kinds.items():
+        others = {one.index: other for one, other in shuffled if differ(one, other)}
+        differing = [one for one, _ in shuffled if one.index in others]
+        cases += [Case(kind, one, others[one.index]) for one in _in_turn(differing, each)]
+    return cases
 
 
 def _in_turn(records: Iterable[Record], count: int) -> list[Record]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
@@ -26,6 +26,13 @@ TOGETHER = 128  # rows that are sorted by length, and cut into batches
 
 T = TypeVar("T")
 Labelled = tuple[str, float, dict[str, float] | None]  # as an Answer begins
+
+
+class _Prompts(NamedTuple):
+    """Of rows, in their order."""
+
+    ids: list[list[int]]
+    truncated: list[bool]  # a text that is too long loses its end
 
 
 class StudentRecord(BaseModel):
@@ -83,10 +90,13 @@ class Checkpoint:
     def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
         """Raises DataError where a row brings labels that no service would take."""
         for some in batched(rows, self.together):
-            labels = self._labels(some)
-            rationales = self._texts(self._prompts(self.task.explain_prefix, some), "rationale")
-            for row, label, (rationale, _) in zip(some, labels, rationales, strict=True):
-                answer = Answer(*label, rationale)
+            predict = self._prompts(self.task.predict_prefix, some)
+            explain = self._prompts(self.task.explain_prefix, some)
+            labels = self._labels(predict.ids, some)
+            rationales = self._texts(explain.ids, "rationale")
+            for place, row in enumerate(some):
+                truncated = predict.truncated[place] or explain.truncated[place]
+                answer = Answer(*labels[place], rationales[place][0], truncated)
                 if not math.isfinite(answer.confidence):
                     raise ModelError(
                         f"{self.folder}: its probabilities for {row.place} are no numbers; its "
@@ -94,8 +104,7 @@ class Checkpoint:
                     )
                 yield answer
 
-    def _labels(self, rows: list[LabelledRow]) -> list[Labelled]:
-        prompts = self._prompts(self.task.predict_prefix, rows)
+    def _labels(self, prompts: list[list[int]], rows: list[LabelledRow]) -> list[Labelled]:
         if self.task.labels == "open":
             texts = self._texts(prompts, "label")
             return [(text, math.exp(logprob), None) for text, logprob in texts]
@@ -128,13 +137,15 @@ class Checkpoint:
 
         return _in_batches(prompts, limit, texts)
 
-    def _prompts(self, prefix: str, rows: list[LabelledRow]) -> list[list[int]]:
-        prompts: list[list[int]] = self.student.tokenizer(
+    def _prompts(self, prefix: str, rows: list[LabelledRow]) -> _Prompts:
+        encoded = self.student.tokenizer(
             [prefix + row.text for row in rows],
             truncation=True,
             max_length=self.record.max_input_tokens,
-        )["input_ids"]
-        return prompts
+        )
+        encodings = encoded.encodings
+        assert encodings is not None  # as it is a fast tokenizer
+        return _Prompts(encoded["input_ids"], [bool(one.overflowing) for one in encodings])
 
     def _decode(self, tokens: Ids) -> str:
         text = self.student.tokenizer.decode(

@@ -46,5 +46,6 @@ def record_of(task: Task, row: LabelledRow, answer: Answer) -> Record:
         probabilities=answer.probabilities,
         rationale=answer.rationale,
         reference=row.reference,
+        truncated=answer.truncated,
         cluster=row.cluster,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.evaluation.estimate import Estimate, estimate
 from training.evaluation.record import Record
@@ -74,36 +75,52 @@ def correlate_with_right(
 
 
 def pearson(x: Array, y: Array, weights: Array) -> Array:
-    """Pearson's correlations [R] of two scores [N] under weights [R, N]; NaN where one is constant.
+    """Pearson's correlations [R] of two scores [N] under weights [R, N].
 
-    Scores may also differ by R: [R, N].
+    NaN where one of them is constant.
     """
-    total = weights.sum(1)
+    x, y = x - x.mean(), y - y.mean()  # first, so that no large mean drowns them
+    sums = weights @ np.stack([x, y, x * x, y * y, x * y], axis=1)  # [R, 5], by BLAS
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums / weights.sum(1, keepdims=True)).T
 
-    def centred(scores: Array) -> tuple[Array, Array]:
-        scores = scores - scores.mean(-1, keepdims=True)  # first, so that no large mean drowns them
-        deviations = scores - ((weights * scores).sum(1) / total)[:, None]
-        variance = (weights * deviations**2).sum(1) / total
-        whole = np.where(np.ptp(scores, -1) > 0, (scores**2).mean(-1), np.inf)
-        return deviations, np.where(variance > CONSTANT * whole, variance, np.nan)
+    def variance(scores: Array, mean: Array, mean_square: Array) -> Array:
+        found = mean_square - mean**2
+        whole = (scores**2).mean() if np.ptp(scores) > 0 else np.inf
+        return np.where(found > CONSTANT * whole, found, np.nan)
 
-    (dx, var_x), (dy, var_y) = centred(x), centred(y)
-    found: Array = (weights * dx * dy).sum(1) / total / np.sqrt(var_x * var_y)
-    return np.clip(found, -1, 1)
+    spread = np.sqrt(variance(x, mean_x, mean_xx) * variance(y, mean_y, mean_yy))
+    return np.clip((mean_xy - mean_x * mean_y) / spread, -1, 1)
 
 
 def spearman(x: Array, y: Array, weights: Array) -> Array:
     """Spearman's correlations [R] of two scores [N] under weights [R, N], which count rows."""
-    return pearson(_ranks(x, weights), _ranks(y, weights), weights)
+    pairs, cell = np.unique(np.stack([x, y]), axis=1, return_inverse=True)  # K that differ
+    counts = _sums_by_group(weights, cell.ravel())  # [R, K]
+    middle = (counts.sum(1, keepdims=True) + 1) / 2  # the mean rank
+    dx, dy = (_ranks(scores, counts) - middle for scores in pairs)
+
+    def product(a: Array, b: Array) -> Array:
+        found: Array = np.einsum("rk,rk,rk->r", counts, a, b)
+        return found
+
+    # sums of halves are exact, so that of ranks that are all the same it is 0 / 0
+    found = product(dx, dy) / np.sqrt(product(dx, dx) * product(dy, dy))
+    return np.clip(found, -1, 1)
 
 
-def _ranks(scores: Array, weights: Array) -> Array:
-    """Mid-ranks [R, N] of scores [N] in samples where each row stands `weights` [R, N] times."""
+def _ranks(scores: Array, counts: Array) -> Array:
+    """Mid-ranks [R, K] of scores [K] in samples where each stands `counts` [R, K] times."""
     _, group = np.unique(scores, return_inverse=True)
+    ties = _sums_by_group(counts, group)  # [R, groups]
+    return (ties.cumsum(1) - (ties - 1) / 2)[:, group]
+
+
+def _sums_by_group(values: Array, group: NDArray[np.int64]) -> Array:
+    """Of values [R, N], the sums [R, G] of those with the same number in `group` [N]."""
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(group.max() + 1))
-    ties = np.add.reduceat(weights[:, order], starts, axis=1)  # [R, groups]
-    return (ties.cumsum(1) - ties + (ties + 1) / 2)[:, group]
+    found: Array = np.add.reduceat(values[:, order], starts, axis=1)
+    return found
 
 
 def _mean(values: Sequence[float]) -> float | None:

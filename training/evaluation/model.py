@@ -23,6 +23,7 @@ class Answer:
     confidence: float
     probabilities: dict[str, float] | None
     rationale: str
+    truncated: bool
 
 
 class Model(Protocol):

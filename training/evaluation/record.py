@@ -11,7 +11,8 @@ class Record:
 
     `confidence` is the probability that the model gives to `label`, as the service defines it: the
     label-set softmax where the labels are closed, else the probability of the decoded sequence.
-    `probabilities` is over the closed label set, None where labels are open.
+    `probabilities` is over the closed label set, None where labels are open. `truncated` says that
+    the text was too long for the model, which read it without its end.
     """
 
     index: int  # of the row in its file, from 0
@@ -25,4 +26,5 @@ class Record:
     probabilities: dict[str, float] | None
     rationale: str | None  # the model's
     reference: str | None  # the teacher's
+    truncated: bool
     cluster: str  # rows that cannot count as independent share it (`group_by`); else the index

@@ -1,6 +1,5 @@
 """A model of a running service, asked over HTTP."""
 
-import hashlib
 import json
 import re
 from collections import deque
@@ -49,13 +48,23 @@ class _Score(BaseModel):
     score: float
 
 
+class _Usage(BaseModel):
+    truncated: bool
+
+
 class _Said(BaseModel):
     label: str
     confidence: float
     scores: list[_Score]
     rationale: str
-    model: str
+    usage: _Usage
+
+
+class _Described(BaseModel):
+    name: str
     version: str
+    checksum: str  # of the bundle's manifest, and so of every file of it
+    task: dict[str, Any]
 
 
 _ANSWERS = TypeAdapter(list[_Said])
@@ -111,8 +120,6 @@ class RemoteModel:
     """A model of a service. Its answers must come from the same one until the end."""
 
     door: _Door
-    name: str
-    version: str
     task: Task
     identity: dict[str, str]
     together: int
@@ -124,27 +131,17 @@ class RemoteModel:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         door = _Door(url.rstrip("/"), urllib3.PoolManager(maxsize=IN_FLIGHT, headers=headers))
         info = door.read("/info", _Info)
-        described = door.read(f"/models/{name or info.default_model}", dict[str, Any])
+        described = door.read(f"/models/{name or info.default_model}", _Described)
         try:
-            facts = {key: described["task"][key] for key in Task.model_fields}
-            task, name, version = (
-                Task.model_validate(facts),
-                str(described["name"]),
-                str(described["version"]),
-            )
-        except (KeyError, TypeError, ValidationError) as error:
+            task = Task.model_validate({key: described.task[key] for key in Task.model_fields})
+        except (KeyError, ValidationError) as error:
             raise ModelError(
                 f"{url}: its models have no task that can be read ({error})"
             ) from error
-        # neither matters for what it answers
-        content = {key: described[key] for key in described if key not in ("default", "examples")}
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return cls(
             door,
-            name,
-            version,
             task,
-            {"kind": "service", "name": name, "version": version, "description": digest},
+            {"kind": "service", **described.model_dump(exclude={"task"})},
             min(BATCH, info.max_client_batch),
             info.timeout + SLACK,
         )
@@ -165,7 +162,7 @@ class RemoteModel:
     def _ask(self, rows: list[LabelledRow]) -> list[Answer]:
         body = {
             "inputs": [row.input for row in rows],
-            "model": self.name,
+            "model": self.identity["name"],
             "explain": True,
             "truncate": True,
         }
@@ -179,20 +176,32 @@ class RemoteModel:
             ) from error
         if len(said) != len(rows):
             raise ModelError(f"{self.door.url}/predict: {len(said)} answers to {len(rows)} inputs")
+        self._require_same_bundle()
         return [self._answer(one, row) for one, row in zip(said, rows, strict=True)]
 
-    def _answer(self, said: _Said, row: LabelledRow) -> Answer:
-        if (said.model, said.version) != (self.name, self.version):
+    def _require_same_bundle(self) -> None:
+        """Raises ModelError where it was replaced meanwhile, perhaps under the same version."""
+        name = self.identity["name"]
+        now = self.door.read(f"/models/{name}", _Described)
+        if now.checksum != self.identity["checksum"]:
             raise ModelError(
-                f"{self.door.url}: {self.name} was replaced meanwhile: version {self.version} at "
-                f"the beginning, {said.version} now"
+                f"{self.door.url}: {name} was replaced meanwhile: {_bundle(**self.identity)} at "
+                f"the beginning, {_bundle(now.version, now.checksum)} now"
             )
+
+    def _answer(self, said: _Said, row: LabelledRow) -> Answer:
         labels = self.task.labels_of(row.input)
-        if labels is None:
-            return Answer(said.label, said.confidence, None, said.rationale)
-        scores = {score.label: score.score for score in said.scores}
-        probabilities = {label: scores[label] for label in labels}  # in their own order
-        return Answer(said.label, said.confidence, probabilities, said.rationale)
+        probabilities = None
+        if labels is not None:
+            scores = {score.label: score.score for score in said.scores}
+            probabilities = {label: scores[label] for label in labels}  # in their own order
+        return Answer(
+            said.label, said.confidence, probabilities, said.rationale, said.usage.truncated
+        )
+
+
+def _bundle(version: str, checksum: str, **_: str) -> str:
+    return f"version {version} ({checksum[:12]})"
 
 
 def _with_places(message: str, rows: list[LabelledRow]) -> str:

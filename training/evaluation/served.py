@@ -1,7 +1,6 @@
 """A bundle, asked of the service that serves it: started for the purpose, and stopped after."""
 
 import ctypes
-import json
 import os
 import re
 import signal
@@ -16,7 +15,6 @@ from pathlib import Path
 from training.evaluation.model import ModelError
 from training.evaluation.remote import RemoteModel
 
-MANIFEST = "manifest.json"
 TIMEOUT = 3600  # seconds of a request: nobody else waits, and a slow machine is no error
 STOP = 10  # seconds to stop in
 KEPT_SETTINGS = ("DUET_DEVICE", "DUET_THREADS")  # those that change no answer's meaning
@@ -44,9 +42,7 @@ def served(bundle: Path, log: Path) -> Iterator[RemoteModel]:
         )
     try:
         model = RemoteModel.connect(_address(process, log, bundle))
-        manifest = json.loads((bundle / MANIFEST).read_bytes())  # which the service has verified
-        identity = {"kind": "bundle", "name": model.name, "version": model.version}
-        yield replace(model, identity=identity | {"checksum": manifest["checksum"]})
+        yield replace(model, identity=model.identity | {"kind": "bundle"})
     finally:
         process.terminate()
         try:

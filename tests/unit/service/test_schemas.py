@@ -80,7 +80,7 @@ def test_answer_and_rationale_are_there_where_they_belong(engine: Engine) -> Non
         rationale=None,
         scores=(Score("1 / 0", 0.5),),
         decoder_passes=1,
-        usage=Usage(1, 1, 0, 1, 0),
+        usage=Usage(1, 1, 0, 1, 0, False),
         timings=Timings(0, 0, 0, 0, None),
     )
     answer = PredictAnswer.of(prediction).model_dump(exclude_unset=True)

@@ -60,7 +60,7 @@ def stop_in(cell: str, plan: Path, out: Path, number: int) -> subprocess.Complet
     assert process.stderr is not None
     while not list((out / cell / "checkpoints").glob("checkpoint-*/trainer_state.json")):
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+        time.sleep(0.05)
     process.send_signal(number)
     return subprocess.CompletedProcess(command, process.wait(), stderr=process.stderr.read())
 

@@ -45,6 +45,7 @@ class Page(HTMLParser):
             self._cell = None
 
     def handle_data(self, data: str) -> None:
+        data = data.replace("\N{NO-BREAK SPACE}", " ")
         self.text.append(data)
         if self._cell is not None:
             self._cell.append(data)
@@ -121,6 +122,9 @@ def test_the_figures_are_those_that_were_measured(
     assert [[*map(int, line[1:])] for line in matrix[1:]] == found.accuracy.classes.confusion
     (value,) = percents(found.accuracy.right.value)
     assert f"The model is right on {value} of 90 rows (95 % interval " in "".join(page.text)
+    assert found.accuracy.truncated == 18
+    longer = "18 of the 90 rows are longer than the model reads, and lost their end; it is right on"
+    assert f"{longer} {found.accuracy.truncated_right} of them" in "".join(page.text)
     assert row(page, "data, sha256") == ["ab" * 32]
     assert row(page, "version of python")
 
@@ -153,11 +157,22 @@ def test_a_comparison(folder: Path) -> None:
         assert row(page, "sign-flip test, by groups of rows") == [f"{found['sign_flip']:.3f}"]
         text = "".join(page.text)
         assert re.search(r"the difference of A less B is [+−]?\d+\.\d points of accuracy", text)
-        assert "Only the first is right" in text
+        assert "Only A is right" in text
         own = [content[side]["evaluation"]["calibration"] for side in "ab"]
         assert row(page, "mean confidence") == percents(*(one["confidence"] for one in own))
+        assert text.count(" reads, and lost their end; it is right on ") == 2
     kinds = {case["kind"] for case in content["cases"]}
-    assert "only the second is right" in kinds
+    assert "only B is right" in kinds
+
+
+@pytest.mark.parametrize("read", [shown, in_markdown])
+def test_the_fields_of_an_input_have_their_names(
+    read: Callable[[Path], Page], tmp_path: Path
+) -> None:
+    write_report(tmp_path, input={"text": "It rains.", "choices": ["Wet", "Dry"]})
+    text = " ".join("".join(read(tmp_path / "report").text).split())
+    assert "text: It rains. choices: Wet; Dry" in text
+    assert re.search(r"(right|wrong), \d+\.\d % sure, of an input without its end", text)
 
 
 def test_a_model_beside_itself(
@@ -169,6 +184,19 @@ def test_a_model_beside_itself(
     assert printed.startswith("A and B give the same label on each of the 90 rows.\n")
     assert "These rows do not show that one is better calibrated" in printed
     assert printed.endswith(f"{tmp_path}/comparison.html\n")
+
+
+def test_models_that_read_other_texts_of_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "b", tmp_path / "b")
+    path = tmp_path / "b" / "predictions.jsonl"
+    path.write_text(path.read_text().replace(', "text": "', ', "text": "Q: '))
+    command = ["--compare", str(folder / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    found, expected = (
+        json.loads((out / "comparison.json").read_text())["comparison"]
+        for out in (tmp_path / "out", folder / "both")
+    )
+    assert found == expected
 
 
 def other_rows(folder: Path) -> None:

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models
 
 from export import bundle
 from export.bundle import TOKENIZER, Bundle, BundleError, LabelField, TaskSpec
-from service.engine.text import TextProcessor, evaluate_equation
+from service.engine.text import Prompt, TextProcessor, evaluate_equation
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tests.students import Student
 
@@ -50,22 +50,22 @@ def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student
     expected = [
         student.tokenizer(prefix + given)["input_ids"] for prefix in ("predict: ", "explain: ")
     ]
-    assert text.prompts(given, explain=True) == expected
-    assert text.prompts({"text": given}, explain=False) == expected[:1]
+    assert [prompt.ids for prompt in text.prompts(given, explain=True)] == expected
+    assert text.prompts({"text": given}, explain=False) == [Prompt(expected[0], False)]
 
 
 def test_fields_go_into_the_template(pair: TextProcessor, student: Student) -> None:
-    prompts = pair.prompts({"hypothesis": "It rains.", "premise": "It pours."}, explain=False)
-    assert prompts == [student.tokenizer("predict: It pours.</s>It rains.")["input_ids"]]
+    (prompt,) = pair.prompts({"hypothesis": "It rains.", "premise": "It pours."}, explain=False)
+    assert prompt.ids == student.tokenizer("predict: It pours.</s>It rains.")["input_ids"]
 
 
 def test_choices_go_into_the_template_and_are_the_labels(
     choice: TextProcessor, student: Student
 ) -> None:
     given = {"question": "What?", "choices": ["pens", "apples", "pens"]}
-    prompts = choice.prompts(given, explain=False)
+    (prompt,) = choice.prompts(given, explain=False)
     text = "predict: What?\n(1) pens\n(2) apples\n(3) pens"
-    assert prompts == [student.tokenizer(text)["input_ids"]]
+    assert prompt.ids == student.tokenizer(text)["input_ids"]
     trie = choice.labels(given)
     assert trie is not None
     assert trie.labels == ("pens", "apples")
@@ -146,7 +146,9 @@ def test_tokens_are_counted(text: TextProcessor, student: Student) -> None:
         for digits in ("7" * n for n in range(64))
         if len(student.tokenizer("predict: " + digits)["input_ids"]) == 64
     )
-    assert len(text.prompts(fits, explain=False)[0]) == 64
+    for truncate in (False, True):
+        (prompt,) = text.prompts(fits, explain=False, truncate=truncate)
+        assert (len(prompt.ids), prompt.truncated) == (64, False)
     with pytest.raises(TooManyTokens, match=r"^65 tokens, but tiny takes at most 64"):
         text.prompts(fits + "7", explain=False)
 
@@ -291,10 +293,10 @@ def test_settled_text_is_given_out_soon(text: TextProcessor, student: Student) -
 def test_truncation_cuts_the_end_of_the_input(text: TextProcessor, student: Student) -> None:
     limit = text.max_tokens
     for given in ("Ann has 3 apples. " * 30, "Ann has 3 apples. " * 10_000):
-        (ids,) = text.prompts(given, explain=False, truncate=True)
+        (prompt,) = text.prompts(given, explain=False, truncate=True)
         tokenizer = student.tokenizer
         whole = tokenizer("predict: " + given.strip())["input_ids"]
-        assert ids == [*whole[: limit - 1], tokenizer.eos_token_id]
+        assert prompt == ([*whole[: limit - 1], tokenizer.eos_token_id], True)
         with pytest.raises(TooManyTokens):
             text.prompts(given, explain=False)
     short = "Ann has 3 apples."

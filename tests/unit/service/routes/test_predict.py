@@ -113,8 +113,10 @@ def test_an_input_and_a_rationale_may_be_cut(client: TestClient, student: Studen
     body = {"inputs": "apples " * 100, "explain": True, "max_rationale_tokens": 5}
     assert client.post("/predict", json=body).json()["error_type"] == "too_many_tokens"
     usage = client.post("/predict", json=body | {"truncate": True}).json()["usage"]
-    assert usage["input_tokens"] == LIMITS.input_tokens
+    assert (usage["input_tokens"], usage["truncated"]) == (LIMITS.input_tokens, True)
     assert usage["rationale_tokens"] == 5
+    usage = client.post("/predict", json=body | {"inputs": "Ann", "truncate": True}).json()["usage"]
+    assert usage["truncated"] is False
 
 
 def test_choices_and_top_k(tmp_path: Path, student: Student) -> None:

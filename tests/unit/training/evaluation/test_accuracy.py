@@ -23,6 +23,14 @@ def test_right_by_value_and_right_to_the_letter() -> None:
     assert found.classes is None
 
 
+def test_rows_that_lost_their_end_are_counted() -> None:
+    rights = [True, True, False, False, True]
+    found = measure_accuracy(
+        [record(i, right, truncated=i % 2 == 0) for i, right in enumerate(rights)]
+    )
+    assert (found.truncated, found.truncated_right) == (3, 2)
+
+
 def test_the_interval_is_the_binomial_one() -> None:
     found = measure_accuracy(open_records([0.5] * 100, [1] * 30 + [0] * 70)).right
     assert found.value == 0.3

@@ -33,7 +33,7 @@ class Echo:
             if row.index == self.fails_at:
                 raise ModelError("it fails")
             self.asked += 1
-            yield Answer(row.text[-1], 0.5, None, row.text)
+            yield Answer(row.text[-1], 0.5, None, row.text, row.index % 3 == 0)
 
 
 def test_a_failed_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
@@ -70,9 +70,10 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
 def test_labels_are_judged_as_the_task_judges() -> None:
     row = LabelledRow(3, "a, line 4", {"text": "a"}, "a", "( 1 + 2 )", "One.", "c")
-    record = record_of(SVAMP, row, Answer("2 + 1", 0.25, None, "Two."))
+    record = record_of(SVAMP, row, Answer("2 + 1", 0.25, None, "Two.", True))
     assert (record.right, record.exact) == (True, False)
     assert (record.index, record.reference, record.cluster) == (3, "One.", "c")
-    record = record_of(SVAMP, row, Answer(" ( 1 + 2 )", 0.25, None, "Two."))
+    assert record.truncated
+    record = record_of(SVAMP, row, Answer(" ( 1 + 2 )", 0.25, None, "Two.", False))
     assert (record.right, record.exact) == (True, True)
-    assert not record_of(SVAMP, row, Answer("1", 0.25, None, "Two.")).right
+    assert not record_of(SVAMP, row, Answer("1", 0.25, None, "Two.", False)).right

@@ -19,6 +19,7 @@ RECORD = Record(
     probabilities={"no": 0.1 + 0.2, "yes": 0.7},
     rationale="It is\nso.",
     reference=None,
+    truncated=False,
     cluster="0",
 )
 RECORDS = [replace(RECORD, index=index) for index in range(10)]

@@ -28,23 +28,23 @@ TASK = {
     "answer": None,
     "examples": [],
 }
-MODEL: dict[str, Any] = {"name": "m", "version": "1", "default": True, "task": TASK}
+MODEL: dict[str, Any] = {"name": "m", "version": "1", "checksum": "ab" * 32, "task": TASK}
 INFO = {"default_model": "m", "max_client_batch": 4, "timeout": 60.0, "more": 1}
 
 
 class Service:
     """Answers as a service does, after what `first` says; counts what comes."""
 
-    def __init__(self, first: list[Response], version: str = "1", info: Any = INFO) -> None:
+    def __init__(self, first: list[Response], info: Any = INFO) -> None:
         self.first = first
-        self.version = version
+        self.model = MODEL
         self.bodies: list[dict[str, Any]] = []
         self.keys: set[str | None] = set()
         self.at_once = self.most_at_once = 0
         self.app = Starlette(
             routes=[
                 Route("/info", lambda _: JSONResponse(info)),
-                Route("/models/m", lambda _: JSONResponse(MODEL)),
+                Route("/models/m", lambda _: JSONResponse(self.model)),
                 Route("/predict", self.predict, methods=["POST"]),
             ]
         )
@@ -66,8 +66,7 @@ class Service:
                     "confidence": 0.75,
                     "scores": [{"label": "yes", "score": 0.75}, {"label": "no", "score": 0.25}],
                     "rationale": f"Because of {one['text']}.",
-                    "model": "m",
-                    "version": self.version,
+                    "usage": {"input_tokens": 9, "truncated": int(one["text"]) % 3 == 0},
                 }
                 for one in body["inputs"]
             ]
@@ -102,6 +101,7 @@ def test_answers_come_in_order_and_little_is_asked_at_once() -> None:
         assert model.together == 4  # as many as the service takes
         for number, answer in enumerate(model.answers(counted())):
             assert answer.rationale == f"Because of {number}."
+            assert answer.truncated == (number % 3 == 0)
             assert read <= number + (remote.IN_FLIGHT + 2) * model.together
     assert number == 199
     assert (answer.label, answer.confidence) == ("yes", 0.75)
@@ -143,10 +143,22 @@ def test_what_a_service_should_not_say(response: Response, complaint: str) -> No
     assert complaint in str(refused.value)
 
 
-def test_a_model_that_is_replaced_meanwhile_is_noticed() -> None:
-    with asked(Service([], version="2")) as model, pytest.raises(ModelError) as refused:
-        [*model.answers(rows(4))]
-    assert "m was replaced meanwhile: version 1 at the beginning, 2 now" in str(refused.value)
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_model_that_is_replaced_meanwhile_is_noticed(version: str) -> None:
+    service = Service([])
+    with asked(service) as model:
+        answers = model.answers(rows(400))
+        before = [next(answers) for _ in range(40)]
+        service.model = MODEL | {"version": version, "checksum": "cd" * 32}
+        after = []
+        with pytest.raises(ModelError) as refused:
+            after.extend(answers)
+    assert len(before) == 40
+    assert len(after) < (remote.IN_FLIGHT + 2) * model.together  # of requests that were answered
+    assert (
+        f"m was replaced meanwhile: version 1 (abababababab) at the beginning, version {version} "
+        "(cdcdcdcdcdcd) now" in str(refused.value)
+    )
 
 
 @pytest.mark.parametrize("info", ["hello", {"default_model": "m"}])
@@ -175,6 +187,6 @@ def test_its_identity_is_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch)
     assert before == identity()  # on another port
     monkeypatch.setitem(MODEL, "default", False)
     assert before == identity()
-    monkeypatch.setitem(MODEL, "provenance", {"seed": 1})
+    monkeypatch.setitem(MODEL, "checksum", "cd" * 32)
     assert before != identity()
     assert json.dumps(before)
