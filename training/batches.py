@@ -20,6 +20,7 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
     """Examples as token ids, with the prefix of either pass before the input.
 
     What is longer than its limit is cut, its end token kept; `cut` counts the rows by column.
+    `codecs` read each row's texts back.
     """
 
     def __init__(
@@ -42,14 +43,19 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
                 for row in rows
             ]
 
-        texts = [task.render(example.input) for example in examples]
-        predict = [task.predict_prefix + text for text in texts]
-        explain = [task.explain_prefix + text for text in texts]
-        rationales = [example.rationale for example in examples]
+        self.codecs = [task.codec(task.render(example.input)) for example in examples]
+        predict = [task.predict_prefix + codec.text for codec in self.codecs]
+        explain = [task.explain_prefix + codec.text for codec in self.codecs]
+        rows = list(zip(self.codecs, examples, strict=True))
+        labels = [codec.mask_label(example.label) for codec, example in rows]
+        rationales = [
+            None if example.rationale is None else codec.mask_rationale(example.rationale)
+            for codec, example in rows
+        ]
         self.columns = {
             "predict_input": ids("input", predict, max_input_tokens),
             "explain_input": ids("input", explain, max_input_tokens),
-            "label": ids("label", [example.label for example in examples], max_label_tokens),
+            "label": ids("label", labels, max_label_tokens),
             "rationale": [
                 [] if rationale is None else ids("rationale", [rationale], max_rationale_tokens)[0]
                 for rationale in rationales

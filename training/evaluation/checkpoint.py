@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
+from arithmetic.masking import Codec
 from training.config import ConfigError
 from training.data import DataError
 from training.evaluation.decoding import Ids, batches_of, generate, score
@@ -84,9 +85,12 @@ class Checkpoint:
         """Raises DataError where a row brings labels that no service would take."""
         for some in batched(rows, self.together):
             labels = self._labels(some)
+            codecs = self._codecs(some)
             rationales = self._texts(self._prompts(self.task.explain_prefix, some), "rationale")
-            for row, label, (rationale, _) in zip(some, labels, rationales, strict=True):
-                answer = Answer(*label, rationale)
+            for row, codec, label, (rationale, _) in zip(
+                some, codecs, labels, rationales, strict=True
+            ):
+                answer = Answer(*label, codec.unmask_rationale(rationale))
                 if not math.isfinite(answer.confidence):
                     raise ModelError(
                         f"{self.folder}: its probabilities for {row.place} are no numbers; its "
@@ -97,8 +101,11 @@ class Checkpoint:
     def _labels(self, rows: list[LabelledRow]) -> list[Labelled]:
         prompts = self._prompts(self.task.predict_prefix, rows)
         if self.task.labels == "open":
-            texts = self._texts(prompts, "label")
-            return [(text, math.exp(logprob), None) for text, logprob in texts]
+            texts = zip(self._codecs(rows), self._texts(prompts, "label"), strict=True)
+            return [
+                (codec.unmask_label(text), math.exp(logprob), None)
+                for codec, (text, logprob) in texts
+            ]
         names = [self._names(row) for row in rows]
         ids = [self._name_ids(some, row) for some, row in zip(names, rows, strict=True)]
 
@@ -128,9 +135,12 @@ class Checkpoint:
 
         return _in_batches(prompts, limit, texts)
 
+    def _codecs(self, rows: list[LabelledRow]) -> list[Codec]:
+        return [self.task.codec(row.text) for row in rows]
+
     def _prompts(self, prefix: str, rows: list[LabelledRow]) -> list[list[int]]:
         prompts: list[list[int]] = self.student.tokenizer(
-            [prefix + row.text for row in rows],
+            [prefix + codec.text for codec in self._codecs(rows)],
             truncation=True,
             max_length=self.record.max_input_tokens,
         )["input_ids"]

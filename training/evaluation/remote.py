@@ -126,7 +126,8 @@ class RemoteModel:
         info = door.read("/info", _Info)
         described = door.read(f"/models/{name or info.default_model}", dict[str, Any])
         try:
-            facts = {key: described["task"][key] for key in Task.model_fields}
+            told = described["task"]  # by an older service less
+            facts = {key: told[key] for key in Task.model_fields if key in told}
             task, name, version = (
                 Task.model_validate(facts),
                 str(described["name"]),
