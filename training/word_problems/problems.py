@@ -5,12 +5,16 @@ import re
 from dataclasses import dataclass
 
 from training.word_problems.equations import Numbers, Teacher, equation, label, letters, solved
-from training.word_problems.scenes import Question, Scene, all_scenes, condition, distractors
+from training.word_problems.scenes import Question, Scene, all_scenes, asides, condition
 from training.word_problems.templates import Template, expand, parsed
 from training.word_problems.words import Unmentioned, Words
 
-DISTRACTED = 0.3  # of the problems have a sentence more
+# Shares of the problems:
+DISTRACTED = 0.3  # have a sentence more, with a number
+OPENED = 0.15  # have words before the first sentence
+TALKED = 0.1  # have a sentence more, without a number
 SPACED = 0.15  # have spaces before their punctuation, as tokenised data have
+
 _NUMBER = re.compile(r"\$?([a-dz])")
 _SENTENCE_END = re.compile(r"\.\s+|\.?\s*\Z")
 _STARTS = re.compile(r"(?:\A|[.?!] |\n)[a-z]")
@@ -64,8 +68,7 @@ class _Telling:
         tree = equation(expand(parsed(self.question.eq), rng, str))
         if not letters(tree) <= self.used:
             return None
-        if rng.random() < DISTRACTED:
-            self._distract(sentences)
+        self._say_more(sentences)
         numbers = solved(tree, frozenset(self.used), self._holds, rng)
         if numbers is None:
             return None
@@ -97,11 +100,19 @@ class _Telling:
             return self.money % mark if key[0] == "$" else mark
         return self.words.word(key)
 
-    def _distract(self, sentences: list[str]) -> None:
-        self.words.closed = False
-        kind = "person" if "A" in self.words and self.rng.random() < 0.7 else "anyone"
-        sentence = self._text(parsed(self.rng.choice(distractors()[kind])))
-        sentences.insert(self.rng.randint(kind == "person", len(sentences)), sentence)
+    def _say_more(self, sentences: list[str]) -> None:
+        rng, self.words.closed = self.rng, False
+
+        def aside(kind: str) -> str:
+            return self._text(parsed(rng.choice(asides()[kind])))
+
+        if rng.random() < DISTRACTED:
+            kind = "person" if "A" in self.words and rng.random() < 0.7 else "anyone"
+            sentences.insert(rng.randint(kind == "person", len(sentences)), aside(kind))
+        if rng.random() < OPENED:
+            sentences[0] = f"{aside('openers')} {sentences[0]}"
+        if rng.random() < TALKED:
+            sentences.insert(rng.randint(0, len(sentences)), aside("sayings"))
 
     def _holds(self, numbers: Numbers) -> bool:
         try:

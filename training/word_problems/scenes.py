@@ -76,7 +76,7 @@ def all_scenes() -> tuple[Scene, ...]:
 
 
 @cache
-def distractors() -> dict[str, list[str]]:
-    text = (FOLDER / "distractors.yaml").read_text(encoding="utf-8")
-    content: dict[str, list[str]] = parse_yaml(text)
+def asides() -> dict[str, list[str]]:
+    """What a problem may say beside its scene, by kind."""
+    content: dict[str, list[str]] = parse_yaml((FOLDER / "asides.yaml").read_text(encoding="utf-8"))
     return content
