@@ -41,5 +41,5 @@ def test_numbers_come_out_even(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a **", "a ** b", "a // b"])
 def test_what_is_no_equation_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="equation|known"):
+    with pytest.raises(ValueError, match=r"equation|known"):
         equation(text)

@@ -24,5 +24,5 @@ def test_references_are_those_of_any_text() -> None:
 
 @pytest.mark.parametrize("text", ["[a", "a]", "a|b", "{a", "[a|[b]"])
 def test_what_is_not_closed_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="bracket|brace"):
+    with pytest.raises(ValueError, match=r"bracket|brace"):
         parsed(text)
