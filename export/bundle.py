@@ -1,6 +1,6 @@
 """The bundle: a folder with everything that serving a student needs, described by its manifest.
 
-This module is all that `export` and `service` share. It imports neither torch nor onnx.
+This module is all of `export` that `service` knows. It imports neither torch nor onnx.
 """
 
 import hashlib
@@ -21,6 +21,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from arithmetic.masking import Numbers
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -84,6 +86,9 @@ class TaskSpec(_Part):
     answer: Literal["arithmetic"] | None = Field(
         None, description="arithmetic: the label is an equation, its value is the answer"
     )
+    numbers: Numbers | None = Field(
+        None, description="masked: see `arithmetic.masking`; null: numbers are text like any other"
+    )
     examples: list[Fields] = Field(default=[], description="inputs to try")
 
     @property
@@ -101,6 +106,8 @@ class TaskSpec(_Part):
             raise ValueError(f"labels: {self.choices!r} is none of the input's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: one of them stands there twice")
+        if self.numbers is not None and self.labels != "open":
+            raise ValueError("numbers: they can only be masked where the labels are open")
         return self
 
     @model_validator(mode="after")

@@ -130,7 +130,7 @@ def _golden(
     """The inputs to show: the recipe's own, or the first of `inputs` that a service would take."""
 
     def fits(fields: Fields) -> bool:
-        text = record.task.render(fields)
+        text = record.task.codec(record.task.render(fields)).text
         prompts = [record.task.predict_prefix + text, record.task.explain_prefix + text]
         return max(map(len, tokenizer(prompts)["input_ids"])) <= record.max_input_tokens
 

@@ -273,13 +273,17 @@ def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Gol
     """
     task = checkpoint.record.task
     predict, explain = _voices(checkpoint)
-    text, labels = task.render(fields), task.labels_of(fields)
+    codec, labels = task.codec(task.render(fields)), task.labels_of(fields)
     if labels is None:
-        (label,) = student.write([text], predict)
+        (label,) = student.write([codec.text], predict)
     else:
-        label = student.choose(predict.prefix + text, labels)
-    (rationale,) = student.write([text], explain)
-    return Golden(fields=fields, label=label, rationale=rationale)
+        label = student.choose(predict.prefix + codec.text, labels)
+    (rationale,) = student.write([codec.text], explain)
+    return Golden(
+        fields=fields,
+        label=codec.unmask_label(label),
+        rationale=codec.unmask_rationale(rationale),
+    )
 
 
 def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Precision) -> Measured:
@@ -289,15 +293,16 @@ def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Preci
     rows = checkpoint.validation
     if precision == "fp32":
         rows = checkpoint.examples[:PARITY_INPUTS]
-    texts = [task.render(row.input) for row in rows]
-    log.info("comparing with transformers on %d inputs", len(texts))
+    codecs = [task.codec(task.render(row.input)) for row in rows]
+    log.info("comparing with transformers on %d inputs", len(codecs))
     parity: Parity | LabelParity
     if precision == "fp32":
-        if len(texts) < WANTED_INPUTS:
+        if len(codecs) < WANTED_INPUTS:
             log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
+        texts = [codec.text for codec in codecs]
         parity = check_parity(model, tokenizer, student, texts, [predict, explain])
     else:
-        labelled = [(text, row.label) for text, row in zip(texts, rows, strict=True)]
+        labelled = [(codec, row.label) for codec, row in zip(codecs, rows, strict=True)]
         parity = check_labels(model, tokenizer, student, task, labelled, predict, explain)
     log.info("parity: %s", ", ".join(f"{key} {value:.3g}" for key, value in asdict(parity).items()))
     return asdict(parity) | {"reference": f"transformers {transformers.__version__}"}
@@ -306,10 +311,15 @@ def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Preci
 def _write_draft(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path) -> None:
     """Writes the table of what was said in training, and of what the student makes of it."""
     task, examples = checkpoint.record.task, checkpoint.examples
-    said = [text for row in examples for text in (row.label, row.rationale) if text is not None]
+    codecs = [task.codec(task.render(row.input)) for row in examples]
+    said = []
+    for codec, row in zip(codecs, examples, strict=True):
+        said.append(codec.mask_label(row.label))
+        if row.rationale is not None:
+            said.append(codec.mask_rationale(row.rationale))
     texts = checkpoint.tokenizer(said)["input_ids"]
     if student is not None:
-        inputs = [task.render(row.input) for row in examples[:DRAFT_INPUTS]]
+        inputs = [codec.text for codec in codecs[:DRAFT_INPUTS]]
         log.info("writing on %d inputs, for the table of drafts", len(inputs))
         for voice in _voices(checkpoint):
             for prompts in batches([voice.prefix + text for text in inputs]):

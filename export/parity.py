@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
+from arithmetic.masking import Codec
 from export.bundle import TOKENIZER, Geometry
 from export.reference import OnnxStudent, Voice, pad, until_end
 from training.tasks import Task
@@ -105,22 +106,25 @@ def check_labels(
     tokenizer: PreTrainedTokenizerBase,
     student: OnnxStudent,
     task: Task,
-    rows: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[Codec, str]],
     predict: Voice,
     explain: Voice,
 ) -> LabelParity:
-    """Compares the labels, and the rationales, of rows: each a rendered input and its right label.
+    """Compares the labels, and the rationales, of rows: each an input's codec and its right label.
 
     Raises ParityError where fewer than LEAST_EQUAL_LABELS of the labels are the same, or where
     the graphs get more than MOST_ACCURACY_LOST fewer of the rows right than transformers.
     """
-    texts = [text for text, _ in rows]
+    texts = [codec.text for codec, _ in rows]
     labels = list(compare(model, tokenizer, student, texts, predict))
     rationales = list(compare(model, tokenizer, student, texts, explain))
 
     def right(outputs: Iterable[list[int]]) -> int:
         written = map(student.text, outputs)
-        return sum(task.is_right(ours, row[1]) for ours, row in zip(written, rows, strict=True))
+        return sum(
+            task.is_right(codec.unmask_label(ours), label)
+            for ours, (codec, label) in zip(written, rows, strict=True)
+        )
 
     different = [output for output in labels if output.ours != output.theirs]
     ours = right(output.ours for output in labels)

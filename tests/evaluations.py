@@ -24,6 +24,9 @@ LIMITS = Limits(input_tokens=48, label_tokens=12, rationale_tokens=24)
 LABELS = ["yes", "no", "( 3 + 1 )", "( 3 + 10 )", "not at all"]
 TASKS = {
     "open": TaskSpec(name="open", fields=["text"], template="{{text}}", answer="arithmetic"),
+    "masked": TaskSpec(
+        name="masked", fields=["text"], template="{{text}}", answer="arithmetic", numbers="masked"
+    ),
     "closed": TaskSpec(name="closed", fields=["text"], template="Q: {{text}}", labels=LABELS),
     "choices": TaskSpec(
         name="choices",
@@ -43,7 +46,7 @@ def write_rows(path: Path, kind: str, count: int) -> Path:
                 row["text"] = f" {text} He isn't — « naïve » . " * 4
             if kind == "choices":
                 row["options"] = [f" {text[:6]} ", *LABELS[i % 5 :], *LABELS[: i % 5 + 1]]
-            if kind == "open":
+            if TASKS[kind].answer:
                 row["label"] = f"( {i} + 1 )"
             if i % 2:
                 row["rationale"] = f"Because of {i}."

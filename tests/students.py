@@ -1,6 +1,7 @@
 """Students for tests: small, with random weights, but with outputs that depend on the input."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -8,6 +9,7 @@ import onnx_ir as ir
 import torch
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from arithmetic.masking import SLOTS, Numbers, codec_of
 from export.bundle import TOKENIZER, Precision
 from export.graphs import build_graphs, geometry_of
 from export.reference import OnnxStudent, pad
@@ -38,14 +40,19 @@ def problems(count: int) -> list[str]:
 
 
 def tiny_student(
-    kind: Kind = "v1_0", seed: int = 0, decoder_layers: int = 2, **config: int
+    kind: Kind = "v1_0",
+    seed: int = 0,
+    decoder_layers: int = 2,
+    words: Sequence[str] = (),
+    **config: int,
 ) -> Student:
     """A T5 of the first family (ReLU, tied embeddings) or of v1.1 (gated GELU, not tied).
 
     Its layers write larger values than T5's initialisation has them write, and its end token
     stands out: so greedy decoding does not repeat one token, and ends at different lengths.
+    `words` are tokens beside those of the problems.
     """
-    tokenizer = train_tokenizer(problems(100), vocab_size=320)
+    tokenizer = train_tokenizer(problems(100), vocab_size=320 + 2 * len(words), words=words)
     torch.manual_seed(seed)
     shape = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4} | config
     model = T5ForConditionalGeneration(
@@ -78,13 +85,16 @@ def answers(count: int) -> list[tuple[str, str]]:
     ]
 
 
-def learned_student(rows: int = 20, steps: int = 80) -> Student:
+def learned_student(rows: int = 20, steps: int = 80, numbers: Numbers | None = None) -> Student:
     """A student that knows the answers to some problems by heart, so its outputs are sure."""
-    student = tiny_student(d_model=64, d_ff=128)
+    words = SLOTS if numbers == "masked" else []
+    student = tiny_student(d_model=64, d_ff=128, words=words)
     tokenizer = student.tokenizer
-    pairs = list(zip(problems(rows), answers(rows), strict=True))
-    inputs = [f"{voice}: {text}" for voice in ("predict", "explain") for text, _ in pairs]
-    targets = [answer[i] for i in (0, 1) for _, answer in pairs]
+    codecs = [codec_of(numbers, text) for text in problems(rows)]
+    pairs = list(zip(codecs, answers(rows), strict=True))
+    inputs = [f"{voice}: {codec.text}" for voice in ("predict", "explain") for codec in codecs]
+    targets = [codec.mask_label(label) for codec, (label, _) in pairs]
+    targets += [codec.mask_rationale(rationale) for codec, (_, rationale) in pairs]
     input_ids, mask = map(torch.from_numpy, pad(tokenizer(inputs)["input_ids"], 0))
     labels = torch.from_numpy(pad(tokenizer(targets)["input_ids"], -100)[0])
     optimizer = torch.optim.AdamW(student.model.parameters(), lr=3e-3)

@@ -156,8 +156,9 @@ def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Ans
     for start in range(0, len(examples), BATCH):
         batch = examples[start : start + BATCH]
         texts = [task.render(example.input) for example in batch]
+        codecs = [task.codec(text) for text in texts]
         inputs = tokenizer(
-            [task.predict_prefix + text for text in texts],
+            [task.predict_prefix + codec.text for codec in codecs],
             padding=True,
             truncation=True,
             max_length=config.max_input_tokens,
@@ -171,7 +172,8 @@ def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Ans
             num_beams=1,
         )
         predictions = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        for example, text, predicted in zip(batch, texts, predictions, strict=True):
+        for example, text, codec, predicted in zip(batch, texts, codecs, predictions, strict=True):
+            predicted = codec.unmask_label(predicted)
             cluster = key(Row("test", example.input, example.label))
             right = task.is_right(predicted, example.label)
             answers.append(Answer(text, cluster, example.label, predicted, right))

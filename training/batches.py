@@ -13,6 +13,7 @@ from training.config import DistillConfig
 from training.data import Example
 from training.tasks import Task
 
+CHUNK = 1000  # texts that are tokenized at a time: encodings take much memory
 IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
 
 
@@ -20,6 +21,7 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
     """Examples as token ids, with the prefix of either pass before the input.
 
     What is longer than its limit is cut, its end token kept; `cut` counts the rows by column.
+    `codecs` read each row's texts back.
     """
 
     def __init__(
@@ -33,27 +35,35 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
         max_rationale_tokens: int,
     ) -> None:
         self.cut: Counter[str] = Counter()
+        shared = list(range(len(tokenizer)))  # one object for each id, which a tokenizer has not
 
         def ids(column: str, texts: list[str], limit: int) -> list[list[int]]:
-            rows = tokenizer(texts)["input_ids"]
-            self.cut[column] += sum(len(row) > limit for row in rows)
-            return [
-                row if len(row) <= limit else [*row[: limit - 1], tokenizer.eos_token_id]
-                for row in rows
-            ]
+            rows: list[list[int]] = []
+            for start in range(0, len(texts), CHUNK):
+                for row in tokenizer(texts[start : start + CHUNK])["input_ids"]:
+                    self.cut[column] += len(row) > limit
+                    if len(row) > limit:
+                        row = [*row[: limit - 1], tokenizer.eos_token_id]
+                    rows.append([shared[token] for token in row])
+            return rows
 
-        texts = [task.render(example.input) for example in examples]
-        predict = [task.predict_prefix + text for text in texts]
-        explain = [task.explain_prefix + text for text in texts]
-        rationales = [example.rationale for example in examples]
+        self.codecs = [task.codec(task.render(example.input)) for example in examples]
+        predict = [task.predict_prefix + codec.text for codec in self.codecs]
+        explain = [task.explain_prefix + codec.text for codec in self.codecs]
+        rows = list(zip(self.codecs, examples, strict=True))
+        labels = [codec.mask_label(example.label) for codec, example in rows]
+        rationales = [
+            None if example.rationale is None else codec.mask_rationale(example.rationale)
+            for codec, example in rows
+        ]
+        said = iter(
+            ids("rationale", [one for one in rationales if one is not None], max_rationale_tokens)
+        )
         self.columns = {
             "predict_input": ids("input", predict, max_input_tokens),
             "explain_input": ids("input", explain, max_input_tokens),
-            "label": ids("label", [example.label for example in examples], max_label_tokens),
-            "rationale": [
-                [] if rationale is None else ids("rationale", [rationale], max_rationale_tokens)[0]
-                for rationale in rationales
-            ],
+            "label": ids("label", labels, max_label_tokens),
+            "rationale": [[] if text is None else next(said) for text in rationales],
         }
 
     def __len__(self) -> int:

@@ -48,6 +48,14 @@ class Source(BaseModel):
     group_test: bool = Field(
         False, description="draw as many test rows anew, by groups, from training and test rows"
     )
+    extra: Path | None = Field(
+        None,
+        description="JSON lines of labelled rows that are only trained on, beside the others: less "
+        "those of a group with validation or test rows",
+    )
+    swaps: int = Field(
+        0, ge=0, description="copies of each training row, with other names and nouns (in English)"
+    )
 
     @model_validator(mode="after")
     def _check_groups(self) -> Self:

@@ -13,7 +13,9 @@ from training.config import DistillConfig
 from training.data import DataError, Example, Report, Row
 from training.filters import filter_rows
 from training.rows import load_rows
+from training.sources import FilesSource
 from training.tasks import Task, render_template
+from training.word_problems.swaps import with_swaps
 
 log = logging.getLogger("duet.data")
 
@@ -67,13 +69,24 @@ def load_splits(config: DistillConfig) -> Splits:
     else:
         rows, validation = hold_out(rows, config.validation_rows, config.seed, key)
     rows = filter_rows(rows, source.filters, task, report, labels=source.labels, seed=config.seed)
+    extra: list[Row] = []
+    if source.extra is not None:
+        extra, extra_report = load_rows(FilesSource(format="jsonl", train=source.extra), task)
+        held_out = {key(row) for row in validation + test}
+        kept = [row for row in extra if key(row) not in held_out]
+        notes.append(
+            f"{extra_report}; {len(extra) - len(kept)} are of a group with validation or test rows"
+        )
+        extra = kept
     if not rows or not validation:
         raise DataError(f"{report}: no {'validation' if rows else 'training'} rows are left")
     notes = [*map(str, reports), *notes]
     for note in notes:
         log.info("%s", note)
+    train = examples_of(rows, source.labels, source.max_rationales)
+    train += examples_of(extra, "gold", source.max_rationales)
     return Splits(
-        examples_of(rows, source.labels, source.max_rationales),
+        with_swaps(train, source.swaps, config.seed),
         examples_of(validation, source.labels, 1),
         examples_of(test, "gold", 1),
         notes,

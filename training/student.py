@@ -1,9 +1,11 @@
 """The student: a pretrained T5, or one from scratch with its own tokenizer."""
 
 import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenizers import (
+    AddedToken,
     Tokenizer,
     decoders,
     models,
@@ -23,6 +25,7 @@ from transformers import (
     set_seed,
 )
 
+from arithmetic.masking import SLOTS
 from training.config import ConfigError, DistillConfig, Scratch
 from training.data import Example
 from training.tasks import Task
@@ -50,7 +53,8 @@ def load_student(config: DistillConfig, texts: list[str]) -> Student:
     """
     set_seed(config.seed)
     if not isinstance(config.model, str):
-        tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size)
+        slots = SLOTS if config.task.numbers == "masked" else []
+        tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size, slots)
         model = UnpaddedT5(_t5_config(config.model.scratch, tokenizer))
         return Student(model, tokenizer)
     student = load_pretrained(config.model)
@@ -62,9 +66,11 @@ def student_texts(task: Task, examples: list[Example]) -> list[str]:
     texts: list[str] = []
     for example in examples:
         text = task.render(example.input)
+        codec = task.codec(text)
         choices = None if task.choices is None else task.labels_of(example.input)
-        texts += [task.predict_prefix + text, task.explain_prefix + text]
-        texts += [*(choices or [example.label]), example.rationale or ""]
+        texts += [task.predict_prefix + codec.text, task.explain_prefix + codec.text]
+        texts += choices or [codec.mask_label(example.label)]
+        texts.append(codec.mask_rationale(example.rationale or ""))
     return texts + (task.labels if isinstance(task.labels, list) else [])
 
 
@@ -109,19 +115,26 @@ def load_pretrained(name: str) -> Student:
     return Student(model.float(), tokenizer)
 
 
-def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer (no text is unknown to it) that ends each text with `</s>`."""
+def train_tokenizer(
+    texts: list[str], vocab_size: int, words: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer (no text is unknown to it) that ends each text with `</s>`.
+
+    Each of `words`, and each with a space before it, is one token whatever the texts are.
+    """
+    added = [f"{space}{word}" for space in ("", " ") for word in words]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=vocab_size - len(added),
         special_tokens=[PAD, END, UNKNOWN],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in added])
     end = (END, tokenizer.token_to_id(END))
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[end]

@@ -1,9 +1,6 @@
 """Tasks: what an input is, how it reads as text, and when an answer is right."""
 
-import ast
 import math
-import operator
-import re
 from functools import lru_cache
 from itertools import chain
 from typing import Annotated, Literal, Self
@@ -11,20 +8,11 @@ from typing import Annotated, Literal, Self
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from simpleeval import simple_eval
+
+from arithmetic.equations import evaluate_equation
+from arithmetic.masking import Codec, Numbers, codec_of
 
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
-
-_ARITHMETIC = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.USub: operator.neg,
-}
-# No strings and no names, and too few characters to nest deeply or to make an infinite number.
-_EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
-
 
 MAX_LABELS = 1000  # of a closed set
 
@@ -77,6 +65,9 @@ class Task(BaseModel):
         Field("open", description="open: decoded freely; a list, or a field that holds the list")
     )
     answer: Literal["arithmetic"] | None = None
+    numbers: Numbers | None = Field(
+        None, description="masked: the input's numbers are n0, n1, … to the student"
+    )
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
@@ -84,6 +75,8 @@ class Task(BaseModel):
             raise ValueError(f"labels: {self.choices!r} is none of the task's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) != max(1, len(self.labels)):
             raise ValueError("labels: expected at least one label, and none of them twice")
+        if self.numbers is not None and self.labels != "open":
+            raise ValueError("numbers: they can only be masked where the labels are open")
         return self
 
     @model_validator(mode="after")
@@ -115,6 +108,10 @@ class Task(BaseModel):
     def render(self, fields: Fields) -> str:
         """The input as one text, without a prefix."""
         return render_template(self.template, fields)
+
+    def codec(self, text: str) -> Codec:
+        """Between an input, as it is rendered, with its texts, and what the student reads."""
+        return codec_of(self.numbers, text)
 
     def is_right(self, prediction: str, label: str) -> bool:
         """Whether a predicted label is right: for arithmetic, whether its value is."""
@@ -153,13 +150,3 @@ TASKS = {
         Task(name="svamp", fields=["text"], template="{{text}}", answer="arithmetic"),
     )
 }
-
-
-def evaluate_equation(equation: str) -> float | None:
-    """The value of an infix equation over + - * /, or None where it has none."""
-    if not _EQUATION.fullmatch(equation):
-        return None
-    try:
-        return float(simple_eval(equation.strip(), operators=_ARITHMETIC, functions={}, names={}))
-    except Exception:  # ast and simpleeval raise many kinds, from ZeroDivisionError to MemoryError
-        return None

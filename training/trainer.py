@@ -1,6 +1,6 @@
 """The trainer: a predict pass and an explain pass of the same weights at every step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import Any
 
@@ -18,7 +18,8 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalLoopOutput
 
-from training.batches import IGNORED
+from arithmetic.masking import Codec
+from training.batches import IGNORED, TokenizedExamples
 from training.contrastive import ContrastiveHeads
 from training.distributed import gather_pairs
 from training.information import information_bound
@@ -167,9 +168,12 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         z, v, usable = self.accelerator.gather_for_metrics(states)
         self._states.append((z[usable].cpu(), v[usable].cpu()))
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         self._states.clear()
-        output = super().evaluation_loop(*args, **kwargs)
+        if isinstance(self.compute_metrics, LabelAccuracy):
+            assert isinstance(dataloader.dataset, TokenizedExamples)
+            self.compute_metrics.codecs = dataloader.dataset.codecs
+        output = super().evaluation_loop(dataloader, *args, **kwargs)
         if self._states:
             z, v = map(torch.cat, zip(*self._states, strict=True))
             bound = information_bound(z, v)
@@ -226,11 +230,13 @@ class LabelAccuracy:
     """The share of generated labels that the task calls right, and that are the same text.
 
     `selection` ranks steps: by accuracy, and of equally accurate steps by the lower loss.
+    `codecs` are those of the evaluated rows, in their order.
     """
 
     def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
         self.task = task
         self.tokenizer = tokenizer
+        self.codecs: Sequence[Codec] = ()
 
     def __call__(self, results: EvalPrediction) -> dict[str, float]:
         predictions, labels = self._texts(results.predictions), self._texts(results.label_ids)
@@ -245,4 +251,6 @@ class LabelAccuracy:
 
     def _texts(self, ids: Any) -> list[str]:
         ids = [[token for token in row if token != IGNORED] for row in ids.tolist()]
-        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        rows = zip(self.codecs, texts, strict=True)
+        return [codec.unmask_label(text) for codec, text in rows]

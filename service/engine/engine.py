@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arithmetic.equations import evaluate_equation
+from arithmetic.masking import Codec
 from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, Fields, read
 from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
 from service.engine.devices import DeviceChoice
@@ -20,7 +22,7 @@ from service.engine.memory import release_memory
 from service.engine.prediction import Labelled, Prediction, PredictRequest, Score, Timings, Usage
 from service.engine.runner import Runner
 from service.engine.scheduler import Scheduler
-from service.engine.text import TextProcessor, evaluate_equation
+from service.engine.text import TextProcessor
 from service.errors import InvalidParameter, ServiceError
 
 
@@ -36,6 +38,15 @@ class Counters:
         self.tokens += len(row.tokens)
         self.drafted += row.drafted
         self.accepted += row.accepted
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request, the codec of its input, and the seconds that its tokens took."""
+
+    request: PredictRequest
+    codec: Codec
+    tokenization: float
 
 
 class Engine:
@@ -114,9 +125,9 @@ class Engine:
 
         A caller who is cancelled gives back the request's slots before the next step.
         """
-        job, tokenization = await self._submit(request)
+        job, asked = await self._submit(request)
         await asyncio.wrap_future(job.future)
-        return self._prediction(job, request, tokenization)
+        return self._prediction(job, asked)
 
     async def stream(
         self, request: PredictRequest
@@ -133,7 +144,7 @@ class Engine:
             with suppress(RuntimeError):  # the loop is closed, so nobody listens any more
                 loop.call_soon_threadsafe(news.set)
 
-        job, tokenization = await self._submit(request, tell)
+        job, asked = await self._submit(request, tell)
         job.future.add_done_callback(lambda _: tell())
         label, *rationale = job.rows
         labelled, written, over = False, "", False
@@ -144,14 +155,14 @@ class Engine:
                 over = job.future.done()  # before a look at the rows, which it then finds done
                 if label.finished is not None and not labelled:
                     labelled = True
-                    yield self._labelled(job, request, tokenization)
+                    yield self._labelled(job, asked)
                 for row in rationale if labelled else ():
                     assert isinstance(row, Generation)
-                    settled = self._text.decode_settled(row.tokens)
+                    settled = asked.codec.unmask_settled(self._text.decode_settled(row.tokens))
                     if piece := settled[len(written) :]:
                         yield piece
                         written = settled
-            prediction = self._prediction(job.future.result(), request, tokenization)
+            prediction = self._prediction(job.future.result(), asked)
             if piece := (prediction.rationale or "")[len(written) :]:
                 yield piece
             yield prediction
@@ -166,17 +177,18 @@ class Engine:
 
     async def _submit(
         self, request: PredictRequest, listener: Callable[[], None] | None = None
-    ) -> tuple[Job, float]:
-        """A job in the scheduler's hands, and the seconds that its tokens took."""
+    ) -> tuple[Job, _Asked]:
+        """A job in the scheduler's hands, and what it was made of."""
         started = time.perf_counter()
-        rows, truncated = await asyncio.to_thread(self._rows, request)
-        tokenization = time.perf_counter() - started
+        rows, codec, truncated = await asyncio.to_thread(self._rows, request)
+        asked = _Asked(request, codec, time.perf_counter() - started)
         job = Job(rows, listener, truncated)
         self._scheduler.submit(job)
-        return job, tokenization
+        return job, asked
 
-    def _rows(self, request: PredictRequest) -> tuple[list[Row], bool]:
-        """The row of the label, and with `explain` that of the rationale; if a prompt was cut."""
+    def _rows(self, request: PredictRequest) -> tuple[list[Row], Codec, bool]:
+        """The row of the label, and with `explain` that of the rationale; the input's codec, and
+        if a prompt was cut."""
         limits = self.manifest.limits
         rationale_tokens = request.max_rationale_tokens or limits.rationale_tokens
         if not 1 <= rationale_tokens <= limits.rationale_tokens:
@@ -184,14 +196,13 @@ class Engine:
                 f"max_rationale_tokens: {rationale_tokens}, but {self.manifest.name} writes from 1 "
                 f"to {limits.rationale_tokens}"
             )
-        prompts = self._text.prompts(
-            request.input, explain=request.explain, truncate=request.truncate
-        )
+        codec = self._text.codec(request.input)
+        prompts = self._text.prompts(codec, explain=request.explain, truncate=request.truncate)
         predict, *explain = (prompt.ids for prompt in prompts)
         trie = self._text.labels(request.input)
         label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
         rows = [label, *(self._generation(prompt, rationale_tokens) for prompt in explain)]
-        return rows, any(prompt.truncated for prompt in prompts)
+        return rows, codec, any(prompt.truncated for prompt in prompts)
 
     def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
         if not self._speculate:
@@ -199,10 +210,10 @@ class Engine:
         start_id = self.manifest.model.decoder_start_id
         return Generation(prompt, max_tokens, Drafter(prompt, start_id, self._table))
 
-    def _labelled(self, job: Job, request: PredictRequest, tokenization: float) -> Labelled:
+    def _labelled(self, job: Job, asked: _Asked) -> Labelled:
         """What is known as soon as the label is there."""
         label, *rationale = job.rows
-        scores = self._scores(label)
+        scores = self._scores(label, asked.codec)
         best = scores[0]
         arithmetic = self.manifest.task.answer == "arithmetic"
         seconds = [
@@ -214,9 +225,9 @@ class Engine:
             label=best.label,
             confidence=best.score,
             answer=evaluate_equation(best.label) if arithmetic else None,
-            scores=scores[: request.top_k],
+            scores=scores[: asked.request.top_k],
             timings=Timings(
-                tokenization=tokenization,
+                tokenization=asked.tokenization,
                 queue=job.admitted - job.submitted,
                 inference=max(filter(None, seconds)),
                 label=seconds[0],
@@ -224,16 +235,19 @@ class Engine:
             ),
         )
 
-    def _prediction(self, job: Job, request: PredictRequest, tokenization: float) -> Prediction:
+    def _prediction(self, job: Job, asked: _Asked) -> Prediction:
         label, *rest = job.rows
         rationales = [row for row in rest if isinstance(row, Generation)]
-        labelled = self._labelled(job, request, tokenization)
+        labelled = self._labelled(job, asked)
         texts = [row for row in job.rows if isinstance(row, Generation)]
         for text in texts:
             self.counters.add(text)
+        rationale = None
+        if rationales:
+            rationale = asked.codec.unmask_rationale(self._text.decode(rationales[0].tokens))
         return Prediction(
             **vars(labelled),
-            rationale=self._text.decode(rationales[0].tokens) if rationales else None,
+            rationale=rationale,
             decoder_passes=len(job.rows),
             usage=Usage(
                 input_tokens=len(label.prompt),
@@ -245,7 +259,7 @@ class Engine:
             ),
         )
 
-    def _scores(self, row: Row) -> tuple[Score, ...]:
+    def _scores(self, row: Row, codec: Codec) -> tuple[Score, ...]:
         """The scores of labels, the best first."""
         temperature = self.manifest.calibration.temperature
         if isinstance(row, Scoring):
@@ -254,7 +268,7 @@ class Engine:
             return tuple(Score(trie.labels[i], probabilities[i]) for i in order)
         assert isinstance(row, Generation)
         confidence = math.exp(row.logprob / temperature)
-        return (Score(self._text.decode(row.tokens), confidence),)
+        return (Score(codec.unmask_label(self._text.decode(row.tokens)), confidence),)
 
     async def _reproduce(self) -> None:
         """Raises BundleError where a golden example does not come out as it should.

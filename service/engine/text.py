@@ -1,8 +1,6 @@
 """What stands between a request and the student: fields to tokens, tokens to text and value."""
 
-import ast
 import json
-import operator
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
@@ -10,9 +8,9 @@ from typing import NamedTuple
 
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from simpleeval import simple_eval
 from tokenizers import Tokenizer
 
+from arithmetic.masking import Codec, codec_of
 from export.bundle import MAX_LABELS, TOKENIZER, Bundle, BundleError
 from service.engine.labels import LabelTrie
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
@@ -22,16 +20,6 @@ Input = str | Mapping[str, str | Sequence[str]]
 
 CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's tokens for what it has no other token for
-
-# No strings and no names, and too few characters to nest deeply or to make an infinite number.
-EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
-ARITHMETIC = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.USub: operator.neg,
-}
 
 
 class Prompt(NamedTuple):
@@ -80,15 +68,21 @@ class TextProcessor:
             except TooManyTokens as error:
                 raise BundleError(f"{bundle.folder}: {error}") from error
 
-    def prompts(self, given: Input, *, explain: bool, truncate: bool = False) -> list[Prompt]:
+    def codec(self, given: Input) -> Codec:
+        """Between an input with its texts, and what the student reads and writes of it.
+
+        Raises InvalidInput, EmptyInput.
+        """
+        return codec_of(self.task.numbers, self._render(self._fields(given)))
+
+    def prompts(self, codec: Codec, *, explain: bool, truncate: bool = False) -> list[Prompt]:
         """The prompt for the label, and with `explain` of that for the rationale.
 
-        With `truncate`, what is too long loses its end. Raises InvalidInput, EmptyInput,
-        TooManyTokens. Safe in any thread, and other threads run meanwhile.
+        With `truncate`, what is too long loses its end. Raises TooManyTokens. Safe in any thread,
+        and other threads run meanwhile.
         """
-        text = self._render(self._fields(given))
         prefixes = [self.task.predict_prefix, self.task.explain_prefix][: 1 + explain]
-        return [self._encode(prefix + text, truncate) for prefix in prefixes]
+        return [self._encode(prefix + codec.text, truncate) for prefix in prefixes]
 
     def labels(self, given: Input) -> LabelTrie | None:
         """What a label for this input is one of; None where it is decoded freely.
@@ -105,6 +99,7 @@ class TextProcessor:
         return self._trie(choices, field)
 
     def decode(self, ids: Sequence[int]) -> str:
+        """What the student writes, before the codec reads it."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.strip()
 
@@ -186,13 +181,3 @@ class TextProcessor:
 
     def _form(self) -> str:
         return json.dumps(self.task.form(), ensure_ascii=False)
-
-
-def evaluate_equation(equation: str) -> float | None:
-    """The value of an infix equation over + - * /, or None where it has none."""
-    if not EQUATION.fullmatch(equation):
-        return None
-    try:
-        return float(simple_eval(equation, operators=ARITHMETIC, functions={}, names={}))
-    except Exception:  # ast and simpleeval raise many kinds, from ZeroDivisionError to MemoryError
-        return None

@@ -9,9 +9,10 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from arithmetic.equations import evaluate_equation
 from tests.servers import ROOT, TIMEOUT, serve
 from tests.word_problems import write_problems
-from training.tasks import TASKS, evaluate_equation
+from training.tasks import TASKS
 
 RECIPE = "tests/recipes/word-problems.yaml"
 LEARNT = 0.8  # share of held-out labels that are right; guessing one of three signs is far below

@@ -109,11 +109,9 @@ def record_rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Generation]]:
     rows: dict[str, Any] = {}
     prediction = Engine._prediction
 
-    def recorded(
-        engine: Engine, job: Job, request: PredictRequest, tokenization: float
-    ) -> Prediction:
-        rows[str(request.input)] = job.rows
-        return prediction(engine, job, request, tokenization)
+    def recorded(engine: Engine, job: Job, asked: Any) -> Prediction:
+        rows[str(asked.request.input)] = job.rows
+        return prediction(engine, job, asked)
 
     monkeypatch.setattr(Engine, "_prediction", recorded)
     return rows

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
+from arithmetic.masking import Codec
 from training.config import ConfigError
 from training.data import DataError
 from training.evaluation.decoding import Ids, batches_of, generate, score
@@ -90,13 +91,15 @@ class Checkpoint:
     def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
         """Raises DataError where a row brings labels that no service would take."""
         for some in batched(rows, self.together):
-            predict = self._prompts(self.task.predict_prefix, some)
-            explain = self._prompts(self.task.explain_prefix, some)
-            labels = self._labels(predict.ids, some)
+            codecs = [self.task.codec(row.text) for row in some]
+            predict = self._prompts(self.task.predict_prefix, codecs)
+            explain = self._prompts(self.task.explain_prefix, codecs)
+            labels = self._labels(predict.ids, some, codecs)
             rationales = self._texts(explain.ids, "rationale")
-            for place, row in enumerate(some):
+            for place, (row, codec) in enumerate(zip(some, codecs, strict=True)):
                 truncated = predict.truncated[place] or explain.truncated[place]
-                answer = Answer(*labels[place], rationales[place][0], truncated)
+                rationale = codec.unmask_rationale(rationales[place][0])
+                answer = Answer(*labels[place], rationale, truncated)
                 if not math.isfinite(answer.confidence):
                     raise ModelError(
                         f"{self.folder}: its probabilities for {row.place} are no numbers; its "
@@ -104,10 +107,15 @@ class Checkpoint:
                     )
                 yield answer
 
-    def _labels(self, prompts: list[list[int]], rows: list[LabelledRow]) -> list[Labelled]:
+    def _labels(
+        self, prompts: list[list[int]], rows: list[LabelledRow], codecs: list[Codec]
+    ) -> list[Labelled]:
         if self.task.labels == "open":
-            texts = self._texts(prompts, "label")
-            return [(text, math.exp(logprob), None) for text, logprob in texts]
+            texts = zip(codecs, self._texts(prompts, "label"), strict=True)
+            return [
+                (codec.unmask_label(text), math.exp(logprob), None)
+                for codec, (text, logprob) in texts
+            ]
         names = [self._names(row) for row in rows]
         ids = [self._name_ids(some, row) for some, row in zip(names, rows, strict=True)]
 
@@ -137,9 +145,9 @@ class Checkpoint:
 
         return _in_batches(prompts, limit, texts)
 
-    def _prompts(self, prefix: str, rows: list[LabelledRow]) -> _Prompts:
+    def _prompts(self, prefix: str, codecs: list[Codec]) -> _Prompts:
         encoded = self.student.tokenizer(
-            [prefix + row.text for row in rows],
+            [prefix + codec.text for codec in codecs],
             truncation=True,
             max_length=self.record.max_input_tokens,
         )

@@ -133,7 +133,9 @@ class RemoteModel:
         info = door.read("/info", _Info)
         described = door.read(f"/models/{name or info.default_model}", _Described)
         try:
-            task = Task.model_validate({key: described.task[key] for key in Task.model_fields})
+            told = described.task  # by an older service less
+            facts = {key: told[key] for key in Task.model_fields if key in told}
+            task = Task.model_validate(facts)
         except (KeyError, ValidationError) as error:
             raise ModelError(
                 f"{url}: its models have no task that can be read ({error})"

@@ -1,7 +1,9 @@
 """Bundles: what is written is read again, and nothing that was changed is."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +118,28 @@ def test_labels_that_are_none_are_refused(folder: Path, labels: object) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(BundleError, match=r"task.*labels"):
         bundle.read(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"numbers": "hidden"}, {"numbers": "masked", "labels": ["yes", "no"]}]
+)
+def test_numbers_that_cannot_be_masked_are_refused(folder: Path, change: dict[str, Any]) -> None:
+    path = folder / bundle.MANIFEST
+    content = json.loads(path.read_text())
+    content["task"] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"task.*numbers"):
+        bundle.read(folder)
+
+
+def test_a_manifest_without_a_word_of_numbers_has_them_as_text(folder: Path) -> None:
+    path = folder / bundle.MANIFEST
+    content = json.loads(path.read_text())
+    del content["task"]["numbers"], content["checksum"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(content))
+    assert bundle.read(folder).manifest.task.numbers is None
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[{}]", '[{"fields": {}, "label": 1}]'])

@@ -15,9 +15,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from arithmetic.masking import MaskedNumbers
 from export import bundle, convert, graphs
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
+from tests.bundles import reference
 from tests.records import open_records
 from tests.records import record as make_record
 from tests.students import (
@@ -29,6 +31,7 @@ from tests.students import (
     tiny_student,
 )
 from training.evaluation.temperature import fit_temperature, tempered, write_calibration
+from training.tasks import TASKS
 
 ROOT = Path(__file__).parents[3]
 
@@ -276,6 +279,37 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
     assert [one.confidence for one in served] == pytest.approx(expected, rel=1e-4)
     for before, after in zip(plain, served, strict=True):
         assert after.confidence != pytest.approx(before.confidence, rel=0.05)
+
+
+def test_masked_numbers_come_back(tmp_path: Path) -> None:
+    """In golden examples, which the engine reproduces, in its answers and in its streams."""
+    student = learned_student(numbers="masked")
+    task = TASKS["svamp"].model_copy(update={"numbers": "masked"})
+    checkpoint = save_checkpoint(student, tmp_path / "checkpoint", task=task.model_dump())
+    out = tmp_path / "bundle"
+    assert convert.main([str(checkpoint), "--out", str(out)]) == 0
+    manifest = bundle.read(out).manifest
+    assert manifest.task.numbers == "masked"
+    for text, answer in zip(problems(6), serve(out), strict=True):
+        codec = MaskedNumbers(text)
+        said = reference(student, codec.text, manifest.limits)
+        assert answer.label == codec.unmask_label(said.label.text)
+        assert answer.rationale == codec.unmask_rationale(said.rationale.text)
+        assert "n0" in said.label.text
+        assert "n0" in said.rationale.text
+
+    engine = Engine.load(out, threads=1, max_rows=2)
+
+    async def stream(text: str) -> list[object]:
+        return [item async for item in engine.stream(PredictRequest(text, explain=True))]
+
+    try:
+        for text in problems(6):
+            _, *pieces, whole = asyncio.run(stream(text))
+            assert isinstance(whole, Prediction)
+            assert "".join(map(str, pieces)) == whole.rationale
+    finally:
+        engine.close()
 
 
 def serve(folder: Path) -> list[Prediction]:

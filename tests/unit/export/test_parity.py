@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from arithmetic.masking import Codec
 from export.bundle import Precision
 from export.parity import (
     Comparison,
@@ -115,8 +116,9 @@ def labelled(count: int = 20) -> list[tuple[str, str]]:
 
 def check(student: Student, graphs: OnnxStudent, rows: list[tuple[str, str]]) -> LabelParity:
     predict, explain = Voice("predict: ", 16), Voice("explain: ", 24)
+    read = [(Codec(text), label) for text, label in rows]
     return check_labels(
-        student.model, student.tokenizer, graphs, TASKS["svamp"], rows, predict, explain
+        student.model, student.tokenizer, graphs, TASKS["svamp"], read, predict, explain
     )
 
 
@@ -175,7 +177,8 @@ def test_the_bounds_of_the_lower_precisions(
     ours: list[str], message: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub_comparison(monkeypatch, ours, theirs=["1 + 1"] * 200)
-    arguments: Any = (None, None, Characters(), TASKS["svamp"], [("", "2")] * 200, None, None)
+    rows = [(Codec(""), "2")] * 200
+    arguments: Any = (None, None, Characters(), TASKS["svamp"], rows, None, None)
     if message is None:
         assert check_labels(*arguments).rows == 200
     else:

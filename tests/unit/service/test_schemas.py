@@ -45,7 +45,7 @@ def test_what_is_wrong_with_an_input_is_told_with_its_place(inputs: object, mess
 def test_the_document_tells_which_texts_are_taken(engine: Engine, text: str) -> None:
     try:
         PredictBody.model_validate({"inputs": text})
-        engine._text.prompts(text, explain=False)
+        engine._text.codec(text)
     except InputError:
         taken = False
     else:

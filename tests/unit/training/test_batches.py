@@ -1,9 +1,10 @@
 import torch
 
+from arithmetic.masking import SLOTS
 from training.batches import IGNORED, TokenizedExamples, TwoPassCollator
 from training.data import Example
-from training.student import train_tokenizer
-from training.tasks import TASKS
+from training.student import student_texts, train_tokenizer
+from training.tasks import TASKS, Task
 
 SVAMP = TASKS["svamp"]
 
@@ -17,6 +18,27 @@ def test_texts_over_their_limit_are_cut_and_counted() -> None:
     assert (
         rows[0]["label"] == tokenizer("one two three", truncation=True, max_length=3)["input_ids"]
     )
+
+
+def test_masked_numbers_are_tokens_of_their_own() -> None:
+    task = SVAMP.model_copy(update={"numbers": "masked"})
+    text = "Ann has 84 pens in 2 cups."
+    examples = [Example({"text": text}, "( 84.0 / 2.0 )", "84 / 2 = 42 pens in 1 cup.")]
+    config = {"numbers": "masked", "name": "t", "fields": ["text"], "template": "{{text}}"}
+    tokenizer = train_tokenizer(student_texts(Task(**config), examples) * 9, 400, SLOTS)
+    limits = dict.fromkeys(["max_input_tokens", "max_label_tokens", "max_rationale_tokens"], 64)
+    rows = TokenizedExamples(examples, task, tokenizer, **limits)
+    assert {
+        name: tokenizer.decode(ids, skip_special_tokens=True) for name, ids in rows[0].items()
+    } == {
+        "predict_input": "predict: Ann has n0 pens in n1 cups.",
+        "explain_input": "explain: Ann has n0 pens in n1 cups.",
+        "label": "( n0 / n1 )",
+        "rationale": "n0 / n1 = r0 pens in 1 cup.",
+    }
+    pieces = [tokenizer.decode([token]) for token in rows[0]["rationale"]]
+    assert [piece for piece in pieces if piece.strip() in SLOTS] == ["n0", " n1", " r0"]
+    assert rows.codecs[0].unmask_label("( n0 / n1 )") == "( 84.0 / 2.0 )"
 
 
 def test_the_collator_pads_two_passes() -> None:

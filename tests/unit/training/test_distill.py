@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
+from arithmetic.equations import evaluate_equation
 from tests.recorded import losses, record
 from tests.students import tiny_student
 from tests.word_problems import write_problems
 from training.config import load_config
 from training.distill import main
-from training.tasks import evaluate_equation
 
 
 def test_a_checkpoint_with_its_record(

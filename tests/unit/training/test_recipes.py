@@ -58,7 +58,18 @@ def config_of(data: str, model: str, *overrides: str) -> DistillConfig:
 
 def test_there_is_one_for_each_data_set_and_model() -> None:
     expected = {recipe_of(data, model) for data in SPLITS for model in ("mini", *PRETRAINED)}
-    assert set(RECIPES.iterdir()) == expected
+    stages = {RECIPES / "word-problems.yaml", RECIPES / "svamp-numbers.yaml"}
+    assert set(RECIPES.iterdir()) == expected | stages
+
+
+def test_the_second_stage_goes_on_from_the_first() -> None:
+    first, second = (
+        load_config(RECIPES / f"{name}.yaml") for name in ("word-problems", "svamp-numbers")
+    )
+    assert second.model == str(first.output_dir)
+    assert first.task == second.task == TASKS["svamp"].model_copy(update={"numbers": "masked"})
+    for name in ("max_input_tokens", "max_label_tokens", "max_rationale_tokens"):
+        assert getattr(first, name) == getattr(second, name)
 
 
 @each_data_set

@@ -162,3 +162,29 @@ def test_the_embedded_students_rows_are_drawn_as_they_were(real_data: Path) -> N
     manifest = MINI.parents[2] / "service" / "bundles" / "svamp-mini" / "manifest.json"
     splits = load_splits(recipe(f"data.path={real_data / 'dss'}"))
     assert splits.fingerprint() in manifest.read_text(encoding="utf-8")
+
+
+def test_extra_rows_are_only_trained_on_and_in_no_group_that_is_held_out(tmp_path: Path) -> None:
+    extra = tmp_path / "extra.jsonl"
+    lines = [
+        {"input": f"Box {letter} has {i} books.\nWho?", "label": "1"}
+        for i, letter in enumerate("abcdefghij")
+    ]
+    extra.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plain = load_splits(made(tmp_path, group_by=PASSAGE))
+    splits = load_splits(made(tmp_path, group_by=PASSAGE, extra=str(extra)))
+    assert (splits.validation, splits.test) == (plain.validation, plain.test)
+    added = splits.train[len(plain.train) :]
+    assert splits.train[: len(plain.train)] == plain.train
+    held_out = passages(plain.validation) | passages(plain.test)
+    assert passages(added) == set("abcdefghij") - held_out
+    assert f"{10 - len(added)} are of a group with validation or test rows" in splits.reports[-1]
+
+
+def test_training_rows_alone_are_told_again_with_other_words(tmp_path: Path) -> None:
+    plain = load_splits(made(tmp_path))
+    splits = load_splits(made(tmp_path, swaps=2))
+    assert (splits.validation, splits.test) == (plain.validation, plain.test)
+    assert [row for row in splits.train if row in plain.train] == plain.train
+    assert 1.5 * len(plain.train) < len(splits.train) < 3 * len(plain.train)
+    assert len({row.label for row in splits.train}) == len({row.label for row in plain.train})

@@ -1,48 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from training.tasks import TASKS, Task, evaluate_equation
-
-
-@pytest.mark.parametrize(
-    ("equation", "value"),
-    [
-        ("( 84.0 / 2.0 )", 42.0),
-        ("( ( 17.0 + 15.0 ) + 2.0 )", 34.0),
-        ("(16 * 17) * 4", 1088.0),
-        ("7 - -3", 10.0),
-        (" 0.5 * 3 ", 1.5),
-    ],
-)
-def test_equations_have_their_value(equation: str, value: float) -> None:
-    assert evaluate_equation(equation) == value
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "( 84.0 / 0.0 )",
-        "( 84.0 / 2.0",
-        "2 ** 9999999",
-        "(some - 8)",
-        "__import__('os').getcwd()",
-        "'ab' * 3",
-        "[1, 2]",
-        "10 < 20",
-        "(1 + 2) and (3 + 4)",
-        "(175, 5)",
-        "1e308 * 10",
-        "(" * 300 + "1" + ")" * 300,
-        "'3'",
-        "True",
-        "1+" * 500 + "1",
-        "\x00",
-        "\ud800",
-    ],
-)
-def test_what_is_no_equation_has_no_value(text: str) -> None:
-    assert evaluate_equation(text) is None
+from training.tasks import TASKS, Task
 
 
 def test_svamp_is_right_by_value() -> None:
@@ -81,6 +40,14 @@ def test_labels_are_open_a_list_or_in_a_field() -> None:
 def test_labels_that_are_none_are_refused(labels: object) -> None:
     with pytest.raises(ValidationError, match="labels"):
         Task(name="t", fields=["text"], template="{{text}}", labels=labels)
+
+
+def test_numbers_are_masked_where_labels_are_open() -> None:
+    fields = {"name": "t", "fields": ["text"], "template": "{{text}}", "numbers": "masked"}
+    assert Task(**fields).codec("Ann has 5").text == "Ann has n0"
+    assert TASKS["svamp"].codec("Ann has 5").text == "Ann has 5"
+    with pytest.raises(ValidationError, match="numbers: they can only be masked where"):
+        Task(**fields, labels=["a", "b"])
 
 
 def test_the_template_renders_the_fields() -> None:

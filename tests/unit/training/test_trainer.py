@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import EvalPrediction, Seq2SeqTrainingArguments, T5ForConditionalGeneration
 
+from arithmetic.masking import Codec, MaskedNumbers
 from tests.students import answers, problems, tiny_student
 from training.batches import IGNORED, TokenizedExamples, TwoPassCollator
 from training.contrastive import ContrastiveHeads
@@ -178,7 +180,12 @@ def test_the_heads_are_in_checkpoints_alone_and_go_on_with_a_resumed_run(tmp_pat
     assert hasattr(whole.model, HEADS)  # and training could go on
 
 
-def evaluation(predictions: list[str], labels: list[str], losses: list[float]) -> dict[str, float]:
+def evaluation(
+    predictions: list[str],
+    labels: list[str],
+    losses: list[float],
+    codecs: Sequence[Codec] = (),
+) -> dict[str, float]:
     tokenizer = train_tokenizer(["( 1 + 2 ) * 3"], vocab_size=320)
 
     def padded(texts: list[str]) -> np.ndarray:
@@ -187,7 +194,9 @@ def evaluation(predictions: list[str], labels: list[str], losses: list[float]) -
         return np.array([row + [IGNORED] * (longest - len(row)) for row in ids])
 
     results = EvalPrediction(padded(predictions), padded(labels), losses=np.array(losses))
-    return LabelAccuracy(SVAMP, tokenizer)(results)
+    accuracy = LabelAccuracy(SVAMP, tokenizer)
+    accuracy.codecs = codecs or [Codec("")] * len(labels)
+    return accuracy(results)
 
 
 def test_accuracy_is_by_value_and_exact_by_text() -> None:
@@ -197,6 +206,16 @@ def test_accuracy_is_by_value_and_exact_by_text() -> None:
         [1.0],
     )
     assert (measured["accuracy"], measured["exact"]) == (0.75, 0.25)
+
+
+def test_masked_numbers_are_judged_by_each_rows_own() -> None:
+    measured = evaluation(
+        ["( n0 - n1 )", "( n0 - n1 )", "( n0 + n1 )"],
+        ["( n0 / n1 )", "( n0 / n1 )", "( n0 + n1 )"],
+        [1.0],
+        [MaskedNumbers("4 of 2"), MaskedNumbers("6 of 2"), MaskedNumbers("6 of 2")],
+    )
+    assert (measured["accuracy"], measured["exact"]) == (2 / 3, 1 / 3)
 
 
 def test_of_equally_accurate_steps_the_lower_loss_is_selected() -> None:

@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, decoders, models
 
 from export import bundle
 from export.bundle import TOKENIZER, Bundle, BundleError, LabelField, TaskSpec
-from service.engine.text import Prompt, TextProcessor, evaluate_equation
+from service.engine.text import Prompt, TextProcessor
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tests.students import Student
 
@@ -50,12 +50,15 @@ def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student
     expected = [
         student.tokenizer(prefix + given)["input_ids"] for prefix in ("predict: ", "explain: ")
     ]
-    assert [prompt.ids for prompt in text.prompts(given, explain=True)] == expected
-    assert text.prompts({"text": given}, explain=False) == [Prompt(expected[0], False)]
+    codec = text.codec(given)
+    assert [prompt.ids for prompt in text.prompts(codec, explain=True)] == expected
+    codec = text.codec({"text": given})
+    assert text.prompts(codec, explain=False) == [Prompt(expected[0], False)]
 
 
 def test_fields_go_into_the_template(pair: TextProcessor, student: Student) -> None:
-    (prompt,) = pair.prompts({"hypothesis": "It rains.", "premise": "It pours."}, explain=False)
+    codec = pair.codec({"hypothesis": "It rains.", "premise": "It pours."})
+    (prompt,) = pair.prompts(codec, explain=False)
     assert prompt.ids == student.tokenizer("predict: It pours.</s>It rains.")["input_ids"]
 
 
@@ -63,7 +66,7 @@ def test_choices_go_into_the_template_and_are_the_labels(
     choice: TextProcessor, student: Student
 ) -> None:
     given = {"question": "What?", "choices": ["pens", "apples", "pens"]}
-    (prompt,) = choice.prompts(given, explain=False)
+    (prompt,) = choice.prompts(choice.codec(given), explain=False)
     text = "predict: What?\n(1) pens\n(2) apples\n(3) pens"
     assert prompt.ids == student.tokenizer(text)["input_ids"]
     trie = choice.labels(given)
@@ -130,14 +133,14 @@ def test_decode_reads_without_special_tokens(text: TextProcessor, student: Stude
 )
 def test_wrong_fields_are_named(pair: TextProcessor, given: object, message: str) -> None:
     with pytest.raises(InvalidInput, match=message) as caught:
-        pair.prompts(given, explain=False)
+        pair.codec(given)
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n\t "])
 def test_each_field_must_hold_text(pair: TextProcessor, blank: str) -> None:
     with pytest.raises(EmptyInput, match="hypothesis is empty"):
-        pair.prompts({"premise": "It rains.", "hypothesis": blank}, explain=False)
+        pair.codec({"premise": "It rains.", "hypothesis": blank})
 
 
 def test_tokens_are_counted(text: TextProcessor, student: Student) -> None:
@@ -147,15 +150,15 @@ def test_tokens_are_counted(text: TextProcessor, student: Student) -> None:
         if len(student.tokenizer("predict: " + digits)["input_ids"]) == 64
     )
     for truncate in (False, True):
-        (prompt,) = text.prompts(fits, explain=False, truncate=truncate)
+        (prompt,) = text.prompts(text.codec(fits), explain=False, truncate=truncate)
         assert (len(prompt.ids), prompt.truncated) == (64, False)
     with pytest.raises(TooManyTokens, match=r"^65 tokens, but tiny takes at most 64"):
-        text.prompts(fits + "7", explain=False)
+        text.prompts(text.codec(fits + "7"), explain=False)
 
 
 def test_a_huge_text_is_refused_by_its_beginning(text: TextProcessor) -> None:
     with pytest.raises(TooManyTokens, match=r"^over 1024 tokens"):
-        text.prompts("7" * 10**6, explain=False)
+        text.prompts(text.codec("7" * 10**6), explain=False)
 
 
 def test_a_template_that_fails_on_an_input_is_told_of(source: Bundle) -> None:
@@ -163,7 +166,7 @@ def test_a_template_that_fails_on_an_input_is_told_of(source: Bundle) -> None:
     manifest = source.manifest.model_copy(update={"task": task})
     counting = TextProcessor(Bundle(source.folder, manifest, []))
     with pytest.raises(InvalidInput, match="the template of counting refuses it: Range too big"):
-        counting.prompts("1000000000", explain=False)
+        counting.codec("1000000000")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def test_a_template_that_writes_no_characters_is_told_of(source: Bundle, templat
     task = TaskSpec(name="halves", fields=["text"], template=template)
     manifest = source.manifest.model_copy(update={"task": task})
     with pytest.raises(InvalidInput, match=r"the template of halves refuses it: .*surrogates"):
-        TextProcessor(Bundle(source.folder, manifest, [])).prompts("55296", explain=False)
+        TextProcessor(Bundle(source.folder, manifest, [])).codec("55296")
 
 
 def test_templates_are_sandboxed(source: Bundle) -> None:
@@ -196,7 +199,7 @@ def test_templates_are_sandboxed(source: Bundle) -> None:
     manifest = source.manifest.model_copy(update={"task": task})
     escaping = TextProcessor(Bundle(source.folder, manifest, []))
     with pytest.raises(InvalidInput, match="unsafe"):
-        escaping.prompts("a", explain=False)
+        escaping.codec("a")
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(source: Bundle) -> None:
@@ -210,41 +213,6 @@ def test_what_is_no_tokenizer_is_refused(source: Bundle, tmp_path: Path) -> None
     (tmp_path / TOKENIZER).write_text("{}")
     with pytest.raises(BundleError, match=r"tokenizer\.json: not a tokenizer"):
         TextProcessor(Bundle(tmp_path, source.manifest, []))
-
-
-@pytest.mark.parametrize(
-    ("equation", "value"),
-    [
-        ("( 84.0 / 2.0 )", 42.0),
-        ("( ( 3.0 + 4.0 ) * 2.0 )", 14.0),
-        ("1 - -2", 3.0),
-        ("7", 7.0),
-        ("2 - 3 - 4", -5.0),
-        ("1 / 0", None),
-        ("( 1 + 2", None),
-        ("", None),
-        ("()", None),
-        ("...", None),
-        ("1 2", None),
-        ("2 ** 9", None),
-        ("7 // 2", None),
-        ("1(2)", None),
-        ("abs(1)", None),
-        ("'a' * 9999999999", None),
-        ("__import__('os')", None),
-        ("1e5", None),
-        ("9" * 256, 1e256),
-        ("9" * 257, None),
-        ("9*" * 127 + "9", 9.0**128),
-        ("(" * 120 + "1" + ")" * 120, 1.0),
-        ("-" * 255 + "1", -1.0),
-        ("1" + "+1" * 128, None),
-        ("1 + 1\n", None),
-        ("\u0661 + 1", None),
-    ],
-)
-def test_equations(equation: str, value: float | None) -> None:
-    assert evaluate_equation(equation) == (value if value is None else pytest.approx(value))
 
 
 @pytest.fixture(scope="module")
@@ -293,11 +261,12 @@ def test_settled_text_is_given_out_soon(text: TextProcessor, student: Student) -
 def test_truncation_cuts_the_end_of_the_input(text: TextProcessor, student: Student) -> None:
     limit = text.max_tokens
     for given in ("Ann has 3 apples. " * 30, "Ann has 3 apples. " * 10_000):
-        (prompt,) = text.prompts(given, explain=False, truncate=True)
+        (prompt,) = text.prompts(text.codec(given), explain=False, truncate=True)
         tokenizer = student.tokenizer
         whole = tokenizer("predict: " + given.strip())["input_ids"]
         assert prompt == ([*whole[: limit - 1], tokenizer.eos_token_id], True)
         with pytest.raises(TooManyTokens):
-            text.prompts(given, explain=False)
+            text.prompts(text.codec(given), explain=False)
     short = "Ann has 3 apples."
-    assert text.prompts(short, explain=True, truncate=True) == text.prompts(short, explain=True)
+    codec = text.codec(short)
+    assert text.prompts(codec, explain=True, truncate=True) == text.prompts(codec, explain=True)

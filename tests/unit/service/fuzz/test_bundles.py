@@ -174,7 +174,7 @@ def test_no_bundle_does_harm(folder: Path) -> None:
         }
         try:
             check_inputs(inputs)
-            prompts = processor.prompts(inputs, explain=True)
+            prompts = processor.prompts(processor.codec(inputs), explain=True)
             processor.labels(inputs)
         except InputError as error:
             seen[f"input refused, {type(error).__name__}"] += 1

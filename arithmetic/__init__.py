@@ -1,0 +1,1 @@
+"""Numbers and equations in texts, read alike by training, export and service."""
