@@ -161,6 +161,6 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is none, too
         return False

@@ -45,6 +45,7 @@ def test_the_files_stand_beside_each_other() -> None:
         (["--base-url", "127.0.0.1:8001/v1"], "--base-url: expected an address such as http"),
         (["--base-url", "ftp://a/v1"], "--base-url: expected an address"),
         (["--base-url", "http://[a/v1"], "--base-url: expected an address"),
+        (["--base-url", "http://127.0.0.1:99999/v1"], "--base-url: expected an address"),
         (["--limit", "0"], "--limit: expected more than 0"),
         (["--samples", "-1"], "--samples: expected more than 0"),
         (["--samples", "many"], "argument --samples: invalid int value: 'many'"),
