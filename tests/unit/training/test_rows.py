@@ -66,7 +66,7 @@ def test_what_a_teacher_tells_of_its_answers_is_read(tmp_path: Path) -> None:
     rows, _ = load_rows(files(table), PAIR)
     assert [row.agreement for row in rows] == [0.25, None]
     table.write_text("a,b,label,agreement\nx,y,z,most\n")
-    with pytest.raises(DataError, match=r'line 2: expected a share .* under "agreement"'):
+    with pytest.raises(DataError, match=r'line 2: expected a share .* under "agreement", found'):
         load_rows(files(table), PAIR)
 
 
