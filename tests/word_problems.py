@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+from functools import cache
 from pathlib import Path
 
 RECIPE = Path(__file__).with_name("recipes") / "word-problems.yaml"
@@ -33,20 +35,42 @@ KINDS = (
 
 def problem(rng: random.Random) -> dict[str, str]:
     """One row `{"input", "label", "rationale"}`, its rationale true and its label exact."""
-    text, sign, rationale = rng.choice(KINDS)
+    kind = rng.choice(KINDS)
     a, b = sorted(rng.sample(NUMBERS, 2), reverse=True)
-    words = {
-        "name": rng.choice(NAMES),
-        "things": rng.choice(THINGS),
-        "a": a,
-        "b": b,
-        "c": {"+": a + b, "-": a - b, "*": a * b}[sign],
-    }
+    return _row(kind, a, b, name=rng.choice(NAMES), things=rng.choice(THINGS))
+
+
+def solve(text: str) -> dict[str, str] | None:
+    """The row of a problem, from what it says: the programmatic teacher. None where it is none."""
+    for kind in KINDS:
+        if found := re.fullmatch(_pattern(kind[0]), text):
+            words = found.groupdict()
+            return _row(kind, int(words.pop("a")), int(words.pop("b")), **words)
+    return None
+
+
+def _row(kind: tuple[str, str, str], a: int, b: int, **words: str) -> dict[str, str]:
+    text, sign, rationale = kind
+    c = {"+": a + b, "-": a - b, "*": a * b}[sign]
     return {
-        "input": text.format(**words),
+        "input": text.format(**words, a=a, b=b),
         "label": f"( {a} {sign} {b} )",
-        "rationale": rationale.format(**words),
+        "rationale": rationale.format(**words, a=a, b=b, c=c),
     }
+
+
+@cache
+def _pattern(template: str) -> str:
+    """Of a template's texts: what stands in it twice is the same."""
+    seen = set[str]()
+
+    def group(found: re.Match[str]) -> str:
+        if (name := found[1]) in seen:
+            return f"(?P={name})"
+        seen.add(name)
+        return rf"(?P<{name}>\w+)"
+
+    return re.sub(r"\\{(\w+)\\}", group, re.escape(template))
 
 
 def distillation(folder: Path, *overrides: str) -> list[str]:

@@ -25,6 +25,8 @@ def split_at(completion: str, phrase: str) -> tuple[str, str]:
 
 def one_of(answer: str, labels: list[str]) -> str:
     """The label that is the answer, upper case and a full stop apart. Raises Unparsed."""
+    if (exact := answer.strip()) in labels:  # of two that differ in upper case alone
+        return exact
     for label in labels:
         if label.rstrip(".").casefold() == answer.strip().rstrip(".").casefold():
             return label

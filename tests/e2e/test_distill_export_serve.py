@@ -1,4 +1,4 @@
-"""The whole line: made data, a student really distilled, exported, served, and asked."""
+"""The whole line: a teacher asked, a student really distilled, exported, served, and asked."""
 
 import json
 import subprocess
@@ -10,7 +10,9 @@ import httpx2 as httpx
 import pytest
 
 from arithmetic.equations import evaluate_equation
+from tests.chat import chatting
 from tests.servers import ROOT, TIMEOUT, serve
+from tests.teachers import command, lines, program, teach
 from tests.word_problems import write_problems
 from training.tasks import TASKS
 
@@ -21,13 +23,32 @@ REASONED = 0.6
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`train.jsonl` and `test.jsonl`, whose problems are all different."""
+    """`train.jsonl`, labelled and explained by the teacher alone, and other problems to test on."""
     folder = tmp_path_factory.mktemp("data")
-    write_problems(folder / "all.jsonl", rows=700, seed=0)
-    lines = (folder / "all.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    (folder / "train.jsonl").write_text("".join(lines[:600]), encoding="utf-8")
-    (folder / "test.jsonl").write_text("".join(lines[600:]), encoding="utf-8")
+    problems = write_problems(folder / "all.jsonl", rows=700, seed=0)
+    bare = [{"input": row["input"]} for row in problems[:600]]
+    for name, rows in (("bare.jsonl", bare), ("test.jsonl", problems[600:])):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with chatting(teach) as chat:
+        run(*program(*command(folder / "bare.jsonl", folder / "train.jsonl", chat.url)))
+    assert lines(folder / "train.jsonl") == [
+        {
+            "input": row["input"],
+            "rationale": row["rationale"],
+            "teacher_label": row["label"],
+            "label_given": False,
+        }
+        for row in problems[:600]
+    ]
     return folder
+
+
+def data_arguments(data: Path) -> list[str]:
+    return [
+        f"data.train={data / 'train.jsonl'}",
+        "data.labels=teacher",
+        f"data.test={data / 'test.jsonl'}",
+    ]
 
 
 def run(*command: str) -> str:
@@ -50,7 +71,7 @@ def test_the_make_targets_give_a_student_that_learnt(data: Path, tmp_path: Path)
         f"RECIPE={RECIPE}",
         f"CHECKPOINT={checkpoint}",
         f"BUNDLE={bundle}",
-        f"ARGS=data.train={data / 'train.jsonl'} data.test={data / 'test.jsonl'}",
+        f"ARGS={' '.join(data_arguments(data))}",
     )
     assert "'loss_mi'" in printed
     assert measured(checkpoint)["accuracy"] >= LEARNT
@@ -88,8 +109,7 @@ def test_the_other_objectives_learn_too(data: Path, tmp_path: Path, objective: s
         "training/distill.py",
         RECIPE,
         f"objective={objective}",
-        f"data.train={data / 'train.jsonl'}",
-        f"data.test={data / 'test.jsonl'}",
+        *data_arguments(data),
         f"output_dir={tmp_path}",
     )
     assert measured(tmp_path)["accuracy"] >= LEARNT

@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 from arithmetic.equations import evaluate_equation
 from training.annotation.prompt import ANSWER
-from training.completions import Unparsed, one_of, split_at
+from training.completions import Unparsed, one_of
 from training.data import Row
 from training.tasks import Task, texts_in
 
 LEAKED_WORDS = 8  # in a row, of the prompt, that a rationale does not hold by chance
 MAX_LABEL_CHARACTERS = 256  # of an open label: more is a text that goes on after its label
 
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of a model that reasons aloud first
+_THOUGHT = re.compile(r"\A.*?</think>", re.DOTALL)  # of a model that reasons aloud first
 _MARKUP = "*_`"  # around a label
-_ANSWER = re.compile(rf"^[\s*_#>]*{ANSWER}[*_]*", re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(  # with the markup that models like to put around it
+    rf"^[\s*_#>]*{ANSWER.removesuffix(':')}[*_]*:[*_]*", re.IGNORECASE | re.MULTILINE
+)
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"\A\([a-z]\)\s*")  # that names a choice
 _TOLD = re.compile(  # that the label was known before
-    r"\b(?:known|given|provided) (?:answer|label)\b"
+    r"\b(?:known|given|provided) (?:answer|label)\b(?! choices| options)"
     r"|\b(?:answer|label) (?:is|was) (?:already )?(?:known|given|provided)\b",
     re.IGNORECASE,
 )
@@ -50,7 +52,11 @@ class Parser:
         answer = _THOUGHT.sub("", answer).strip()
         if not answer:
             raise Unparsed("empty answer")
+        if answer.startswith("<think>"):
+            raise Unparsed("answer that never comes to an end of its thoughts")
         rationale, label = self._from_json(answer) if self.as_json else self._from_text(answer)
+        if not rationale:
+            raise Unparsed("answer without a rationale")
         label = self._label(label, row)
         self._refuse_leaks(rationale, row)
         if self.given_label and not self.task.is_right(label, row.label or ""):
@@ -63,9 +69,7 @@ class Parser:
             raise Unparsed(f'answer without a line that begins with "{ANSWER}"')
         if len(marks) > 1:
             raise Unparsed(f'answer with several lines that begin with "{ANSWER}"')
-        if "\n" in answer[marks[0].end() :].strip():
-            raise Unparsed("answer that goes on after its label")
-        return split_at(answer, marks[0][0])
+        return answer[: marks[0].start()].strip(), answer[marks[0].end() :]
 
     def _from_json(self, answer: str) -> tuple[str, str]:
         try:
@@ -77,20 +81,22 @@ class Parser:
         rationale, label = content["rationale"], content["label"]
         if not isinstance(rationale, str) or not isinstance(label, str):
             raise Unparsed("JSON whose rationale or label is no text")
-        if not rationale.strip():
-            raise Unparsed("completion without a rationale")
+        if any("\ud800" <= character <= "\udfff" for character in rationale + label):
+            raise Unparsed("JSON with half of a surrogate pair")
         return rationale.strip(), label
 
     def _label(self, answer: str, row: Row) -> str:
-        answer = answer.strip().strip(_MARKUP).strip()
+        answer = answer.strip().strip(_MARKUP).removesuffix(".").strip()
+        if "\n" in answer:
+            raise Unparsed("answer that goes on after its label")
         labels = self.task.labels_of(row.input)
         if labels is not None:
             lettered = self.task.choices is not None
             return one_of(_LETTER.sub("", answer) if lettered else answer, labels)
+        if not answer:
+            raise Unparsed("answer without a label")
         if self.task.answer == "arithmetic" and evaluate_equation(answer) is None:
             raise Unparsed("label that is no equation with a value")
-        if not answer:
-            raise Unparsed("completion without an answer")
         if len(answer) > MAX_LABEL_CHARACTERS:
             raise Unparsed(f"label of over {MAX_LABEL_CHARACTERS} characters")
         return answer

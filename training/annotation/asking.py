@@ -3,17 +3,17 @@
 import asyncio
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tqdm import tqdm
-
 from training.annotation.budget import Budget, BudgetReached
-from training.annotation.dialogue import Dialogue, Request
+from training.annotation.dialogue import Dialogue
 from training.annotation.endpoint import Endpoint, EndpointError, Unanswered
-from training.annotation.journal import Journal, JournalError
-from training.data import Row
+from training.annotation.journal import Answer, Journal, JournalError
+from training.annotation.progress import Progress
+from training.data import DataError, Row
 
-GIVE_UP = 20  # requests that went unanswered, with none answered between them
+GIVE_UP = 20  # requests that failed, one after the other, and nobody asks any more
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,100 +27,119 @@ class Ended:
     unanswered: dict[str, str] = field(default_factory=dict)
 
 
-async def ask_all(
-    rows: Iterable[Row],
-    count: int,
-    samples: int,
-    concurrency: int,
-    dialogue: Dialogue,
-    journal: Journal,
-    endpoint: Endpoint,
-    budget: Budget,
-    stopped: asyncio.Event,
-) -> Ended:
-    """Asks for `samples` answers about each of `count` rows, and journals each as it comes.
+@dataclass
+class _Open:
+    """A row that is asked about, and how many samples are still to come."""
 
-    What was answered before is not asked again, and rows that read the same are asked about once.
+    row: Row
+    samples: int
+
+
+class Asking:
+    """Asks for `samples` answers about each row, and journals each answer as it comes.
+
     The first SIGINT or SIGTERM sets `stopped` and waits for the answers under way, as they are
     paid for; the second one drops them.
     """
-    ended = Ended()
-    failed_in_a_row = 0
-    bar = tqdm(total=count * samples, desc="teacher", unit="answer", disable=None)
 
-    def todo() -> Iterator[tuple[Row, int]]:
-        seen = set[str]()
-        for row in rows:
-            for sample in range(samples):
-                steps = dialogue.steps(row, sample, journal.get)
-                first = steps[0]
-                assert isinstance(first, Request)
-                if first.key not in seen and isinstance(steps[-1], Request):
-                    seen.add(first.key)
-                    yield row, sample
-                else:
-                    bar.update()
+    def __init__(
+        self,
+        samples: int,
+        dialogue: Dialogue,
+        journal: Journal,
+        endpoint: Endpoint,
+        budget: Budget,
+        stopped: asyncio.Event,
+    ) -> None:
+        self._samples, self._dialogue, self._journal = samples, dialogue, journal
+        self._endpoint, self._budget, self._stopped = endpoint, budget, stopped
+        self._ended = Ended()
+        self._answered = self._refused = 0  # requests of this run
+        self._unanswered = 0  # since the last answer
 
-    def stop(why: Exception) -> None:
-        ended.why = ended.why or why
-        stopped.set()
-
-    async def converse(row: Row, sample: int) -> None:
-        nonlocal failed_in_a_row
-        while isinstance(step := dialogue.steps(row, sample, journal.get)[-1], Request):
+    async def ask_all(self, rows: Iterable[Row], progress: Progress, concurrency: int) -> Ended:
+        """Asks about what was not answered before, up to so many requests at a time."""
+        waiting = self._waiting(rows, progress)  # shared: each sample goes to one worker
+        with self._listening(progress):
             try:
-                async with budget.reserved(step.body):
-                    journal.append(step.key, await endpoint.ask(step.body))
-            except Unanswered as error:
-                if stopped.is_set():
+                async with self._endpoint, progress.showing(), asyncio.TaskGroup() as workers:
+                    for _ in range(concurrency):
+                        workers.create_task(self._work(waiting, progress))
+            except asyncio.CancelledError:
+                if not self._ended.signal:
+                    raise
+        return self._ended
+
+    def _waiting(self, rows: Iterable[Row], progress: Progress) -> Iterator[tuple[_Open, int]]:
+        for row, following in self._dialogue.to_ask(rows, self._samples, self._journal.get):
+            if not following:
+                progress.skip()
+            open_row = _Open(row, len(following))
+            for sample in following:
+                yield open_row, sample
+
+    async def _work(self, waiting: Iterator[tuple[_Open, int]], progress: Progress) -> None:
+        try:
+            for open_row, sample in waiting:
+                await self._converse(open_row.row, sample)
+                if self._stopped.is_set():
                     return
-                ended.unanswered[step.key] = str(error)
-                failed_in_a_row += 1
-                if failed_in_a_row >= GIVE_UP:
-                    stop(EndpointError(f"{endpoint.name}: gave up: {error}"))
-                return
-            failed_in_a_row = 0
-            bar.set_postfix_str(_so_far(journal, budget), refresh=False)
+                open_row.samples -= 1
+                if not open_row.samples:
+                    progress.advance()
+        except (BudgetReached, DataError, EndpointError, JournalError, OSError) as why:
+            self._stop(why)
 
-    async def work() -> None:
-        for row, sample in waiting:  # shared: each dialogue goes to one worker
+    async def _converse(self, row: Row, sample: int) -> None:
+        while request := self._dialogue.exchange(row, sample, self._journal.get).following:
             try:
-                await converse(row, sample)
-            except (BudgetReached, EndpointError, JournalError, OSError) as why:
-                stop(why)
-            if stopped.is_set():
+                async with self._budget.reserved(request.body):
+                    answer = await self._endpoint.ask(request.body)
+                    await self._journal.append(request.key, answer)
+            except Unanswered as error:
+                if self._stopped.is_set():
+                    return
+                self._ended.unanswered[request.key] = str(error)
+                self._unanswered += 1
+                if self._unanswered >= GIVE_UP:
+                    raise EndpointError(f"{self._endpoint.name}: gave up: {error}") from error
                 return
-            bar.update()
+            self._judge(answer)
 
-    waiting = todo()
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def receive(number: int) -> None:
-        if ended.signal:
-            task.cancel()
+    def _judge(self, answer: Answer) -> None:
+        """Raises EndpointError where every request so far was refused: so will all others be."""
+        self._unanswered = 0
+        if answer.refused is None:
+            self._answered += 1
             return
-        ended.signal = number
-        stopped.set()
-        bar.write("teacher: stopping; the answers under way are paid for, and waited for")
+        self._refused += 1
+        if not self._answered and self._refused >= GIVE_UP:
+            raise EndpointError(
+                f"{self._endpoint.name}: refused every request: {answer.refused}; "
+                "--retry-failed asks these again"
+            )
 
-    for number in SIGNALS:
-        loop.add_signal_handler(number, receive, number)
-    try:
-        async with endpoint, asyncio.TaskGroup() as workers:
-            for _ in range(concurrency):
-                workers.create_task(work())
-    except asyncio.CancelledError:
-        if not ended.signal:
-            raise
-    finally:
+    def _stop(self, why: Exception) -> None:
+        self._ended.why = self._ended.why or why
+        self._stopped.set()
+
+    @contextmanager
+    def _listening(self, progress: Progress) -> Iterator[None]:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def receive(number: int) -> None:
+            if self._ended.signal:
+                task.cancel()
+                return
+            self._ended.signal = number
+            self._stopped.set()
+            progress.say("teacher: stopping; the answers under way are paid for, and waited for")
+
         for number in SIGNALS:
-            loop.remove_signal_handler(number)
-        bar.close()
-    return ended
-
-
-def _so_far(journal: Journal, budget: Budget) -> str:
-    spent, cost = journal.spent, budget.cost
-    tokens = f"{spent.input_tokens + spent.output_tokens:,} tokens"
-    return tokens if cost is None else f"{tokens}, cost {cost:.4f}"
+            loop.add_signal_handler(number, receive, number)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)

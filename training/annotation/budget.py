@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.annotation.journal import Spent
-from training.annotation.tokens import guess_tokens
+from training.annotation.tokens import most_tokens
 
 
 class BudgetReached(RuntimeError):
@@ -44,8 +44,8 @@ class Budget:
 
     @asynccontextmanager
     async def reserved(self, body: dict[str, Any]) -> AsyncIterator[None]:
-        """Waits until a request can be paid for. Raises BudgetReached where it never can."""
-        most = 0.0 if self._prices is None else self._prices.cost(*guess_tokens(body))
+        """Waits until a request can be paid for, whatever its answer. Raises BudgetReached."""
+        most = 0.0 if self._prices is None else self._prices.cost(*most_tokens(body))
         async with self._changed:
             while (self.cost or 0.0) + sum(self._under_way) + most > self._cap:
                 if not self._under_way:

@@ -6,7 +6,7 @@ stopped run was, and makes the output of a journal without asking anything.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from training.annotation.answer import Annotation, Parser
 from training.annotation.journal import Answer
 from training.annotation.prompt import ANSWER, Message, Prompt
 from training.completions import Unparsed
-from training.data import Row
+from training.data import DataError, Row
 from training.tasks import Task
 
 REPAIRS = 1  # times that a teacher is told what was wrong of its answer
@@ -48,8 +48,24 @@ class Failure:
     answer: str | None
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """The requests about a row so far; without an outcome, the last one has no answer yet."""
+
+    requests: list[Request]
+    outcome: Annotation | Failure | None
+
+    @property
+    def following(self) -> Request | None:
+        """The request to be made next."""
+        return self.requests[-1] if self.outcome is None else None
+
+
 class Dialogue:
-    """Asks about rows by one prompt, with one model and its settings."""
+    """Asks about rows by one prompt, with one model and its settings.
+
+    `settings` are laid over each request's body; None leaves a key out.
+    """
 
     def __init__(
         self,
@@ -69,37 +85,56 @@ class Dialogue:
             task, prompt.constant_texts(), as_json=as_json, given_label=given_label
         )
 
-    def steps(
-        self, row: Row, sample: int, answered: Callable[[str], Answer | None]
-    ) -> list[Request | Annotation | Failure]:
-        """The requests about a row, up to one without an answer, or else what came of them.
+    def exchange(self, row: Row, sample: int, answered: Callable[[str], Answer | None]) -> Exchange:
+        """What was asked about a row, and what came of it; `answered` is by a request's key.
 
-        `answered` is by a request's key. The samples of a row are dialogues of their own.
+        The samples of a row are dialogues of their own. Raises DataError where the prompt's
+        template fails on the row.
         """
-        asked = self._prompt.ask(row.input, row.label if self.given_label else None)
+        if self.given_label and row.label is None:
+            return Exchange([], Failure("row without a label to explain", None))
+        try:
+            asked = self._prompt.ask(row.input, row.label if self.given_label else None)
+        except Exception as error:  # a template is data: it may raise whatever it likes
+            raise DataError(f"{row.place}: the prompt's question fails: {error}") from error
         messages = [*self._opening, asked]
-        steps: list[Request | Annotation | Failure] = []
+        requests: list[Request] = []
         failure = Failure("", None)
         for _ in range(1 + REPAIRS):
-            request = self._request(row, messages, sample)
-            steps.append(request)
-            if (answer := answered(request.key)) is None:
-                return steps
+            requests.append(self._request(row, messages, sample))
+            if (answer := answered(requests[-1].key)) is None:
+                return Exchange(requests, None)
             if answer.text is None:
-                return [*steps, Failure(f"refused: {answer.refused}", None)]
+                return Exchange(requests, Failure(f"refused: {answer.refused}", None))
             try:
                 if answer.finish_reason in _ENDS:
                     raise Unparsed(_ENDS[answer.finish_reason])
-                return [*steps, self._parser.parse(answer.text, row)]
+                return Exchange(requests, self._parser.parse(answer.text, row))
             except Unparsed as reason:
                 failure = Failure(str(reason), answer.text)
             messages = [*messages, *self._repair(failure)]
-        return [*steps, failure]
+        return Exchange(requests, failure)
+
+    def to_ask(
+        self, rows: Iterable[Row], samples: int, answered: Callable[[str], Answer | None]
+    ) -> Iterator[tuple[Row, dict[int, Request]]]:
+        """Each row with what is to be asked next, by sample: nothing about a row that is done.
+
+        Rows that read the same are asked about once.
+        """
+        seen = set[str]()
+        for row in rows:
+            exchanges = [self.exchange(row, sample, answered) for sample in range(samples)]
+            following = {n: one.following for n, one in enumerate(exchanges) if one.following}
+            firsts = {one.requests[0].key for one in exchanges if one.requests}
+            yield row, {} if firsts & seen else following
+            seen |= firsts
 
     def _request(self, row: Row, messages: list[Message], sample: int) -> Request:
-        body = {"model": self._model, "messages": messages, **self._settings}
+        body: dict[str, Any] = {"model": self._model, "messages": messages}
         if self._as_json:
             body["response_format"] = self._schema(row)
+        body = {k: v for k, v in (body | self._settings).items() if v is not None}
         content = json.dumps([body, sample], sort_keys=True)
         return Request(hashlib.sha256(content.encode()).hexdigest(), body)
 

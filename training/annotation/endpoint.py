@@ -10,22 +10,15 @@ from typing import Any, Self
 
 import openai
 from pydantic import BaseModel, Field, ValidationError
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    wait_random_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from training.annotation.journal import Answer
 from training.annotation.pace import Pace
 from training.annotation.tokens import guess_tokens, tokens_in
 
-TRIES = 8  # of a request that fails in passing
-LONGEST_BACKOFF = 30.0  # seconds between two of them, where the endpoint does not say
+LONGEST_BACKOFF = 30.0  # seconds between two tries, where the endpoint does not say
 LONGEST_PAUSE = 900.0  # seconds that an endpoint may ask to wait; after more, nobody waits
 
-_NAMED = ("model", "messages")  # in the client; the rest of a body goes along as it is
 _backoff = wait_random_exponential(multiplier=0.5, max=LONGEST_BACKOFF)
 
 # What the client would tell of this machine beside the request.
@@ -57,8 +50,8 @@ class _Choice(BaseModel):
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(ge=0)
+    prompt_tokens: int | None = Field(None, ge=0)
+    completion_tokens: int | None = Field(None, ge=0)
 
 
 class _Completion(BaseModel):
@@ -75,19 +68,24 @@ class Address:
 
     base_url: str | None
     key: str | None
-    timeout: float  # seconds, of a request
+    timeout: float  # seconds, until a request's answer is whole
 
 
 class Endpoint:
-    """A context, in an event loop. Its key stands in no error and no answer.
+    """A context, in an event loop. Its key stands in no error.
 
-    Once `stopped` is set, requests under way are waited for, and none is begun, nor tried again.
+    A request that fails in passing is tried `tries` times. Once `stopped` is set, requests under
+    way are waited for, and none is begun, nor tried again.
     """
 
-    def __init__(self, address: Address, pace: Pace, stopped: asyncio.Event) -> None:
-        self._key = address.key
+    def __init__(self, address: Address, pace: Pace, stopped: asyncio.Event, tries: int) -> None:
+        self._address = address
         self._pace = pace
         self._stopped = stopped
+        self._tries = tries
+        self._served = 0  # requests, with an answer of whatever kind
+        self.retries = 0
+        self.trouble = ""  # what the last of them was for
         self._client = openai.AsyncOpenAI(
             base_url=address.base_url,
             api_key=address.key or "none",
@@ -111,89 +109,102 @@ class Endpoint:
     async def ask(self, body: dict[str, Any]) -> Answer:
         """The answer to a request, which may be that it is refused.
 
-        What fails in passing is tried again, TRIES times, with random exponential backoff or as
-        `Retry-After` asks, when all requests wait. Raises Unanswered where all tries fail, and
-        EndpointError where no request will succeed.
+        What fails in passing is tried again, with random exponential backoff and not before
+        `Retry-After`, for which all requests wait. A rate limit costs a request no try as long as
+        others are served. Raises Unanswered where all tries fail, and EndpointError where no
+        request will succeed.
         """
+        served, spared = self._served, 0
+
+        def enough(state: RetryCallState) -> bool:
+            nonlocal served, spared
+            if isinstance(_error(state), openai.RateLimitError) and self._served > served:
+                served, spared = self._served, state.attempt_number
+            return self._stopped.is_set() or state.attempt_number - spared >= self._tries
+
         retrying = AsyncRetrying(
             retry=retry_if_exception(_passes),
             wait=self._wait,
-            stop=lambda state: state.attempt_number >= TRIES or self._stopped.is_set(),
+            stop=enough,
+            before_sleep=self._note,
             sleep=self._pace.rest,
             reraise=True,
         )
         try:
-            return await retrying(self._ask_once, body)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            return Answer(None, refused=self._told(error))
+            answer: Answer = await retrying(self._ask_once, body)
         except openai.APIStatusError as error:
-            if error.status_code == 413:
+            if error.status_code in (400, 413, 422):
                 return Answer(None, refused=self._told(error))
             if _passes(error):
                 raise Unanswered(self._told(error)) from None
             raise EndpointError(f"{self.name}: {self._told(error)}") from None
-        except (openai.APIConnectionError, _Malformed) as error:
+        except (openai.APIConnectionError, TimeoutError, _Malformed) as error:
             raise Unanswered(self._told(error)) from None
+        self._served += 1
+        return answer
 
     async def _ask_once(self, body: dict[str, Any]) -> Answer:
         guess = sum(guess_tokens(body))
         await self._pace.turn(guess)
         if self._stopped.is_set():
             raise Unanswered("stopped")
-        settings = {name: value for name, value in body.items() if name not in _NAMED}
-        raw = await self._client.chat.completions.with_raw_response.create(
-            model=body["model"],
-            messages=body["messages"],
-            extra_body=settings,
-            extra_headers=_UNTOLD,
-        )
+        async with asyncio.timeout(self._address.timeout):  # the client's is between two bytes
+            text = await self._client.post(
+                "/chat/completions", cast_to=str, body=body, options={"headers": _UNTOLD}
+            )
         try:
-            completion = _Completion.model_validate_json(raw.http_response.content)
+            completion = _Completion.model_validate_json(text)
         except ValidationError as error:
             problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            raise _Malformed(f"no chat completion ({where or 'body'}: {problem['msg']})") from None
+            where = ".".join(map(str, problem["loc"])) or "body"
+            raise _Malformed(f"no chat completion ({where}: {problem['msg']}): {text}") from None
         answer = _answer(completion, body)
         self._pace.correct(answer.input_tokens + answer.output_tokens - guess)
         return answer
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds until the next try; the same for all requests where the endpoint asks for it."""
-        assert state.outcome is not None
-        error = state.outcome.exception()
+        """Seconds until the next try, beside a pause of all requests that the endpoint asks for."""
+        error = _error(state)
         asked = _retry_after(error) if isinstance(error, openai.APIStatusError) else None
-        if asked is None:
-            return _backoff(state)
-        if asked > LONGEST_PAUSE:
-            raise EndpointError(f"{self.name}: asks to wait {asked:,.0f} s; start again after that")
-        self._pace.pause(asked)
-        return 0.0
+        if asked is not None:
+            if asked > LONGEST_PAUSE:
+                raise EndpointError(
+                    f"{self.name}: asks to wait {asked:,.0f} s; start again after that"
+                )
+            self._pace.pause(asked)
+        return _backoff(state)
+
+    def _note(self, state: RetryCallState) -> None:
+        self.retries += 1
+        if isinstance(error := _error(state), Exception):
+            self.trouble = self._told(error)
 
     def _told(self, error: Exception) -> str:
-        reason = " ".join(str(error.__cause__ or error).split())
-        if isinstance(error, openai.APIStatusError):
-            reason = " ".join(error.message.split())
-        elif isinstance(error, openai.APITimeoutError):
+        reason = str(error.__cause__ or "") or str(error)
+        if isinstance(error, openai.APITimeoutError | TimeoutError):
             reason = "no answer in time"
-        if self._key:
-            reason = reason.replace(self._key, "(the key)")
-        return reason[:500]
+        if self._address.key:
+            reason = reason.replace(self._address.key, "(the key)")
+        return " ".join(reason.split())[:500]
 
 
 def _answer(completion: _Completion, body: dict[str, Any]) -> Answer:
-    choice, usage = completion.choices[0], completion.usage
+    choice, usage = completion.choices[0], completion.usage or _Usage()
     message = choice.message
-    text = (message.content or "").encode("utf-8", "replace").decode()  # no halves of characters
-    if usage is None:
-        usage = _Usage(prompt_tokens=guess_tokens(body)[0], completion_tokens=tokens_in([text]))
+    text = message.content or ""
+    asked, answered = usage.prompt_tokens, usage.completion_tokens
     return Answer(
         text,
         finish_reason="refusal" if message.refusal else choice.finish_reason,
         model=completion.model,
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        tokens_guessed=completion.usage is None,
+        input_tokens=guess_tokens(body)[0] if asked is None else asked,
+        output_tokens=tokens_in(text) if answered is None else answered,
+        tokens_guessed=asked is None or answered is None,
     )
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def _passes(error: BaseException) -> bool:
@@ -202,7 +213,7 @@ def _passes(error: BaseException) -> bool:
         return error.code != "insufficient_quota"
     if isinstance(error, openai.APIStatusError):
         return error.status_code >= 500 or error.status_code in (408, 409)
-    return isinstance(error, openai.APIConnectionError | _Malformed)
+    return isinstance(error, openai.APIConnectionError | TimeoutError | _Malformed)
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

@@ -1,5 +1,6 @@
 """The journal: every answer that was paid for, appended the moment it comes, and kept."""
 
+import asyncio
 import fcntl
 import json
 import logging
@@ -42,6 +43,7 @@ class _Entry:
 
 
 _ENTRIES = TypeAdapter(_Entry)
+_BEGINNING = b'{"key": "'  # of every line
 
 
 @dataclass
@@ -71,12 +73,15 @@ class Journal:
         self.path = path
         self.spent = Spent()
         self._places: dict[str, tuple[int, int]] = {}  # offset and length, in bytes
+        self._written = self._synced = 0  # answers of this run
+        self._syncing = asyncio.Lock()
 
     def __enter__(self) -> Self:
         self._file = self.path.open("a+b", buffering=0)
         try:
             self._lock()
             self._read()
+            _sync_folder(self.path.parent)  # or a new file might be lost with all that it holds
         except BaseException:
             self._file.close()
             raise
@@ -85,9 +90,6 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()  # which unlocks it, as the death of the process does
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._places
-
     def get(self, key: str) -> Answer | None:
         """The answer to a request, None where there is none yet."""
         if key not in self._places:
@@ -95,16 +97,24 @@ class Journal:
         offset, length = self._places[key]
         return _ENTRIES.validate_json(os.pread(self._file.fileno(), length, offset)).answer
 
-    def append(self, key: str, answer: Answer) -> None:
+    async def append(self, key: str, answer: Answer) -> None:
         """Keeps an answer; it is on the disk when this returns."""
         self._places[key] = self._write(_Entry(key, answer))
         self.spent.add(answer)
+        self._written += 1
+        mine = self._written
+        async with self._syncing:
+            if self._synced < mine:  # or the one before took this answer along
+                written = self._written
+                await asyncio.to_thread(os.fsync, self._file.fileno())
+                self._synced = written
 
     def forget(self, keys: Iterable[str]) -> None:
         """Lets requests be made again; what they cost stays counted."""
         for key in keys:
             self._write(_Entry(key, None))
             del self._places[key]
+        os.fsync(self._file.fileno())
 
     def _write(self, entry: _Entry) -> tuple[int, int]:
         line = json.dumps(asdict(entry), ensure_ascii=True).encode() + b"\n"
@@ -113,7 +123,6 @@ class Journal:
         if written != len(line):  # the disk is full
             self._file.truncate(offset)
             raise JournalError(f"{self.path}: {written} of {len(line)} bytes could be written")
-        os.fsync(self._file.fileno())
         return offset, len(line)
 
     def _lock(self) -> None:
@@ -129,19 +138,33 @@ class Journal:
                 try:
                     entry = _ENTRIES.validate_json(line)
                 except ValidationError as error:
-                    if offset + len(line) < size:
+                    cut = number > 1 or _BEGINNING.startswith(line[: len(_BEGINNING)])
+                    if offset + len(line) < size or not cut:
                         raise JournalError(
                             f"{self.path}, line {number}: no answer of a teacher; remove the line "
                             "to lose that answer alone, or choose another --out"
                         ) from error
-                    log.warning("%s: line %d was cut short, and is dropped", self.path, number)
+                    log.warning(
+                        "%s: the last line, %d, is no whole answer, and was dropped",
+                        self.path,
+                        number,
+                    )
                     self._file.truncate(offset)
                     return
-                if not line.endswith(b"\n"):
-                    self._file.write(b"\n")
                 if entry.answer is None:
                     self._places.pop(entry.key, None)
                 else:
                     self._places[entry.key] = (offset, len(line))
                     self.spent.add(entry.answer)
                 offset += len(line)
+                if not line.endswith(b"\n"):  # the last one
+                    self._file.write(b"\n")
+                    return
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

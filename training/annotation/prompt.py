@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from arithmetic.equations import evaluate_equation
 from training.config import ConfigError, read_yaml, validated
 from training.tasks import Fields, Task, render_template
 
@@ -76,20 +77,14 @@ def load_prompt(task: Task, path: Path | None) -> Prompt:
             )
     prompt = validated(Prompt, read_yaml(path), path)
     for number, shot in enumerate(prompt.examples, 1):
-        if set(shot.input) != set(task.fields):
-            raise ConfigError(
-                f"{path}: examples.{number}.input: expected the fields {', '.join(task.fields)}"
-            )
-        labels = task.labels_of(shot.input)
-        if labels is not None and shot.label not in labels:
-            raise ConfigError(
-                f"{path}: examples.{number}.label: {shot.label!r} is not one of {', '.join(labels)}"
-            )
+        if problem := _misfit(shot, task):
+            raise ConfigError(f"{path}: examples.{number}.{problem}")
     form: dict[str, Any] = {
         name: ["text"] if name == task.choices else "text" for name in task.fields
     }
     try:
-        render_template(prompt.question, form)
+        for fields in (form, *(shot.input for shot in prompt.examples)):
+            render_template(prompt.question, fields)
     except Exception as error:  # a template is data: it may raise whatever it likes
         raise ConfigError(
             f"{path}: question: the template fails on {', '.join(task.fields)}: {error}"
@@ -99,6 +94,21 @@ def load_prompt(task: Task, path: Path | None) -> Prompt:
     if prompt.label is None and isinstance(task.labels, list):
         return prompt.model_copy(update={"label": f"one of: {', '.join(task.labels)}"})
     return prompt
+
+
+def _misfit(shot: Shot, task: Task) -> str | None:
+    """What of an example does not fit the task."""
+    if set(shot.input) != set(task.fields):
+        return f"input: expected the fields {', '.join(task.fields)}"
+    for name, value in shot.input.items():
+        if isinstance(value, str) == (name == task.choices):
+            return f"input.{name}: expected a {'list of texts' if name == task.choices else 'text'}"
+    labels = task.labels_of(shot.input)
+    if labels is not None and shot.label not in labels:
+        return f"label: {shot.label!r} is not one of {', '.join(labels)}"
+    if task.answer == "arithmetic" and evaluate_equation(shot.label) is None:
+        return f"label: {shot.label!r} is no equation with a value"
+    return None
 
 
 def _answer(shot: Shot, as_json: bool) -> str:

@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 from scipy import stats
 
+from training.annotation.answer import Annotation
 from training.annotation.dialogue import Failure
 from training.annotation.results import Result
 from training.annotation.vote import Consensus
@@ -72,7 +73,9 @@ class Tally:
     label_given: bool
     annotated: int = 0
     not_asked: int = 0
+    repaired: int = 0  # answers that could be used once their teacher was told what was wrong
     failures: Counter[str] = field(default_factory=Counter)
+    failed_samples: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     right: Right = field(default_factory=Right)
     by_label: dict[str, Right] = field(default_factory=lambda: defaultdict(Right))
@@ -85,12 +88,16 @@ class Tally:
 
     def count(self, result: Result) -> None:
         row, outcome = result.source.row, result.outcome
+        for exchange in result.exchanges:
+            if isinstance(exchange.outcome, Failure):
+                self.failed_samples[_kind(exchange.outcome)] += 1
+            self.repaired += isinstance(exchange.outcome, Annotation) and len(exchange.requests) > 1
         if outcome is None:
             self.not_asked += 1
             return
         text = self.task.render(row.input)
         if isinstance(outcome, Failure):
-            reason = outcome.reason.split(": ")[0]  # what follows may differ from row to row
+            reason = _kind(outcome)
             self.failures[reason] += 1
             reading = Reading(text, row.label, None, None, outcome.answer, outcome.reason)
             self._draw(f"failed: {reason}", reading)
@@ -127,6 +134,10 @@ class Tally:
             drawn[place] = reading
 
 
+def _kind(failure: Failure) -> str:
+    return failure.reason.split(": ")[0]  # what follows may differ from row to row
+
+
 def counted(found: Iterator[Result], tally: Tally) -> Tally:
     for result in found:
         tally.count(result)
@@ -142,7 +153,9 @@ def write_report(out: Path, tally: Tally, facts: dict[str, Any]) -> Path:
             "failed": tally.failures.total(),
             "not_asked": tally.not_asked,
         },
+        "repaired": tally.repaired,
         "failures": dict(tally.failures.most_common()),
+        "failed_samples": dict(tally.failed_samples.most_common()),
         "labels": dict(tally.labels.most_common()),
         "agreement_with_gold": _right(tally.right),
         "agreement_with_gold_by_label": {k: _right(v) for k, v in sorted(tally.by_label.items())},
@@ -202,4 +215,5 @@ def _percent(share: float) -> str:
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:
-    return table(head, ([as_plain(str(cell)) for cell in row] for row in rows))
+    shown = (["–" if cell is None else as_plain(str(cell)) for cell in row] for row in rows)
+    return table(head, shown)

@@ -4,24 +4,25 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from training.annotation.answer import Annotation
-from training.annotation.dialogue import Dialogue, Failure, Request
+from training.annotation.dialogue import Dialogue, Exchange, Failure
 from training.annotation.journal import Journal
 from training.annotation.rows import SourceRow
 from training.annotation.vote import Consensus, vote
+from training.data import DataError, Row
 from training.sources import Columns
 from training.tasks import Task
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a row; None where it was not asked about yet."""
+    """What came of a row; `outcome` is None where it was not asked about to the end yet."""
 
     source: SourceRow
+    exchanges: list[Exchange]  # one a sample
     outcome: Consensus | Failure | None
 
 
@@ -37,39 +38,54 @@ def results(
 
     `unanswered` tells, by a request's key, why there is no answer.
     """
+
+    def sampled(row: Row, sample: int) -> Exchange:
+        exchange = dialogue.exchange(row, sample, journal.get)
+        following = exchange.following
+        if following is None or following.key not in unanswered:
+            return exchange
+        failure = Failure(f"unanswered: {unanswered[following.key]}", None)
+        return replace(exchange, outcome=failure)
+
     for source in sources:
-        found: list[Annotation | Failure] = []
-        for sample in range(samples):
-            last = dialogue.steps(source.row, sample, journal.get)[-1]
-            if isinstance(last, Request):
-                if last.key not in unanswered:
-                    break
-                last = Failure(f"unanswered: {unanswered[last.key]}", None)
-            found.append(last)
-        yield Result(source, vote(found, task) if len(found) == samples else None)
+        exchanges = [sampled(source.row, sample) for sample in range(samples)]
+        outcomes = [one.outcome for one in exchanges if one.outcome is not None]
+        yield Result(source, exchanges, vote(outcomes, task) if len(outcomes) == samples else None)
+
+
+def keys_of_failures(found: Iterable[Result]) -> set[str]:
+    """The keys of all requests about the rows that failed."""
+    return {
+        request.key
+        for result in found
+        if isinstance(result.outcome, Failure)
+        for exchange in result.exchanges
+        for request in exchange.requests
+    }
 
 
 class ResultFiles:
-    """Writes the annotated rows to `out`, the failed ones beside it; both replaced as wholes.
+    """Writes the annotated rows to `out`, the others to `failed`; both are replaced as wholes.
 
     An annotated row is what its file had, and `teacher_label`, `rationale` (several as a list),
-    `agreement` where several samples voted, and `label_given`, which is true where the teacher was
+    `agreement` where several samples vote, and `label_given`, which is true where the teacher was
     told the label: such a row has no label of the teacher's. Names are as `columns` maps them.
+    What another run wrote of these goes. Raises DataError where a name is mapped to several.
     """
 
-    def __init__(self, out: Path, columns: Columns, samples: int, *, label_given: bool) -> None:
-        self.failed_path = out.with_suffix(".failed.jsonl")
-        self._out, self._samples, self._label_given = out, samples, label_given
-        self._names = {
-            name: column
-            for name in ("teacher_label", "rationale")
-            if isinstance(column := columns.get(name, name), str)
-        }
+    def __init__(
+        self, out: Path, failed: Path, columns: Columns, *, several: bool, label_given: bool
+    ) -> None:
+        self._out, self._failed = out, failed
+        self._several, self._label_given = several, label_given
+        self._label, self._rationale = (
+            _one_column(columns, name) for name in ("teacher_label", "rationale")
+        )
 
     @contextmanager
     def writing(self, found: Iterable[Result]) -> Iterator[Iterator[Result]]:
         """Passes the results on as they are written; what is not asked about is left out."""
-        with _replaced(self._out) as annotated, _replaced(self.failed_path) as failed:
+        with _replaced(self._out) as annotated, _replaced(self._failed) as failed:
 
             def each() -> Iterator[Result]:
                 for result in found:
@@ -82,17 +98,32 @@ class ResultFiles:
             yield each()
 
     def _annotated(self, source: SourceRow, found: Consensus) -> dict[str, Any]:
-        rationales = found.rationales
-        record = source.record | {
-            self._names["rationale"]: rationales[0] if len(rationales) == 1 else [*rationales]
+        record = {
+            name: value
+            for name, value in source.record.items()
+            if name not in (self._label, self._rationale, "agreement", "label_given")
+            and not (name == "failed" and _is_failure(value))
         }
-        if self._label_given:
-            record.pop(self._names["teacher_label"], None)
-        else:
-            record[self._names["teacher_label"]] = found.label
-        if self._samples > 1:
+        rationales = found.rationales
+        record[self._rationale] = rationales[0] if len(rationales) == 1 else [*rationales]
+        if not self._label_given:
+            record[self._label] = found.label
+        if self._several:
             record["agreement"] = round(found.agreement, 4)
         return record | {"label_given": self._label_given}
+
+
+def _one_column(columns: Columns, name: str) -> str:
+    column = columns.get(name, name)
+    if isinstance(column, list):
+        raise DataError(
+            f"data.columns.{name}: the teacher's goes to one column, and here are {len(column)}"
+        )
+    return column
+
+
+def _is_failure(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"reason", "answer"}
 
 
 def _failed(source: SourceRow, failure: Failure) -> dict[str, Any]:
@@ -100,7 +131,13 @@ def _failed(source: SourceRow, failure: Failure) -> dict[str, Any]:
 
 
 def _write(file: TextIO, record: dict[str, Any]) -> None:
-    file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+    line = json.dumps(record, ensure_ascii=False, default=str)
+    if not line.isascii():
+        try:
+            line.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, in a column that nobody reads
+            line = json.dumps(record, default=str)
+    file.write(line + "\n")
 
 
 @contextmanager

@@ -23,21 +23,22 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file, read anew each time they are gone through."""
+    """The rows of a file, read anew each time they are gone through.
+
+    With `labelled`, they must have a column of labels, which may be null.
+    """
 
     path: Path
     task: Task
     columns: Columns
-    given_label: bool
+    labelled: bool
     limit: int | None
 
     def __iter__(self) -> Iterator[SourceRow]:
-        """Yields the rows that can be asked about. Raises DataError."""
+        """Yields the first `limit` rows. Raises DataError."""
         kind = self.path.suffix.removeprefix(".")
         if kind not in READERS:
             raise DataError(f"{self.path}: expected a file named *.{', *.'.join(get_args(Format))}")
         reader = RowReader(self.task, self.columns)
         for place, record in islice(READERS[kind](self.path), self.limit):
-            row = reader.read(place, record, labelled=self.given_label)
-            if row.label is not None or not self.given_label:
-                yield SourceRow(record, row)
+            yield SourceRow(record, reader.read(place, record, labelled=self.labelled))
