@@ -218,6 +218,10 @@ def test_out_that_is_a_file(
         (["--data", "a"], "expected MODEL"),
         (["model", "--data", "a", "--split", "test"], "--split and --calibrate are of a --recipe"),
         (["model", "--data", "a", "--calibrate"], "--split and --calibrate are of a --recipe"),
+        (
+            ["model", "--data", "a", "--recipe", "b", "--calibrate", "--split", "test"],
+            "--split and --calibrate are of a --recipe",
+        ),
         (["model", "--data", "a", "--judge", "http://x"], "--judge and --judge-model belong"),
         (["model", "--data", "a", "--judge-model", "x"], "--judge and --judge-model belong"),
         (["--compare", "a"], "argument --compare: expected 2 arguments"),
@@ -281,6 +285,13 @@ def test_a_temperature_of_the_validation_rows(
     assert len(tested) == 5
 
     evaluated(out, student, *recipe, "--calibrate")  # what it left beside the student changes none
+    rows = write_rows(tmp_path / "rows.jsonl", "open", 6)
+    tested = evaluated(tmp_path / "rows", student, "--data", rows, *recipe, "--calibrate")
+    found = read_evaluation(tmp_path / "rows").evaluation
+    assert len(tested) == 6
+    assert found.temperature is not None
+    assert found.temperature.rows == 20
+    assert found.calibrated == measure_calibration(tempered(tested, found.temperature.temperature))
     evaluated(tmp_path / "validation", student, *recipe, "--calibrate", "--split", "validation")
     assert read_evaluation(tmp_path / "validation").evaluation.calibrated is None
 
