@@ -74,7 +74,7 @@ def judging(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[Judge]:
             pass
 
     server = _Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.02])
     thread.start()
     found.url = f"http://127.0.0.1:{server.server_port}/v1"
     try:
