@@ -85,9 +85,8 @@ export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
 refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and swap it in at URL
 	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student learnt" >&2; exit 2; }
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
-	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) $(ARGS) --split validation \
-		--calibrate --out $(CHECKPOINT)/validation --force
-	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --out $(CHECKPOINT)/evaluation --force
+	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --recipe $(RECIPE) $(ARGS) --calibrate \
+		--out $(CHECKPOINT)/evaluation --force
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE) --version $(VERSION) \
 		--gate-against $(BUNDLE) --data $(DATA)
 	curl --silent --show-error --fail-with-body -X POST -H "x-api-key: $$DUET_ADMIN_KEY" \

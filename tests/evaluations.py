@@ -1,23 +1,14 @@
-"""Students, as checkpoint and as bundle, and rows to evaluate them on, for tests.
-
-`python -m tests.evaluations STOP_AT [argument …]` runs `training/evaluate.py`, and kills itself in
-the middle of writing the record STOP_AT.
-"""
+"""Students, as checkpoint and as bundle, and rows to evaluate them on, for tests."""
 
 import json
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from export.bundle import LabelField, Limits, TaskSpec
 from tests.bundles import write_bundle
 from tests.students import Student, problems, save_checkpoint
 from training.evaluate import main
-from training.evaluation.predictions import Predictions, read_predictions
+from training.evaluation.predictions import read_predictions
 from training.evaluation.record import Record
 
 LIMITS = Limits(input_tokens=48, label_tokens=12, rationale_tokens=24)
@@ -73,23 +64,3 @@ def write_bundle_of(folder: Path, student: Student, kind: str) -> Path:
 def evaluated(out: Path, *arguments: object) -> list[Record]:
     assert main([*map(str, arguments), "--out", str(out)]) == 0
     return [*read_predictions(out)]
-
-
-def _kill_at(stop_at: int) -> None:
-    original, written = Predictions.append, 0
-
-    def append(self: Predictions, record: Record) -> None:
-        nonlocal written
-        if written == stop_at:
-            self._file.write(b'{"index": 7, "text": "\xc3')
-            self._file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-        original(self, record)
-        written += 1
-
-    pytest.MonkeyPatch().setattr(Predictions, "append", append)
-
-
-if __name__ == "__main__":
-    _kill_at(int(sys.argv[1]))
-    sys.exit(main(sys.argv[2:]))

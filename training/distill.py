@@ -78,9 +78,10 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
 def distill(config: DistillConfig, splits: Splits, command: str, force: bool = False) -> None:
     """Trains the recipe's student and writes it, with its record, to `output_dir`.
 
-    Goes on from the last checkpoint of the same recipe where there is one; `force` goes on with
-    a changed one. The step that is kept is the best by validation accuracy; test rows are only
-    measured on, at the end. SIGINT and SIGTERM save a checkpoint and raise Interrupted.
+    Goes on from the last checkpoint of the same recipe where there is one, and does nothing where
+    its student is there; `force` goes on with a changed one. The step that is kept is the best by
+    validation accuracy; test rows are only measured on, at the end. SIGINT and SIGTERM save a
+    checkpoint and raise Interrupted.
     """
     reporter, callbacks = reporting(config.report_to, config.output_dir)
     if config.early_stopping_patience is not None:
@@ -95,7 +96,9 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         )
     output = Output(config, splits, command)
     with arguments.main_process_first():
-        output.claim(force)
+        if output.claim(force):
+            log.info("%s: its student is there; delete it to distil it anew", config.output_dir)
+            return
     student = load_student(config, student_texts(config.task, splits.train))
     model, tokenizer = student.model, student.tokenizer
 

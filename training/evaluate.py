@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--calibrate",
         action="store_true",
         help="fit a checkpoint's temperature on the recipe's validation rows, and leave it with "
-        "the checkpoint, for export",
+        "the checkpoint, for export; with --data too, the report is of the file's rows",
     )
     parser.add_argument(
         "--embedder", metavar="NAME", help="an embedding model, to compare rationales by meaning"
@@ -127,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    sources = [arguments.data, arguments.recipe, arguments.compare]
+    of_the_fit_alone = arguments.data and arguments.calibrate
+    recipe = None if of_the_fit_alone else arguments.recipe
+    sources = [arguments.data, recipe, arguments.compare]
     if sum(source is not None for source in sources) != 1:
         parser.error("expected one of --data, --recipe and --compare")
     if arguments.compare:
@@ -139,7 +141,7 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
             parser.error(f"--compare: leave {', '.join(given)} out")
     elif arguments.model is None:
         parser.error("expected MODEL")
-    if not arguments.recipe and (arguments.split or arguments.calibrate):
+    if (arguments.split and not recipe) or (arguments.calibrate and not arguments.recipe):
         parser.error("--split and --calibrate are of a --recipe; a file has no splits")
     if (arguments.judge is None) != (arguments.judge_model is None):
         parser.error("--judge and --judge-model belong together")

@@ -30,8 +30,8 @@ class Output:
         self.folder = config.output_dir
         self.checkpoints = config.output_dir / "checkpoints"
 
-    def claim(self, force: bool = False) -> None:
-        """Makes the folder this run's.
+    def claim(self, force: bool = False) -> bool:
+        """Makes the folder this run's. Returns whether its student is there already.
 
         Raises ConfigError, unless forced, rather than go on with another recipe or other data.
         """
@@ -50,8 +50,11 @@ class Output:
                     f"output_dir: {self.folder} holds a run that differs: {'; '.join(changes)}. "
                     "Choose another output_dir, or go on with the new recipe by --force"
                 )
+        if self._has_student_of(run):
+            return True
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         recipe.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        return False
 
     def last_checkpoint(self) -> str | None:
         """The newest checkpoint that is whole, for a killed run may leave half a one."""
@@ -75,16 +78,25 @@ class Output:
 
         `steps` is the step that was kept.
         """
-        (self.folder / "calibration.json").unlink(missing_ok=True)  # an earlier student's
+        for name in ("student.json", "calibration.json"):  # an earlier student's
+            (self.folder / name).unlink(missing_ok=True)
         model.save_pretrained(self.folder)
         student.tokenizer.save_pretrained(self.folder)
         record = self._record(student, metrics)
-        _write_json(self.folder / "student.json", record)
         with (self.folder / "examples.jsonl").open("w", encoding="utf-8") as file:
             for example in (self.splits.validation + self.splits.train)[:EXPORT_EXAMPLES]:
                 file.write(json.dumps(asdict(example)) + "\n")
         card = _card().render(record=record, parameters=model.num_parameters(), steps=steps)
         (self.folder / "README.md").write_text(card, encoding="utf-8")
+        _write_json(self.folder / "student.json", record)  # last, as it says that all is there
+
+    def _has_student_of(self, run: dict[str, Any]) -> bool:
+        try:
+            record = json.loads((self.folder / "student.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        found = {"recipe": record.get("recipe"), "data": record.get("data", {}).get("fingerprint")}
+        return found == run
 
     def _record(self, student: Student, metrics: Metrics) -> dict[str, Any]:
         config, splits = self.config, self.splits

@@ -81,7 +81,7 @@ def test_a_killed_evaluation_of_a_bundle_leaves_no_service(folder: Path, tmp_pat
     whole = evaluated(tmp_path / "whole", *arguments)
     out = tmp_path / "out"
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.evaluations", "19", *arguments, "--out", str(out)],
+        [sys.executable, "-m", "tests.half_written", "19", *arguments, "--out", str(out)],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

@@ -1,39 +1,35 @@
 """A pretrained student with a trimmed vocabulary: distilled, exported, served, and asked."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx2 as httpx
 import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
+from export import convert
 from tests.pretrained import write_pretrained
-from tests.servers import ROOT, TIMEOUT, serve
-from tests.word_problems import write_problems
+from tests.servers import TIMEOUT, serve
+from tests.word_problems import RECIPE, write_problems
+from training import distill
 
 UNSEEN = "Zoë ships 9 kayaks, then 7 whatsoever. Quickly: how many?"
-
-
-def run(*command: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_trimmed_student_is_served_as_it_was_distilled(tmp_path: Path) -> None:
     rows = write_problems(tmp_path / "train.jsonl", rows=80, seed=0)
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
-    run(
-        *(sys.executable, "training/distill.py", "tests/recipes/word-problems.yaml"),
+    recipe = [
+        str(RECIPE),
         f"model={write_pretrained(tmp_path / 't5')}",
         "trim_vocab=true",
         f"data.train={tmp_path / 'train.jsonl'}",
         "data.test=null",
         f"output_dir={checkpoint}",
         *("steps=40", "eval_every=40", "warmup_steps=0", "validation_rows=20"),
-    )
-    run(sys.executable, "-m", "export.convert", str(checkpoint), "--out", str(bundle))
+    ]
+    assert distill.main(recipe) == 0
+    assert convert.main([str(checkpoint), "--out", str(bundle)]) == 0
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["model"]["vocab_size"] < 400
     assert manifest["provenance"]["recipe"]["trim_vocab"] is True

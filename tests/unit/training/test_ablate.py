@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
-from tests.conftest import ROOT
+from tests.servers import ROOT, environment
 from tests.word_problems import write_problems
 from training.ablate import main
 from training.ablation import load_ablation
+from training.trainer import TwoTaskTrainer
 
 CELLS = ["official/dss/seed-0", "official/mi/seed-0", "official/dss/seed-1", "official/mi/seed-1"]
 
@@ -24,7 +26,7 @@ def plan(tmp_path: Path) -> Path:
     write_problems(tmp_path / "train.jsonl", rows=60, seed=0)
     write_problems(tmp_path / "test.jsonl", rows=10, seed=1)
     recipe = yaml.safe_load((ROOT / "tests" / "recipes" / "word-problems.yaml").read_text())
-    recipe |= {"steps": 24, "eval_every": 4, "batch_size": 8, "validation_rows": 12}
+    recipe |= {"steps": 24, "eval_every": 8, "batch_size": 8, "validation_rows": 12}
     recipe["data"] |= {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
     recipe["model"]["scratch"]["d_model"] = 32
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -45,46 +47,54 @@ def plan(tmp_path: Path) -> Path:
     return path
 
 
-def stop_in(cell: str, plan: Path, out: Path, number: int) -> subprocess.CompletedProcess[str]:
-    """Sends the ablation a signal once that cell has its first checkpoint."""
-    command = [sys.executable, ROOT / "training" / "ablate.py", plan, "--out", out]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a background job's children ignore it from the start
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    while not list((out / cell / "checkpoints").glob("checkpoint-*/trainer_state.json")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
-    process.send_signal(number)
-    return subprocess.CompletedProcess(command, process.wait(), stderr=process.stderr.read())
+def stopped_in(cell: str, number: int, arguments: list[str]) -> int:
+    """Runs the ablation, which sends itself a signal in a step of that cell."""
+    original = TwoTaskTrainer.training_step
+
+    def training_step(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if cell in str(self.args.output_dir) and self.state.global_step == 13:
+            os.kill(os.getpid(), number)
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TwoTaskTrainer, "training_step", training_step)
+        return main(arguments)
+
+
+PROGRAM = """
+import signal, sys
+from tests.unit.training.test_ablate import stopped_in
+stopped_in(sys.argv[1], signal.SIGKILL, sys.argv[2:])
+"""
 
 
 def test_stopped_twice_and_the_same_as_if_never(
     plan: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out, whole = tmp_path / "out", tmp_path / "whole"
-    assert stop_in(CELLS[1], plan, out, signal.SIGKILL).returncode == -signal.SIGKILL
+    command = [str(plan), "--out", str(out)]
+    killed = subprocess.run(
+        [sys.executable, "-c", PROGRAM, CELLS[1], *command],
+        cwd=ROOT,
+        env=environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     first = (out / CELLS[0] / "result.json").stat()
-    evaluations = (out / CELLS[1] / "train.log").read_text().count("eval_accuracy")
+    assert (out / CELLS[1] / "train.log").read_text().count("eval_accuracy") == 1
     assert not (out / CELLS[1] / "result.json").exists()
 
-    stopped = stop_in(CELLS[2], plan, out, signal.SIGINT)
-    assert stopped.returncode == 130
-    assert stopped.stderr.endswith("stopped; the same command goes on\n")
-    assert "2 of 4 done, about " in stopped.stderr
-    assert "Traceback" not in stopped.stderr
-    # the second student went on where it was: one evaluation each 4 steps of 24
-    log = (out / CELLS[1] / "train.log").read_text()
-    assert evaluations >= 1
-    assert 6 <= log.count("eval_accuracy") <= 7  # one may have been lost with its checkpoint
+    assert stopped_in(CELLS[2], signal.SIGINT, command) == 130
+    printed = capfd.readouterr().err
+    assert printed.endswith("stopped; the same command goes on\n")
+    assert "2 of 4 done, about " in printed
+    assert "Traceback" not in printed
+    assert not (out / CELLS[2] / "result.json").exists()
+    # the second student went on where it was, and not from its beginning
+    assert (out / CELLS[1] / "train.log").read_text().count("eval_accuracy") == 3
 
-    assert main([str(plan), "--out", str(out)]) == 0
+    assert main(command) == 0
     assert "4 of 4 done" in capfd.readouterr().err
     assert (out / CELLS[0] / "result.json").stat() == first
 

@@ -45,7 +45,7 @@ def test_a_cell_is_the_recipe_with_the_changes_of_its_split_its_arm_and_its_seed
     folder = tmp_path / "it's: odd"
     config = load_ablation(plan(tmp_path)).config(Cell("large", "dss", 1), folder)
     assert (config.validation_rows, config.objective, config.seed) == (200, "dss", 1)
-    assert (config.steps, config.output_dir) == (300, folder)
+    assert (config.steps, config.output_dir) == (150, folder)
 
 
 @pytest.mark.parametrize(

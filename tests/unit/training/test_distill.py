@@ -45,6 +45,23 @@ def test_a_checkpoint_with_its_record(
     assert not (out / "checkpoints").exists()
 
 
+def test_a_student_that_is_there_is_left_as_it_is(
+    arguments: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert main(arguments) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    (out / "calibration.json").write_text("{}")
+    with caplog.at_level(logging.INFO):
+        assert main(arguments) == 0
+    assert f"{out}: its student is there; delete it to distil it anew" in caplog.text
+    (out / "calibration.json").unlink()
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    (out / "student.json").write_text("{")  # as of a kill while it is written
+    assert main([*arguments, "steps=1", "--force"]) == 0
+    assert json.loads((out / "student.json").read_text())["recipe"]["steps"] == 1
+
+
 def test_print_config_prints_the_whole_recipe_and_does_nothing(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from export.bundle import Limits
 from tests.bundles import copy_bundle
 from tests.complaints import complaint_of
 from tests.evaluations import evaluated, write_checkpoint, write_rows
+from tests.half_written import evaluate_until
 from tests.judges import judging, said
 from tests.servers import ROOT, environment
 from tests.students import Student
@@ -45,22 +46,27 @@ def complaint(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> st
 
 
 def test_killed_and_the_same_as_if_never(
-    checkpoint: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    checkpoint: Path,
+    data: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.INFO)
     whole, out = tmp_path / "whole", tmp_path / "out"
     evaluated(whole, checkpoint, "--data", data)
     expected = (whole / "predictions.jsonl").read_bytes()
     assert expected.count(b"\n") == ROWS
-    for stop_at in (200, 30):
-        command = [sys.executable, "-m", "tests.evaluations", str(stop_at), str(checkpoint)]
-        killed = subprocess.run(
-            [*command, "--data", str(data), "--out", str(out)],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    arguments = [str(checkpoint), "--data", str(data), "--out", str(out)]
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.half_written", "200", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert evaluate_until(30, lambda: signal.raise_signal(signal.SIGINT), arguments) == 130
+    assert capsys.readouterr().err.endswith("evaluate: stopped; the same command goes on\n")
     written = (out / "predictions.jsonl").read_bytes()
     assert written.count(b"\n") == 128 + 30  # the second one went on after 128
     evaluated(out, checkpoint, "--data", data)
@@ -218,6 +224,10 @@ def test_out_that_is_a_file(
         (["--data", "a"], "expected MODEL"),
         (["model", "--data", "a", "--split", "test"], "--split and --calibrate are of a --recipe"),
         (["model", "--data", "a", "--calibrate"], "--split and --calibrate are of a --recipe"),
+        (
+            ["model", "--data", "a", "--recipe", "b", "--calibrate", "--split", "test"],
+            "--split and --calibrate are of a --recipe",
+        ),
         (["model", "--data", "a", "--judge", "http://x"], "--judge and --judge-model belong"),
         (["model", "--data", "a", "--judge-model", "x"], "--judge and --judge-model belong"),
         (["--compare", "a"], "argument --compare: expected 2 arguments"),
@@ -281,6 +291,13 @@ def test_a_temperature_of_the_validation_rows(
     assert len(tested) == 5
 
     evaluated(out, student, *recipe, "--calibrate")  # what it left beside the student changes none
+    rows = write_rows(tmp_path / "rows.jsonl", "open", 6)
+    tested = evaluated(tmp_path / "rows", student, "--data", rows, *recipe, "--calibrate")
+    found = read_evaluation(tmp_path / "rows").evaluation
+    assert len(tested) == 6
+    assert found.temperature is not None
+    assert found.temperature.rows == 20
+    assert found.calibrated == measure_calibration(tempered(tested, found.temperature.temperature))
     evaluated(tmp_path / "validation", student, *recipe, "--calibrate", "--split", "validation")
     assert read_evaluation(tmp_path / "validation").evaluation.calibrated is None
 

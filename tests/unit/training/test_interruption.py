@@ -8,26 +8,32 @@ import pytest
 from tests.conftest import ROOT
 from tests.recorded import losses, record
 from tests.servers import environment
+from tests.word_problems import distillation
 from training.distill import main
 
 STOP_AT = 6  # between two checkpoints, and in another epoch than the first
 
 
-@pytest.fixture
-def run(arguments: list[str], tmp_path: Path) -> list[str]:
-    """Nine steps with dropout, a checkpoint after every fourth."""
-    return [*arguments, "steps=9", "eval_every=4", "model.scratch.dropout_rate=0.1"]
+CHANGES = [  # nine steps with dropout, a checkpoint after every fourth
+    *("steps=9", "eval_every=4", "model.scratch.d_model=32", "model.scratch.dropout_rate=0.1")
+]
 
 
 @pytest.fixture
-def uninterrupted(run: list[str], tmp_path: Path) -> tuple[dict[int, float], bytes]:
+def run(tmp_path: Path) -> list[str]:
+    return distillation(tmp_path, f"output_dir={tmp_path / 'out'}", *CHANGES)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[int, float], bytes]:
     """The losses and the weights of the run, never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        record(patch, tmp_path / "whole.jsonl")
-        assert main([*run, f"output_dir={tmp_path / 'whole'}"]) == 0
-    found = losses(tmp_path / "whole.jsonl")
+        record(patch, folder / "losses.jsonl")
+        assert main(distillation(folder, f"output_dir={folder / 'out'}", *CHANGES)) == 0
+    found = losses(folder / "losses.jsonl")
     assert len(set(found.values())) == 9
-    return found, (tmp_path / "whole" / "model.safetensors").read_bytes()
+    return found, weights(folder)
 
 
 def weights(tmp_path: Path) -> bytes:

@@ -24,7 +24,7 @@ from training.unpadded import UnpaddedT5
 SVAMP = TASKS["svamp"]
 OPTIONS = Options(alpha=0.3, beta=0.2, reduction="mean", detach="predict")
 
-LEARNING = {"rows": 20, "max_steps": 80, "save_strategy": "no"}
+LEARNING = {"rows": 20, "max_steps": 60, "save_strategy": "no"}
 
 
 def tokenized(examples: list[Example]) -> TokenizedExamples:

@@ -54,7 +54,7 @@ def test_a_failed_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     peaks = []
-    for rows in (500, 10_000):
+    for rows in (250, 5_000):
         path = tmp_path / f"{rows}.jsonl"
         line = '{"text": "%d pens and %d more. How many?", "label": "%d + 1", "rationale": "So."}\n'
         path.write_text("".join(line % (i, i, i) for i in range(rows)))
