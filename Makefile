@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUPPLY := $(VENV)-supply/bin
 DEV := cpu,training,export,evaluation,teacher,otel,dev
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
@@ -17,7 +18,7 @@ ARGS ?=
 
 .PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build \
 	test-transformers5 soak bench bench-training lint types format distill-mini ablate export-mini \
-	refresh openapi clean
+	refresh openapi test-containers audit sbom licences clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,8 +96,25 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and 
 openapi: $(VENV)/.dev ## Write down the HTTP contract anew, after a change to it
 	$(BIN)/python -m service.openapi > service/openapi.json
 
+test-containers: $(VENV)/.dev ## Build the cpu image, and try it and compose.yml, without an engine or a registry (root)
+	docker/verify.sh $(ARGS)
+
+audit: $(VENV)-supply/.tools ## Look for known vulnerabilities in what serving needs
+	$(SUPPLY)/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-supply/serving.txt $(ARGS)
+
+sbom: $(VENV)-supply/.tools ## List what serving is made of, for machines, in sbom.cdx.json (CycloneDX)
+	$(SUPPLY)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.cdx.json $(VENV)-supply/serving/bin/python
+
+licences: $(VENV)-supply/.tools ## List the licences of what serving is made of, in THIRD_PARTY.md
+	{ sed '/^<!-- licences -->/q' THIRD_PARTY.md; \
+		$(SUPPLY)/pip-licenses --python $(VENV)-supply/serving/bin/python --from=mixed \
+			--order=name --format=markdown; \
+		sed -n '/^<!-- \/licences -->/,$$p' THIRD_PARTY.md; } > $(VENV)-supply/THIRD_PARTY.md
+	cp $(VENV)-supply/THIRD_PARTY.md THIRD_PARTY.md
+
 clean: ## Remove the environment and the caches
-	rm -rf $(VENV) $(VENV)-gpu $(VENV)-transformers5 \
+	rm -rf $(VENV) $(VENV)-gpu $(VENV)-supply $(VENV)-transformers5 \
 		*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
@@ -119,6 +137,18 @@ $(VENV)-transformers5/.training: pyproject.toml constraints.txt constraints-tran
 	$(VENV)-transformers5/bin/python -m pip install --quiet \
 		--constraint $(VENV)-transformers5/constraints.txt \
 		--editable ".[cpu,training,evaluation,teacher,dev]" onnx onnx-ir onnxscript
+	touch $@
+
+# `serving` holds what serving needs and nothing else: no pip, and no tool.
+$(VENV)-supply/.tools: pyproject.toml constraints.txt requirements-supply.txt
+	$(PYTHON) -m venv $(VENV)-supply
+	$(SUPPLY)/python -m pip install --quiet --requirement requirements-supply.txt
+	$(PYTHON) -m venv --clear --without-pip $(VENV)-supply/serving
+	$(SUPPLY)/python -m pip --python $(VENV)-supply/serving/bin/python install --quiet \
+		--constraint constraints.txt --editable '.[cpu]'
+	$(SUPPLY)/python -m pip --python $(VENV)-supply/serving/bin/python uninstall --quiet --yes duet
+	$(SUPPLY)/python -m pip --python $(VENV)-supply/serving/bin/python freeze \
+		> $(VENV)-supply/serving.txt
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

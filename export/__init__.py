@@ -1,1 +1,5 @@
 """Turns a distilled checkpoint into a bundle that the service can load."""
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as service does

@@ -17,6 +17,10 @@ REQUEST_ID: Final = "x-request-id"
 ACCEPTED_ID = re.compile(r"[!-~]{1,128}")  # printable, and short
 CLIENT_CLOSED_REQUEST: Final = 499  # as nginx has it; nobody is there to read it
 STAGES = ("tokenization", "queue", "inference")
+PROBES: Final = {  # what balancers and monitors ask all day
+    *("/livez", "/readyz", "/health", "/metrics"),
+    *("/v2/health/live", "/v2/health/ready"),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +29,7 @@ class Access:
     """ASGI middleware: gives each request an id, and logs what became of it.
 
     The id is in the header x-request-id: the request's own, where it is fit, and the answer's.
-    Nothing of a request's body or query is logged.
+    Nothing of a request's body or query is logged. Probes that succeed are logged as debug.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -73,7 +77,8 @@ class Access:
                 if f"x-{stage}-time" in answer
             }
             message = "%(method)s %(path)s %(status)d in %(total_ms).2f ms"
-            logger.info(message, facts, extra=facts)
+            level = logging.DEBUG if route in PROBES and status == 200 else logging.INFO
+            logger.log(level, message, facts, extra=facts)
 
 
 def _route(scope: Scope) -> str:

@@ -167,7 +167,9 @@ class Settings(BaseSettings):
     )
     log_format: LogFormat = Field("console", description="how lines of the log are written")
     log_level: LogLevel = Field(
-        "info", description="the least that is logged; each request is info"
+        "info",
+        description="the least that is logged; each request is info, a health check that succeeds "
+        "is debug",
     )
     log_inputs: bool = Field(False, description="whether the inputs of requests are logged too")
 

@@ -4,11 +4,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.access import Access
+from service.access import PROBES, Access
+from service.app import create_app
+from service.engine.engine import Engine
 from service.errors import EmptyInput, install_handlers
 from service.logs import request_id
 from service.metrics import Metrics
 from service.registry import Registry
+from service.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,18 @@ def test_every_request_is_logged(
     assert message.startswith(f"GET {record.path} {status} in ")
     assert "secret" not in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("path", sorted(PROBES))
+def test_probes_are_logged_as_debug_while_they_succeed(
+    stepped_engine: Engine, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "service.access")
+    client = TestClient(create_app(Settings(), Registry({"tiny": stepped_engine})))
+    before = client.get(path)
+    stepped_engine.close()
+    after = client.get(path)
+    records = [record for record in caplog.records if record.name == "service.access"]
+    assert [before.status_code, after.status_code] == [record.status for record in records]
+    assert records[0].levelno == logging.DEBUG
+    assert records[1].levelno == (logging.DEBUG if path == "/metrics" else logging.INFO)
