@@ -3,34 +3,22 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Final
 
 import onnxruntime
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
-from export.bundle import BundleError, Manifest, read_manifest
+from export.bundle import Manifest, read_manifest
 from service import __version__
 from service.batch.progress import Progress
 from service.batch.rows import RowReader
 from service.batch.settings import BatchSettings
 from service.batch.shards import Output, OutputError, Run, Tally
-from service.batch.sources import Source, SourceError, Survey, open_source, survey
-from service.batch.work import Stopped, Worker, WorkFailed
-from service.engine.devices import DeviceError
+from service.batch.sources import Source, Survey, open_source, survey
+from service.batch.work import FAILURES, Stopped, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
 from service.settings import problem_of
-
-FAILURES: Final = (
-    BundleError,
-    DeviceError,
-    OSError,
-    OutputError,
-    SettingsError,
-    SourceError,
-    WorkFailed,
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(CliApp.run(BatchSettings, cli_args=arguments))
     except ValidationError as error:
         _tell(problem_of(error))
-    except FAILURES as error:
+    except (*FAILURES, OutputError, SettingsError) as error:
         _tell(str(error))
     except Stopped as stopped:
         _tell("stopped; the same command goes on")
@@ -52,7 +40,6 @@ def run(settings: BatchSettings) -> int:
     reader = RowReader(manifest, settings)
     if source.columns is not None:
         reader.check_columns(source.columns)
-    source.wanted = reader.wanted
     surveyed = survey(source, settings.shard_rows)
     facts = _facts(settings, manifest, surveyed)
     with Output(settings.output) as output:
@@ -90,7 +77,7 @@ def _answer(
             raise WorkFailed(
                 f"--ray: Ray is missing ({error}); install Duet's extra ray: pip install '.[ray]'"
             ) from error
-        return answer_on_cluster(settings, todo, surveyed, output, progress)
+        return answer_on_cluster(settings, todo, surveyed, progress)
     worker = Worker(settings, source)
     try:
         return asyncio.run(_until_stopped(worker, todo, surveyed, output, progress))

@@ -1,13 +1,14 @@
 """The work on a cluster: Ray Data hands shards to engines, which read and write them themselves."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import signal
+import sys
 import threading
 from collections import Counter
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -18,7 +19,7 @@ from service.batch.progress import Progress
 from service.batch.settings import BatchSettings
 from service.batch.shards import Output, Tally
 from service.batch.sources import Survey, open_source
-from service.batch.work import Stopped, Worker, WorkFailed
+from service.batch.work import FAILURES, Stopped, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
 
@@ -26,30 +27,46 @@ SHARDS_AT_ONCE = 2  # of an engine, so that it stays full where one ends and the
 
 
 class ClusterWorker:
-    """A worker in an actor of its own. Several threads call it."""
+    """A worker in an actor of its own. Several threads call it.
+
+    What fails is handed back, for Ray would tell of an exception at length, and try again.
+    """
 
     def __init__(self, settings: BatchSettings, todo: list[int], survey: Survey) -> None:
         map_large_arrays()
-        source = open_source(settings.input)
-        self._worker = Worker(settings, source)
         self._todo, self._survey, self._output = todo, survey, Output(settings.output)
         self._loop = asyncio.new_event_loop()
+        self._failure = ""
+        try:
+            self._worker = Worker(settings, open_source(settings.input))
+        except FAILURES as error:
+            self._failure = str(error)
         threading.Thread(target=self._loop.run_forever, name="duet-batch", daemon=True).start()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, str]:
+        if self._failure:
+            return {"failure": self._failure, "tally": ""}
         work = self._worker.answer([self._todo[row["id"]]], self._survey, self._output)
-        tally = asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        return {"tally": json.dumps(asdict(tally))}
+        try:
+            tally = asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except FAILURES as error:
+            return {"failure": str(error), "tally": ""}
+        return {"failure": "", "tally": json.dumps(vars(tally))}
 
 
 def answer_on_cluster(
-    settings: BatchSettings, todo: list[int], survey: Survey, output: Output, progress: Progress
+    settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress
 ) -> Tally:
     """Raises WorkFailed, and Stopped after SIGINT or SIGTERM, without the shards in work.
 
     Shards are given out again where the node or the process that had them dies.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of what it tries again
+        return _answer(settings, todo, survey, progress)
+
+
+def _answer(settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress) -> Tally:
     _connect()
     for signum in STOP_SIGNALS:
         signal.signal(signum, _stop)
@@ -69,6 +86,8 @@ def answer_on_cluster(
     tally = Tally()
     try:
         for row in shards.iter_rows():
+            if row["failure"]:
+                raise WorkFailed(f"--ray: {row['failure']}")
             facts = json.loads(row["tally"])
             of_shard = Tally(facts["rows"], Counter(facts["errors"]), facts["first_error"])
             tally.add(of_shard)
@@ -93,6 +112,9 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     raise Stopped(signum)
 
 
-def _reason(error: Exception) -> str:
-    """The last line of what a worker raised, which comes with the traceback that it had there."""
-    return str(error).strip().splitlines()[-1]
+def _reason(error: BaseException) -> str:
+    """The first line of what began it, for Ray adds many."""
+    while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
+        error = cause
+    first, _, _ = str(error).strip().partition("\n")
+    return f"{type(error).__name__}: {first}"

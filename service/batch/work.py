@@ -8,10 +8,12 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Final, TypeVar
 
+from export.bundle import BundleError
 from service.batch.rows import RowReader, answer_record, error_record
 from service.batch.settings import BatchSettings
 from service.batch.shards import Output, Tally
 from service.batch.sources import Record, Source, SourceError, Survey
+from service.engine.devices import DeviceError
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from service.errors import EngineUnavailable, ServiceError
@@ -25,6 +27,9 @@ Result = TypeVar("Result")
 
 class WorkFailed(RuntimeError):
     """Rows cannot be answered, whatever they are. The message says why."""
+
+
+FAILURES: Final = (BundleError, DeviceError, OSError, SourceError, WorkFailed)  # with a message
 
 
 class Stopped(Exception):
@@ -47,8 +52,9 @@ class Worker:
             max_rows=settings.max_rows,
             speculate=settings.speculate,
         )
-        self._source = source
         self._reader = RowReader(self._engine.manifest, settings)
+        self._source = source
+        source.wanted = self._reader.wanted
 
     async def answer(
         self,
