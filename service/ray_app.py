@@ -7,6 +7,7 @@ import asyncio
 import logging
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ class MultiplexedRegistry(Registry):
 
     def __init__(self, settings: Settings, max_models: int) -> None:
         """Loads the first models. Raises BundleError, DeviceError."""
-        folders = {}
+        folders: dict[str, Path] = {}
         for folder in find_bundles(settings.models):
             name = read_manifest(folder).name
             if name in folders:
@@ -68,7 +69,7 @@ class MultiplexedRegistry(Registry):
         name = name or serve.get_multiplexed_model_id() or self.default_name
         if name in self._folders:
             await self._hold(name)
-            while name not in self._engines:  # it had to make room again meanwhile
+            while name not in self._engines:  # it had to make room meanwhile
                 await self._hold(name)
         return self.get(name, version)
 
@@ -76,7 +77,9 @@ class MultiplexedRegistry(Registry):
 class Duet:
     """A replica."""
 
-    async def __init__(self, settings: Settings, max_models: int) -> None:
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, settings: Settings, max_models: int
+    ) -> None:
         logging.getLogger("service").setLevel(settings.log_level.upper())
         map_large_arrays()
         self._settings = settings

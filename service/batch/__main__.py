@@ -15,7 +15,8 @@ from service.batch.rows import RowReader
 from service.batch.settings import BatchSettings
 from service.batch.shards import Output, OutputError, Run, Tally
 from service.batch.sources import Source, Survey, open_source, survey
-from service.batch.work import FAILURES, Stopped, Worker, WorkFailed
+from service.batch.stopping import Stopped, stoppable
+from service.batch.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
 from service.settings import problem_of
@@ -24,7 +25,8 @@ from service.settings import problem_of
 def main(arguments: list[str] | None = None) -> int:
     map_large_arrays()
     try:
-        return run(CliApp.run(BatchSettings, cli_args=arguments))
+        with stoppable():
+            return run(CliApp.run(BatchSettings, cli_args=arguments))
     except ValidationError as error:
         _tell(problem_of(error))
     except (*FAILURES, OutputError, SettingsError) as error:

@@ -5,11 +5,9 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 from collections import Counter
-from types import FrameType
 from typing import Any
 
 import ray
@@ -19,9 +17,9 @@ from service.batch.progress import Progress
 from service.batch.settings import BatchSettings
 from service.batch.shards import Output, Tally
 from service.batch.sources import Survey, open_source
-from service.batch.work import FAILURES, Stopped, Worker, WorkFailed
+from service.batch.stopping import stoppable
+from service.batch.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
-from service.server import STOP_SIGNALS, kill_at_next
 
 SHARDS_AT_ONCE = 2  # of an engine, so that it stays full where one ends and the next begins
 
@@ -63,13 +61,12 @@ def answer_on_cluster(
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of what it tries again
-        return _answer(settings, todo, survey, progress)
+        _connect()
+        with stoppable():  # Ray has handlers of its own
+            return _answer(settings, todo, survey, progress)
 
 
 def _answer(settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress) -> Tally:
-    _connect()
-    for signum in STOP_SIGNALS:
-        signal.signal(signum, _stop)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     shards = ray.data.range(len(todo), override_num_blocks=len(todo)).map(
@@ -105,11 +102,6 @@ def _connect() -> None:
     else:  # a cluster of this machine alone, which tells nobody of itself
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    kill_at_next(STOP_SIGNALS)
-    raise Stopped(signum)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,7 +1,6 @@
 """The work: rows in, shards out, and the engine full all the while."""
 
 import asyncio
-import signal
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
@@ -30,14 +29,6 @@ class WorkFailed(RuntimeError):
 
 
 FAILURES: Final = (BundleError, DeviceError, OSError, SourceError, WorkFailed)  # with a message
-
-
-class Stopped(Exception):
-    """A signal came."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.exit_status = 128 + signum  # as of a shell
 
 
 class Worker:
