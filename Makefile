@@ -16,9 +16,9 @@ NAME ?= $(notdir $(BUNDLE))
 VERSION ?= $(shell date -u +%Y%m%d.%H%M%S)
 ARGS ?=
 
-.PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build \
-	test-transformers5 soak bench bench-training lint types format distill-mini ablate export-mini \
-	refresh openapi test-containers audit sbom licences clean
+.PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
+	test-transformers5 test-containers soak bench bench-training bench-bulk bench-ray lint types \
+	format distill-mini ablate export-mini refresh openapi audit sbom licences clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test-overload: $(VENV)/.dev ## Offer ten times the capacity, and hold the servic
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
 
+test-ray: $(VENV)-ray/.ray ## Check the service and bulk jobs on Ray, in .venv-ray, with replicas that are killed
+	$(VENV)-ray/bin/python -m pytest tests/cluster --confcutdir tests/cluster \
+		-W ignore::pydantic.PydanticDeprecatedSince20 $(ARGS)
+
 test-transformers5: $(VENV)-transformers5/.training ## Run the tests of training with transformers 5, in .venv-transformers5
 	$(VENV)-transformers5/bin/python -m pytest tests/unit/training \
 		tests/e2e/test_distill_export_serve.py::test_the_other_objectives_learn_too $(ARGS)
@@ -56,6 +60,14 @@ bench: $(VENV)/.bench ## Measure Duet beside its peers, and write the tables dow
 
 bench-training: $(VENV)/.bench ## Measure training beside the usual loops (15 minutes)
 	$(BIN)/python -m tests.benchmarks.training $(ARGS)
+
+bench-bulk: $(VENV)/.bench ## Measure bulk jobs beside the engine alone, killed ones too (15 minutes)
+	$(BIN)/python -m tests.benchmarks.bulk --readme README.md $(ARGS)
+
+bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure two replicas on Ray beside one (5 minutes)
+	$(BIN)/python -m tests.benchmarks.exports runs/bench-ray
+	$(VENV)-ray/bin/python -m tests.benchmarks.replicas runs/bench-ray/int8-closed \
+		--readme README.md $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and the import arrows between the packages
 	$(BIN)/ruff check .
@@ -114,7 +126,7 @@ licences: $(VENV)-supply/.tools ## List the licences of what serving is made of,
 	cp $(VENV)-supply/THIRD_PARTY.md THIRD_PARTY.md
 
 clean: ## Remove the environment and the caches
-	rm -rf $(VENV) $(VENV)-gpu $(VENV)-supply $(VENV)-transformers5 \
+	rm -rf $(VENV) $(VENV)-gpu $(VENV)-ray $(VENV)-supply $(VENV)-transformers5 \
 		*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
@@ -128,6 +140,13 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)-gpu/.serve: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-gpu
 	$(VENV)-gpu/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu]' pytest
+	touch $@
+
+# Ray brings an event loop of its own for uvicorn, so it has an environment of its own.
+$(VENV)-ray/.ray: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet --constraint constraints.txt \
+		--editable '.[cpu,client,ray]' psutil pytest
 	touch $@
 
 $(VENV)-transformers5/.training: pyproject.toml constraints.txt constraints-transformers5.txt

@@ -20,7 +20,7 @@ from service.engine.memory import map_large_arrays
 from service.logs import log_config
 from service.registry import Registry
 from service.server import STOP_SIGNALS, Server, kill_at_next
-from service.settings import Settings
+from service.settings import Settings, problem_of
 
 logger = logging.getLogger("service")
 
@@ -37,7 +37,7 @@ def main() -> None:
         listener = None if settings.check else _listen(settings.host, settings.port)
         registry = Registry.load(settings)
     except (ValidationError, SettingsError, BundleError, DeviceError, OSError) as error:
-        reason = _setting_problem(error) if isinstance(error, ValidationError) else str(error)
+        reason = problem_of(error) if isinstance(error, ValidationError) else str(error)
         print("duet:", " ".join(reason.split()), file=sys.stderr)
         sys.exit(2)
     if listener is None:
@@ -97,14 +97,6 @@ def _summary(engine: Engine) -> str:
         f"  {model.name}, version {model.version}, for the task {model.task.name}, in "
         f"{model.precision} on {engine.device}, from {engine.bundle.folder}"
     )
-
-
-def _setting_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    name = str(problem["loc"][0])
-    flag = name.replace("_", "-")
-    got = "" if name.endswith("_keys") else f", got {problem['input']!r}"
-    return f"--{flag} (DUET_{name.upper()}): {problem['msg']}{got}"
 
 
 def _url(host: str, port: int) -> str:

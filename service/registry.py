@@ -41,7 +41,7 @@ class Registry:
         engines: dict[str, Engine] = {}
         with ExitStack() as loaded:
             for folder in find_bundles(settings.models):
-                engine = _load(folder, settings)
+                engine = load_engine(folder, settings)
                 loaded.callback(engine.close)
                 name = engine.manifest.name
                 if name in engines:
@@ -77,6 +77,10 @@ class Registry:
             )
         return engine
 
+    async def require(self, name: str | None, version: str | None = None) -> Engine:
+        """As `get`. A registry that loads models when they are asked for loads it before."""
+        return self.get(name, version)
+
     def check_room(self, name: str | None) -> None:
         """Raises Overloaded where the model of that name has no room; for None, where none has."""
         engines = [engine for engine in self if name in (None, engine.manifest.name)]
@@ -91,11 +95,11 @@ class Registry:
         timeout: float | None = None,
         version: str | None = None,
     ) -> AsyncIterator[Engine]:
-        """A model as by `get`, with places for a request as by `Admission.admit`.
+        """A model as by `require`, with places for a request as by `Admission.admit`.
 
         It is not closed before the request has left.
         """
-        engine = self.get(name, version)
+        engine = await self.require(name, version)
         async with engine.admission.admit(inputs, timeout):
             yield engine
 
@@ -164,7 +168,7 @@ class Registry:
         if folder is None:
             folder = self._folders.get(name) or self._find(name)
         check_within(folder, self._settings.models)
-        engine = _load(folder, self._settings)
+        engine = load_engine(folder, self._settings)
         if engine.manifest.name != name:
             engine.close()
             raise BundleError(f"{folder}: named {engine.manifest.name}, not {name}")
@@ -188,7 +192,8 @@ class Registry:
         return name in self._engines and self._engines[name].manifest != manifest
 
 
-def _load(folder: Path, settings: Settings) -> Engine:
+def load_engine(folder: Path, settings: Settings) -> Engine:
+    """Raises BundleError, DeviceError."""
     load = partial(
         Engine.load,
         folder,

@@ -22,22 +22,28 @@ JSON_KINDS = {bool: "a boolean", dict: "an object", float: "a number", int: "a n
 JSON_KINDS |= {list: "a list", str: "a string", type(None): "null"}
 
 
+def kind_of(value: Any) -> str:
+    """What a value is, for people."""
+    return JSON_KINDS.get(type(value), type(value).__name__)
+
+
 def check_inputs(inputs: Any) -> Any:
     """One input or a list of them, as they are. Raises InvalidInput at the first thing wrong.
 
     Left to pydantic, a long list of wrong inputs would cost a long list of errors.
     """
     if not isinstance(inputs, list):
-        _check_input("inputs", inputs)
+        check_input("inputs", inputs)
     elif not inputs:
         raise InvalidInput("inputs: the list is empty, and at least one input is needed")
     else:
         for i, item in enumerate(inputs):
-            _check_input(f"inputs[{i}]", item)
+            check_input(f"inputs[{i}]", item)
     return inputs
 
 
-def _check_input(place: str, item: Any) -> None:
+def check_input(place: str, item: Any) -> None:
+    """Raises InvalidInput, which names the place."""
     if isinstance(item, dict):
         for field, value in item.items():
             within = f"{place}[{reprlib.repr(field)}]"
@@ -52,7 +58,7 @@ def _check_input(place: str, item: Any) -> None:
 
 def _check_text(place: str, text: Any, expected: str) -> None:
     if not isinstance(text, str):
-        raise InvalidInput(f"{place}: expected {expected}, got {JSON_KINDS[type(text)]}")
+        raise InvalidInput(f"{place}: expected {expected}, got {kind_of(text)}")
     if "\0" in text:
         raise InvalidInput(f"{place}: expected text, got a NUL character in it")
     try:

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
+    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -32,7 +33,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _split(value: Any) -> Any:
+def split(value: Any) -> Any:
     """`a,b` and `[a, "b,c"]` (a flag given twice) are lists."""
     if isinstance(value, str):
         value = [value]
@@ -65,9 +66,33 @@ def _check_file(file: Path | None) -> Path | None:
 
 
 Keys = Annotated[
-    list[Annotated[SecretStr, AfterValidator(_check_key)]], NoDecode, BeforeValidator(_split)
+    list[Annotated[SecretStr, AfterValidator(_check_key)]], NoDecode, BeforeValidator(split)
 ]
 KeysFile = Annotated[Path | None, AfterValidator(_check_file)]
+
+# of every engine, whatever asks it
+DeviceSetting = Annotated[
+    DeviceChoice,
+    Field(
+        description="what a model computes on; auto is cuda where a GPU can be used and the bundle "
+        "is not in int8, else cpu"
+    ),
+]
+ThreadsSetting = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=256,
+        description="threads that a model computes with; by default as many as there are cores",
+    ),
+]
+MaxRowsSetting = Annotated[
+    int, Field(ge=1, le=1024, description="texts that a model generates at once; the others wait")
+]
+SpeculateSetting = Annotated[
+    bool,
+    Field(description="whether to draft tokens ahead; the texts are the same without, and slower"),
+]
 
 
 class Settings(BaseSettings):
@@ -85,26 +110,15 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    models: Annotated[list[Path], NoDecode, BeforeValidator(_split), Field(min_length=1)] = Field(
+    models: Annotated[list[Path], NoDecode, BeforeValidator(split), Field(min_length=1)] = Field(
         [str(EMBEDDED_STUDENT)],
         validate_default=True,
         description="bundles, or folders that hold bundles, separated by commas; the first model "
         "is the default",
     )
-    device: DeviceChoice = Field(
-        "auto",
-        description="what a model computes on; auto is cuda where a GPU can be used and the bundle "
-        "is not in int8, else cpu",
-    )
-    threads: int = Field(
-        available_cores(),
-        ge=1,
-        le=256,
-        description="threads that a model computes with; by default as many as there are cores",
-    )
-    max_rows: int = Field(
-        32, ge=1, le=1024, description="texts that a model generates at once; the others wait"
-    )
+    device: DeviceSetting = "auto"
+    threads: ThreadsSetting = available_cores()
+    max_rows: MaxRowsSetting = 32
     max_queue: int = Field(
         MAX_QUEUE,
         ge=0,
@@ -117,10 +131,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="seconds after which a request without an answer is given up",
     )
-    speculate: bool = Field(
-        True,
-        description="whether to draft tokens ahead; the texts are the same without, and slower",
-    )
+    speculate: SpeculateSetting = True
     grace_period: int = Field(
         10,
         ge=0,
@@ -155,7 +166,7 @@ class Settings(BaseSettings):
         "open", description="whether /metrics is open to all, needs a key, or is not there"
     )
     docs: bool = Field(True, description="whether /docs and /openapi.json are there")
-    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
         [],
         description="origins whose pages may use the service from a browser, separated by commas; "
         "* for any",
@@ -190,3 +201,14 @@ class Settings(BaseSettings):
         """The keys that may use the service; none: anyone may."""
         users = [*self.api_keys, *_keys_in(self.api_keys_file)]
         return [*users, *self.admin] if users else []
+
+
+def problem_of(error: ValidationError) -> str:
+    """The first thing that is wrong with settings, in one line."""
+    problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    flag = name.replace("_", "-")
+    got = "" if name.endswith("_keys") else f", got {problem['input']!r}"
+    if problem["type"] == "missing":
+        got = ""
+    return f"--{flag} (DUET_{name.upper()}): {problem['msg']}{got}"

@@ -20,7 +20,7 @@ async def list_models(models: Models) -> list[ModelInfo]:
 
 @router.get("/models/{name}", responses=responses({404: "no model has this name"}))
 async def show_model(name: str, models: Models) -> ModelInfo:
-    return describe(models.get(name), models)
+    return describe(await models.require(name), models)
 
 
 def describe(engine: Engine, models: Registry) -> ModelInfo:

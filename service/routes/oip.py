@@ -138,7 +138,7 @@ async def server_metadata() -> ServerMetadata:
     responses=_errors(UNREADY),
 )
 async def model_ready(name: str, models: Models, version: str | None = None) -> ModelReady:
-    engine = models.get(name, version)
+    engine = await models.require(name, version)
     if engine.broken or not engine.alive:
         raise EngineUnavailable(f"{name} cannot answer now")
     return ModelReady(name=name)
@@ -146,7 +146,7 @@ async def model_ready(name: str, models: Models, version: str | None = None) -> 
 
 @_of_model(router.get, "", "oip_model", responses=_errors(UNKNOWN))
 async def model_metadata(name: str, models: Models, version: str | None = None) -> ModelMetadata:
-    model = models.get(name, version).manifest
+    model = (await models.require(name, version)).manifest
     return ModelMetadata(
         name=model.name,
         versions=[model.version],
@@ -224,7 +224,7 @@ async def infer(
     body, elements = read_request(await request.body(), inference_header_content_length)
     options, wanted = body.parameters, [output.name for output in body.outputs]
     explain = options.explain or "rationale" in wanted
-    task = models.get(name, version).manifest.task
+    task = (await models.require(name, version)).manifest.task
     outputs = outputs_of(task, explain=explain)
     for output in wanted:
         if output not in outputs:

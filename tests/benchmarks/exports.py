@@ -1,6 +1,8 @@
 """What the peers load: one checkpoint, in the form that each of them wants. Needs torch."""
 
 import os
+import shutil
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from export import bundle
 from export.bundle import Limits, Manifest, TaskSpec
 from export.optimum import export_with_optimum
-from tests.benchmarks.geometry import FIRST_WORD, LABEL_TOKENS, UNUSED, Geometry
+from tests.benchmarks.geometry import FIRST_WORD, LABEL_TOKENS, SMALL, UNUSED, Geometry
 from tests.benchmarks.layout import CHECKPOINT, CTRANSLATE2_TYPES, OPTIMUM, PRECISIONS
 from tests.bundles import write_bundle
 from tests.students import Student, save_checkpoint
@@ -122,3 +124,9 @@ def _relabel(source: Path, folder: Path, manifest: Manifest, tokens: int) -> Non
     task = manifest.task.model_copy(update={"labels": "open", "predict_prefix": "explain: "})
     limits = manifest.limits.model_copy(update={"label_tokens": tokens})
     bundle.seal(folder, manifest.model_copy(update={"task": task, "limits": limits}))
+
+
+if __name__ == "__main__":  # a T5-small with random weights, into a folder made anew
+    made = Path(sys.argv[1])
+    shutil.rmtree(made, ignore_errors=True)
+    export_random(SMALL, made, peers=())

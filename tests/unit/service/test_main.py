@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from export.bundle import TaskSpec
-from service.__main__ import _curl, _is_loopback, _listen, _setting_problem, _url
-from service.settings import Settings
+from service.__main__ import _curl, _is_loopback, _listen, _url
+from service.settings import Settings, problem_of
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
@@ -69,7 +69,7 @@ def test_which_addresses_only_this_machine_reaches(address: str, loopback: bool)
 def test_a_key_that_is_wrong_is_not_shown() -> None:
     with pytest.raises(ValidationError) as wrong:
         Settings(api_keys="good,se cret")
-    assert _setting_problem(wrong.value) == (
+    assert problem_of(wrong.value) == (
         "--api-keys (DUET_API_KEYS): Value error, a key may hold ASCII letters, digits and signs, "
         "and no spaces"
     )

@@ -1,0 +1,1 @@
+"""Bulk: a file of rows in, shards of answers out, by the engine alone."""

@@ -1,0 +1,32 @@
+"""How a job is stopped: by SIGINT or SIGTERM, wherever it is."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from service.server import STOP_SIGNALS, kill_at_next
+
+
+class Stopped(Exception):
+    """A signal came."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.exit_status = 128 + signum  # as of a shell
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """The first signal raises Stopped in the main thread, and a second one ends the process."""
+    before = {signum: signal.signal(signum, _stop) for signum in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    kill_at_next(STOP_SIGNALS)
+    raise Stopped(signum)

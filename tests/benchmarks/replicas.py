@@ -1,0 +1,118 @@
+"""Two replicas on Ray Serve beside one: `python -m tests.benchmarks.replicas`, where Ray is."""
+
+import argparse
+import random
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.bundle import read_manifest
+from service.settings import EMBEDDED_STUDENT
+from tests.benchmarks import machine
+from tests.benchmarks.geometry import SMALL
+from tests.benchmarks.load import Load, run_load
+from tests.benchmarks.progress import log
+from tests.benchmarks.report import Report, milliseconds
+from tests.benchmarks.serving import bodies
+from tests.benchmarks.workers import in_a_process
+from tests.cluster.clusters import deploy, serving
+from tests.word_problems import problem
+from training.markdown import rewrite_block, table
+
+CLIENTS = 64  # more than one replica has slots
+TURNS = (1, 2, 1)  # replicas: one on both sides of two, should the machine get slower or faster
+LEAST = 1.6  # times the throughput
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 1 where an aim is not held."""
+    arguments = _parse(argv)
+    report = Report(
+        f"{machine.processor()}. {machine.versions()}. Each replica has one core and one thread.",
+        "make bench-ray",
+    )
+    cases = {
+        "T5-small, int8": (arguments.bundle, bodies(SMALL), arguments.requests),
+        "the embedded student": (EMBEDDED_STUDENT, word_problems(), 5 * arguments.requests),
+    }
+    rows = []
+    with serving({}, num_replicas=1) as deployed:
+        for case, (bundle, asked, requests) in cases.items():
+            loads = measure(case, deployed.url, bundle, asked, requests)
+            one, two = (
+                statistics.mean(load.per_second for load in loads[replicas]) for replicas in (1, 2)
+            )
+            rows += [row(case, replicas, loads[replicas]) for replicas in (1, 2)]
+            if case.startswith("T5-small"):
+                report.aim(f"{case}: two replicas' requests/s / one's", two / one, least=LEAST)
+    report.add(
+        "Replicas on Ray",
+        [
+            f"{CLIENTS} concurrent clients; every other request asks to be explained. Clients and "
+            "Ray's proxy are on the same cores, which costs the embedded student most: Ray takes "
+            "about as long for a request as it does.",
+            table(("", "replicas", "requests", "requests/s", "p50, ms", "p99, ms"), rows),
+        ],
+    )
+    arguments.out.write_text(report.markdown(), encoding="utf-8")
+    if arguments.readme:
+        rewrite_block(arguments.readme, "ray", report.summary())
+    print(report.summary())
+    sys.exit(not all(target.held for target in report.targets))
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.replicas", description=__doc__
+    )
+    parser.add_argument(
+        "bundle", type=Path, help="of a T5-small, as `python -m tests.benchmarks.exports` writes it"
+    )
+    parser.add_argument("--requests", type=int, default=1000, help="of each turn (1000)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RAY.md"))
+    parser.add_argument("--readme", type=Path, help="Markdown whose block is rewritten too")
+    return parser.parse_args(argv)
+
+
+def word_problems() -> list[dict[str, Any]]:
+    rng = random.Random(0)
+    return [{"inputs": problem(rng)["input"], "explain": i % 2 == 0} for i in range(CLIENTS)]
+
+
+def measure(
+    case: str, url: str, bundle: Path, asked: list[dict[str, Any]], requests: int
+) -> dict[int, list[Load]]:
+    """By the number of replicas, each turn's load."""
+    loads: dict[int, list[Load]] = {}
+    name = read_manifest(bundle).name
+    for replicas in TURNS:
+        log(f"{case}: {replicas} of it")
+        arguments = {"models": [str(bundle.resolve())]}
+        options = {"num_cpus": 1}
+        deployed = deploy(url, arguments, num_replicas=replicas, ray_actor_options=options)
+        deployed.wait_until_running(replicas)
+        load = in_a_process(run_load, f"{url}/predict", asked, CLIENTS, 2 * CLIENTS, requests)
+        if {answer["model"] for answer in load.answers} != {name}:
+            raise RuntimeError(f"another model than {name} answered")
+        loads.setdefault(replicas, []).append(load)
+    return loads
+
+
+def row(case: str, replicas: int, loads: list[Load]) -> tuple[str, ...]:
+    latencies = [seconds for load in loads for seconds in load.latencies]
+    centiles = statistics.quantiles(latencies, n=100)
+    per_second = statistics.mean(load.per_second for load in loads)
+    return (
+        case,
+        f"{replicas}",
+        f"{len(latencies):,}",
+        f"{per_second:.1f}",
+        milliseconds(centiles[49]),
+        milliseconds(centiles[98]),
+    )
+
+
+if __name__ == "__main__":
+    main()
