@@ -136,6 +136,7 @@ def test_a_record_is_the_answer_less_what_neighbours_change(engine: Engine) -> N
             "input_tokens": usage.input_tokens,
             "label_tokens": usage.label_tokens,
             "rationale_tokens": usage.rationale_tokens,
+            "truncated": False,
         },
     }
 
