@@ -88,7 +88,7 @@ distill-mini ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
-ablate: $(VENV)/.dev ## Compare the objectives by PLAN (hours on one core; ARGS="--out FOLDER …")
+ablate: $(VENV)/.dev ## Compare the objectives by PLAN (an hour on one core; ARGS="--out FOLDER …")
 	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme README.md $(ARGS)
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
