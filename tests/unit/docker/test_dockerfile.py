@@ -1,5 +1,6 @@
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -44,6 +45,12 @@ def test_the_context_is_what_is_copied_and_no_more() -> None:
     covered = {"service/__init__.py"}  # by its folder
     assert needed - covered == ignored_but()
     assert all((ROOT / source).exists() for source in needed)
+
+
+def test_every_package_is_copied() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {name.removesuffix("*") for name in packages} <= set(copied(STAGES["source"]))
 
 
 @pytest.mark.parametrize("name", [".venv", "data", "runs", ".git", "tests", ".env"])
