@@ -190,7 +190,8 @@ class Engine:
         predict, *explain = (prompt.ids for prompt in prompts)
         trie = self._text.labels(request.input)
         label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
-        rows = [label, *(self._generation(prompt, rationale_tokens) for prompt in explain)]
+        rows: list[Row] = [label]
+        rows += [self._generation(prompt, rationale_tokens) for prompt in explain]
         return rows, any(prompt.truncated for prompt in prompts)
 
     def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
