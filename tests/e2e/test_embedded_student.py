@@ -23,4 +23,5 @@ def test_its_figures_are_those_of_its_card_and_of_readme(real_data: Path, tmp_pa
         (cells,) = re.findall(rf"\| 100 {split} rows, .* \| (\d+) % \| (\d+) % \|\n", readme)
         assert [int(cell) / 100 for cell in cells] == [right, exact]
         page = (tmp_path / split / "report.html").read_text(encoding="utf-8")
-        assert f"The model is right on {100 * right:.1f} % of {found.rows} rows" in page
+        verdict = f"The model is right on {100 * right:.1f}\N{NO-BREAK SPACE}% of {found.rows} rows"
+        assert verdict in page
