@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Checks all that deploys Duet, without a container engine that runs already and without a registry
 # of images: lints the Dockerfile, docker-compose.yml, the chart, and the files of HAProxy, Prometheus
-# and Grafana; builds the cpu image on a base made by debootstrap; starts an engine in a network of its
-# own; and there holds the image, and two replicas of it behind the proxy, to tests/containers.
+# and Grafana; builds the images cpu and gpu on a base made by debootstrap, which has no CUDA; starts an
+# engine in a network of its own; and there holds the images, and two replicas behind the proxy, to
+# tests/containers.
 #
 #   docker/verify.sh [lint] [FOLDER]
 #
@@ -141,22 +142,27 @@ ENTRYPOINT ["prometheus"]
 CONTAINERFILE
 }
 
-build_image() {
-  say "The cpu image: buildah"
-  local secrets=("--secret=id=pip,src=$folder/pip.conf") ca=${PIP_CERT:-${SSL_CERT_FILE:-}}
+configure_pip() {
+  local ca=${PIP_CERT:-${SSL_CERT_FILE:-}}
   {
     echo "[global]"
     env | sed -n -e '/^PIP_CERT=/d' -e 's/^PIP_\([A-Z_]*\)=/\L\1\E = /p'
     if [ -n "$ca" ]; then echo "cert = /run/secrets/ca"; fi
   } > "$folder/pip.conf"
+  secrets=("--secret=id=pip,src=$folder/pip.conf")
   if [ -n "$ca" ]; then secrets+=("--secret=id=ca,src=$ca"); fi
+}
+
+build_image() {  # TARGET
+  say "The $1 image: buildah"
   local start=$SECONDS
-  build bud --layers=false --format docker --file docker/Dockerfile --target cpu \
+  build bud --layers=false --format docker --file docker/Dockerfile --target "$1" \
     --build-arg PYTHON_IMAGE=localhost/debian-python \
-    "${secrets[@]}" --tag localhost/duet:cpu . \
-    > "$folder/build.log" 2>&1 || { tail -n 40 "$folder/build.log"; exit 1; }
+    --build-arg CUDA_IMAGE=localhost/debian-python \
+    "${secrets[@]}" --tag "localhost/duet:$1" . \
+    > "$folder/$1.log" 2>&1 || { tail -n 40 "$folder/$1.log"; exit 1; }
   echo "built in $((SECONDS - start)) s"
-  build images --format '{{.Name}}:{{.Tag}} {{.Size}}' | grep -E 'duet|debian-python'
+  build images --format '{{.Name}}:{{.Tag}} {{.Size}}' | grep -E "duet:$1|debian-python"
 }
 
 start_engine() {
@@ -173,7 +179,7 @@ start_engine() {
     sleep 0.5
   done
   docker version --format 'Docker {{.Server.Version}}'
-  for name in duet:cpu haproxy:latest prometheus:latest; do
+  for name in duet:cpu duet:gpu haproxy:latest prometheus:latest; do
     rm -f "$folder/image.tar"
     build push --quiet "localhost/$name" "docker-archive:$folder/image.tar:duet-test/$name"
     docker load --quiet --input "$folder/image.tar"
@@ -182,10 +188,10 @@ start_engine() {
 }
 
 ask() {
-  say "The image, and replicas of it behind the proxy: tests/containers"
-  DUET_TEST_IMAGE=duet-test/duet:cpu DUET_TEST_COMPOSE=docker-compose \
-    DUET_TEST_SERVICES="duet proxy prometheus" DUET_IMAGE=duet-test/duet:cpu \
-    PROXY_IMAGE=duet-test/haproxy PROMETHEUS_IMAGE=duet-test/prometheus \
+  say "The images, and replicas behind the proxy: tests/containers"
+  DUET_TEST_IMAGE=duet-test/duet:cpu DUET_TEST_GPU_IMAGE=duet-test/duet:gpu \
+    DUET_TEST_COMPOSE=docker-compose DUET_TEST_SERVICES="duet proxy prometheus" \
+    DUET_IMAGE=duet-test/duet:cpu PROXY_IMAGE=duet-test/haproxy PROMETHEUS_IMAGE=duet-test/prometheus \
     nsenter --net="/proc/$engine/ns/net" "$PYTHON" -m pytest -q --confcutdir tests/containers \
     tests/containers
 }
@@ -198,6 +204,8 @@ if $lint_only; then exit; fi
 need buildah debootstrap docker dockerd ip nsenter unshare
 make_base
 make_peers
-build_image
+configure_pip
+build_image cpu
+build_image gpu
 start_engine
 ask

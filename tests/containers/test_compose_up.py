@@ -22,7 +22,7 @@ SERVICES = os.environ.get("DUET_TEST_SERVICES", "duet proxy prometheus grafana")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def started(image: str) -> Iterator[None]:
+def started(cpu_image: str) -> Iterator[None]:
     profile = ["--profile", "observability"]
     try:
         compose(*profile, "up", "--detach", "--no-build", "--scale", "duet=2", *SERVICES)

@@ -1,8 +1,9 @@
-"""The cpu image, in a container with as little as can be."""
+"""The images that serve, in a container with as little as can be."""
 
 import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,11 @@ headers = {{"content-type": "application/json"}}
 request = urllib.request.Request("http://127.0.0.1:8000/predict", body.encode(), headers)
 print(urllib.request.urlopen(request).read().decode())
 """
+
+
+@pytest.fixture(scope="module", params=["cpu", "gpu"])
+def image(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_image"))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def test_there_is_no_torch_and_no_installer(container: str) -> None:
 
 def test_it_says_what_it_is(image: str) -> None:
     labels = inspect(image)["Config"]["Labels"]
-    assert labels["org.opencontainers.image.title"] == "Duet"
+    assert labels["org.opencontainers.image.title"].startswith("Duet")
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert labels["org.opencontainers.image.version"]
 
@@ -72,3 +78,10 @@ def test_the_first_process_heeds_sigterm(container: str) -> None:
     docker("kill", f"--signal={signal.SIGTERM.name}", container)
     assert docker("wait", container) == "0"
     assert "Traceback" not in logs(container)
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_without_a_gpu_one_line_says_what_is_missing(gpu_image: str) -> None:
+    command = ["run", "--rm", "--read-only", "--env=DUET_DEVICE=cuda", gpu_image]
+    with pytest.raises(AssertionError, match=r": duet: no CUDA GPU can be used \(.*\n?$"):
+        docker(*command)

@@ -1,7 +1,9 @@
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,7 +110,7 @@ def test_only_this_machine_reaches_what_is_published() -> None:
 def test_what_is_mounted_exists() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
-            source = volume.partition(":")[0]
+            source = DEFAULTED.sub(r"\2", volume).partition(":")[0]
             if source.startswith("./docker/"):
                 assert (ROOT / source).exists(), source
             elif not source.startswith("."):
@@ -136,12 +138,21 @@ def test_gpus_are_asked_for_by_profile() -> None:
     assert "profiles" not in SERVICES["duet"]
 
 
-def test_compose_reads_it(tool: Callable[[str, str], str]) -> None:
+def test_compose_reads_it(tool: Callable[[str, str], str], tmp_path: Path) -> None:
     """Debian's docker-compose, which needs no engine for that."""
     compose = tool("docker-compose", "docker-compose")
     profiles = [f"--profile={name}" for name in ("gpu", "observability", "train")]
     done = subprocess.run(
-        [compose, *profiles, "config"], cwd=ROOT, capture_output=True, text=True, check=False
+        [compose, *profiles, "config"],
+        cwd=ROOT,
+        env=os.environ | {"BUNDLES": str(tmp_path), "DUET_MAX_ROWS": "7"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout)["services"].keys() == SERVICES.keys()
+    services = yaml.safe_load(done.stdout)["services"]
+    assert services.keys() == SERVICES.keys()
+    assert services["duet"]["volumes"] == [f"{tmp_path}:/bundles:ro"]
+    assert services["duet"]["environment"]["DUET_MAX_ROWS"] == "7"
+    assert services["duet"]["environment"]["DUET_MAX_QUEUE"] is None
