@@ -250,7 +250,9 @@ class LabelAccuracy:
         }
 
     def _texts(self, ids: Any) -> list[str]:
-        ids = [[token for token in row if token != IGNORED] for row in ids.tolist()]
+        # several processes fill their last batches with the first rows again
+        ids = ids.tolist()[: len(self.codecs)]
+        ids = [[token for token in row if token != IGNORED] for row in ids]
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         rows = zip(self.codecs, texts, strict=True)
         return [codec.unmask_label(text) for codec, text in rows]
