@@ -96,5 +96,11 @@ def deploy(url: str, arguments: dict[str, Any], **options: Any) -> Deployed:
     application["args"] |= arguments
     application["deployments"] = [{"name": DEPLOYMENT, **options}]
     client = _get_global_client()
-    client.deploy_apps(ServeDeploySchema.model_validate(config), _blocking=True)
+    client.deploy_apps(ServeDeploySchema.model_validate(config))
+    deadline = time.monotonic() + TIMEOUT  # Ray's own is too short for a busy machine
+    while (status := serve.status().applications[APPLICATION]).status != "RUNNING":
+        if status.status == "DEPLOY_FAILED" or time.monotonic() > deadline:
+            raise RuntimeError(f"not deployed: {status}")
+        time.sleep(0.05)
+    client.wait_for_proxies_serving(wait_for_applications_running=True)
     return Deployed(url)
