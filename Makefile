@@ -108,7 +108,7 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and 
 openapi: $(VENV)/.dev ## Write down the HTTP contract anew, after a change to it
 	$(BIN)/python -m service.openapi > service/openapi.json
 
-test-containers: $(VENV)/.dev ## Build the cpu image, and try it and compose.yml, without an engine or a registry (root)
+test-containers: $(VENV)/.dev ## Build images and try them as docker-compose.yml does, without a registry (root)
 	docker/verify.sh $(ARGS)
 
 audit: $(VENV)-supply/.tools ## Look for known vulnerabilities in what serving needs
