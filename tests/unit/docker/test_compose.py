@@ -117,6 +117,18 @@ def test_what_is_mounted_exists() -> None:
                 assert source in FILE["volumes"]
 
 
+def test_training_keeps_what_it_makes_in_volumes() -> None:
+    """Its image makes these folders, so that a volume is its user's."""
+    train = read(ROOT / "docker" / "Dockerfile")[1]["train"]
+    home = train.only("WORKDIR")
+    made = next(run for run in train.all("RUN") if "mkdir" in run)
+    for volume in SERVICES["train"]["volumes"]:
+        target = DEFAULTED.sub(r"\2", volume).split(":")[1]
+        assert target.removeprefix(f"{home}/") in made.split()
+    assert f"HF_HOME={home}/runs/" in train.only("ENV")
+    assert f"{home}/recipes" in train.all("COPY")[-1]
+
+
 def test_the_proxy_and_prometheus_find_the_replicas() -> None:
     assert "presetenv REPLICAS duet:8000 " in HAPROXY
     assert "presetenv LISTEN :8000\n" in HAPROXY
