@@ -183,5 +183,5 @@ def _attend(
         weights = nn.functional.dropout(weights, attention.dropout, attention.training)
         mixed = (weights @ heads(key_rows, v[i])).transpose(1, 2).flatten(2)  # [B,T,H·Dk]
         outputs.append(rows.unpad(mixed))
-    mixed = queries.new_zeros(len(queries) - sum(map(len, outputs)), outputs[0].shape[1])
-    return attention.o(torch.cat([*outputs, mixed]))
+    fillers = queries.new_zeros(len(queries) - sum(map(len, outputs)), outputs[0].shape[1])
+    return attention.o(torch.cat([*outputs, fillers]))
