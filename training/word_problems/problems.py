@@ -2,9 +2,10 @@
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from training.word_problems.equations import Numbers, Teacher, equation, label, letters, solved
+from training.word_problems.noise import noised
 from training.word_problems.scenes import Question, Scene, all_scenes, asides, condition
 from training.word_problems.templates import Template, expand, parsed
 from training.word_problems.words import Unmentioned, Words
@@ -30,17 +31,17 @@ class Problem:
     scene: Scene
 
 
-def problem(rng: random.Random) -> Problem:
-    """A problem drawn by `rng`."""
+def problem(rng: random.Random, *, noisy: bool = False) -> Problem:
+    """A problem drawn by `rng`; a noisy one has words that there are not, and misses others."""
     scenes = all_scenes()
     while True:
         scene = rng.choice(scenes)
         try:
-            made = _Telling(scene, rng.choice(scene.ask), rng).problem()
+            made = _Telling(scene, rng.choice(scene.ask), rng, noisy).problem()
         except Unmentioned:
             continue
         if made is not None:
-            return made
+            return replace(made, text=noised(made.text, made.rationale, rng)) if noisy else made
 
 
 class _Telling:
@@ -50,11 +51,13 @@ class _Telling:
     there are.
     """
 
-    def __init__(self, scene: Scene, question: Question, rng: random.Random) -> None:
+    def __init__(
+        self, scene: Scene, question: Question, rng: random.Random, noisy: bool = False
+    ) -> None:
         self.scene = scene
         self.question = question
         self.rng = rng
-        self.words = Words(scene.nouns, rng)
+        self.words = Words(scene.nouns, rng, noisy=noisy)
         self.used: set[str] = set()  # letters of numbers
         self.money = rng.choice(("$ %s", "$%s", "%s dollars", "%s dollars"))
 

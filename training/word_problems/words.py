@@ -13,6 +13,11 @@ from training.yaml_text import parse_yaml
 FOLDER = Path(__file__).parent
 PERSON = re.compile(r"([A-Z])(?:\.(he|his|him|s))?")
 _PRONOUNS = {"he": "A.he", "his": "A.his", "him": "A.him"}
+# Of the nouns and names of a noisy problem, so many:
+MADE_UP = 0.25  # are words that there are not
+DESCRIBED = 0.25  # have an adjective, if they are nouns
+_ONSETS = "b bl br c d dr f g gl h k l m n p pr r s st t v w".split()  # noqa: SIM905
+_VOWELS, _CODAS = "aeiou", "lmnrst"
 _KEY = re.compile(r"([a-z]+)[0-9]?(?:\.([a-z]+))?")
 
 
@@ -48,6 +53,17 @@ def _nouns(line: str, category: str = "") -> list[Noun]:
     return found
 
 
+def made_up_word(rng: random.Random) -> str:
+    """A word that English might have: `brimo`, `stelcun`."""
+    syllables = [
+        rng.choice(_ONSETS)
+        + rng.choice(_VOWELS)
+        + (rng.choice(_CODAS) if rng.random() < 0.4 else "")
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    ]
+    return "".join(syllables)
+
+
 class Unmentioned(Exception):
     """A question, or a reason, is about what the problem has not told of."""
 
@@ -55,12 +71,16 @@ class Unmentioned(Exception):
 class Words:
     """The words of one problem, drawn at their first use.
 
-    `nouns` are the categories of its nouns, by letter; "same": that of the first one. After
-    `closed` is set, what has not been used before raises Unmentioned.
+    `nouns` are the categories of its nouns, by letter; "same": that of the first one. `noisy`: some
+    are words that no student can know. After `closed` is set, what has not been used before raises
+    Unmentioned.
     """
 
-    def __init__(self, nouns: dict[str, list[str] | str], rng: random.Random) -> None:
+    def __init__(
+        self, nouns: dict[str, list[str] | str], rng: random.Random, *, noisy: bool = False
+    ) -> None:
         self.rng = rng
+        self.noisy = noisy
         self.closed = False
         self._nouns = nouns
         self._drawn: dict[str, Any] = {}
@@ -104,6 +124,8 @@ class Words:
     def _draw_person(self, _: str) -> tuple[str, bool]:
         taken = {drawn[0] for drawn in self._drawn.values() if isinstance(drawn, tuple)}
         woman = self.rng.random() < 0.5
+        if self._noise(MADE_UP):
+            return made_up_word(self.rng).capitalize(), woman
         while (name := self.rng.choice(vocabulary()["women" if woman else "men"])) in taken:
             pass
         return name, woman
@@ -116,7 +138,16 @@ class Words:
         taken = [noun for noun in self._drawn.values() if isinstance(noun, Noun)]
         while (noun := self.rng.choice(all_nouns[self.rng.choice(categories)])) in taken:
             pass
+        if self._noise(MADE_UP):
+            word = made_up_word(self.rng)
+            noun = Noun(f"{word}s", word, noun.category)
+        if self._noise(DESCRIBED):
+            adjective = self.rng.choice(vocabulary()["adjectives"]).many
+            noun = Noun(f"{adjective} {noun.many}", f"{adjective} {noun.one}", noun.category)
         return noun
+
+    def _noise(self, share: float) -> bool:
+        return self.noisy and self.rng.random() < share
 
     def _draw(self, base: str) -> Any:
         """One of a list: of verbs, one that fits the first noun."""
