@@ -11,9 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from arithmetic.counting import in_counting_order, statement_in_counting_order
 from arithmetic.equations import value_stated, written
 
-Numbers = Literal["masked"]  # a task's way with numbers; None: they are text like any other
+# A task's way with numbers: see MaskedNumbers and CountedNumbers. None: text like any other.
+Numbers = Literal["masked", "counted"]
 
 # Those that a student from scratch has as single tokens. A text may have more.
 SLOTS = [f"n{place}" for place in range(16)] + [f"r{place}" for place in range(8)]
@@ -44,6 +46,7 @@ _TAKEN = re.compile(
     rf"|(?i:{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b)"
 )
 _UNSETTLED = re.compile(r"(?<!\w)[nr][0-9]*\Z")
+_UNSETTLED_STATEMENT = re.compile(r"(?<![\w$,.+*/()=-])[nr0-9 $,.+*/()=-]+\Z")
 
 
 class Codec:
@@ -58,8 +61,13 @@ class Codec:
     def mask_rationale(self, rationale: str) -> str:
         return rationale
 
-    def unmask_label(self, label: str) -> str:
+    def restore_label(self, label: str) -> str:
+        """What `mask_label` has masked, as it was."""
         return label
+
+    def unmask_label(self, label: str) -> str:
+        """What a student has written."""
+        return self.restore_label(label)
 
     def unmask_rationale(self, rationale: str) -> str:
         return rationale
@@ -126,7 +134,7 @@ class MaskedNumbers(Codec):
 
         return _NUMBER.sub(slot, rationale)
 
-    def unmask_label(self, label: str) -> str:
+    def restore_label(self, label: str) -> str:
         return _SLOT.sub(lambda found: self._number(found).as_float, label)
 
     def unmask_rationale(self, rationale: str) -> str:
@@ -139,6 +147,7 @@ class MaskedNumbers(Codec):
                 number = self._number(found)
                 text += number.digits or number.text
                 continue
+            text = self._stated(text)
             value = value_stated(text)
             if value is not None:
                 results[found[0]] = written(value)
@@ -147,6 +156,10 @@ class MaskedNumbers(Codec):
 
     def unmask_settled(self, rationale: str) -> str:
         return self.unmask_rationale(_UNSETTLED.sub("", rationale)).rstrip()
+
+    def _stated(self, text: str) -> str:
+        """A rationale up to a result, which is worked out from its end."""
+        return text
 
     def _take(self, found: re.Match[str]) -> str:
         text = found[0]
@@ -176,10 +189,29 @@ class MaskedNumbers(Codec):
         return _Number(slot[0], None)
 
 
+class CountedNumbers(MaskedNumbers):
+    """Masked numbers of things that are counted.
+
+    The student does not see which of two numbers is the larger one, but the codec does: what would
+    be negative, or broken where the other order is whole, is turned round as it comes back.
+    """
+
+    def unmask_label(self, label: str) -> str:
+        return in_counting_order(super().unmask_label(label))
+
+    def unmask_settled(self, rationale: str) -> str:
+        return super().unmask_settled(_UNSETTLED_STATEMENT.sub("", rationale))
+
+    def _stated(self, text: str) -> str:
+        return statement_in_counting_order(text)
+
+
 def _value(digits: str) -> float:
     return float(digits.replace(",", ""))
 
 
 def codec_of(numbers: Numbers | None, text: str) -> Codec:
     """The codec of one input, by its task's `numbers`. `text` is the input as it is rendered."""
-    return Codec(text) if numbers is None else MaskedNumbers(text)
+    if numbers is None:
+        return Codec(text)
+    return CountedNumbers(text) if numbers == "counted" else MaskedNumbers(text)

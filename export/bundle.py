@@ -87,7 +87,8 @@ class TaskSpec(_Part):
         None, description="arithmetic: the label is an equation, its value is the answer"
     )
     numbers: Numbers | None = Field(
-        None, description="masked: see `arithmetic.masking`; null: numbers are text like any other"
+        None,
+        description="masked, counted: see `arithmetic.masking`; null: text like any other",
     )
     examples: list[Fields] = Field(default=[], description="inputs to try")
 
@@ -106,8 +107,13 @@ class TaskSpec(_Part):
             raise ValueError(f"labels: {self.choices!r} is none of the input's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: one of them stands there twice")
-        if self.numbers is not None and self.labels != "open":
-            raise ValueError("numbers: they can only be masked where the labels are open")
+        if self.numbers is not None and (
+            self.choices is not None or any(map(str.isdigit, "".join(self.labels)))
+        ):
+            raise ValueError(
+                "numbers: they can only be masked where the labels are open, or a list without "
+                "digits"
+            )
         return self
 
     @model_validator(mode="after")

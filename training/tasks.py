@@ -66,7 +66,7 @@ class Task(BaseModel):
     )
     answer: Literal["arithmetic"] | None = None
     numbers: Numbers | None = Field(
-        None, description="masked: the input's numbers are n0, n1, … to the student"
+        None, description="masked, counted: the input's numbers are n0, n1, … to the student"
     )
 
     @model_validator(mode="after")
@@ -75,8 +75,13 @@ class Task(BaseModel):
             raise ValueError(f"labels: {self.choices!r} is none of the task's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) != max(1, len(self.labels)):
             raise ValueError("labels: expected at least one label, and none of them twice")
-        if self.numbers is not None and self.labels != "open":
-            raise ValueError("numbers: they can only be masked where the labels are open")
+        if self.numbers is not None and (
+            self.choices is not None or any(map(str.isdigit, "".join(self.labels)))
+        ):
+            raise ValueError(
+                "numbers: they can only be masked where the labels are open, or a list without "
+                "digits"
+            )
         return self
 
     @model_validator(mode="after")

@@ -75,6 +75,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
             self.train_dataset,
             batch_sampler=self.plan,
             collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator(),  # so that a new loader leaves the seed of dropout alone
         )
@@ -239,7 +240,10 @@ class LabelAccuracy:
         self.codecs: Sequence[Codec] = ()
 
     def __call__(self, results: EvalPrediction) -> dict[str, float]:
-        predictions, labels = self._texts(results.predictions), self._texts(results.label_ids)
+        said, labels = self._texts(results.predictions), self._texts(results.label_ids)
+        pairs = list(zip(self.codecs, said, labels, strict=True))
+        predictions = [codec.unmask_label(text) for codec, text, _ in pairs]
+        labels = [codec.restore_label(text) for codec, _, text in pairs]
         right = [self.task.is_right(*pair) for pair in zip(predictions, labels, strict=True)]
         exact = [prediction == label for prediction, label in zip(predictions, labels, strict=True)]
         accuracy = mean(right)
@@ -253,6 +257,4 @@ class LabelAccuracy:
         # several processes fill their last batches with the first rows again
         ids = ids.tolist()[: len(self.codecs)]
         ids = [[token for token in row if token != IGNORED] for row in ids]
-        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        rows = zip(self.codecs, texts, strict=True)
-        return [codec.unmask_label(text) for codec, text in rows]
+        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)

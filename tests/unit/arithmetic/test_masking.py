@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arithmetic.masking import MOST_NUMBERS, Codec, MaskedNumbers, codec_of
+from arithmetic.masking import MOST_NUMBERS, Codec, CountedNumbers, MaskedNumbers, codec_of
 
 PEARS = "Nora had 84 pears in 2 boxes and 1,200 figs worth $0.50 each."
 
@@ -119,6 +119,19 @@ def test_without_masking_texts_stay() -> None:
     ):
         assert turn("5 + 5 = r0 n0") == "5 + 5 = r0 n0"
     assert type(codec_of("masked", "5")) is MaskedNumbers
+    assert type(codec_of("counted", "5")) is CountedNumbers
+
+
+def test_counted_numbers_come_back_in_the_order_that_can_be() -> None:
+    codec = CountedNumbers("Ann has 3 red and 5 blue of 30.")
+    assert codec.text == "Ann has n0 red and n1 blue of n2."
+    assert codec.mask_label("( 3.0 - 5.0 )") == "( n0 - n1 )"
+    assert codec.restore_label("( n0 - n1 )") == "( 3.0 - 5.0 )"
+    assert codec.unmask_label("( n0 - n1 )") == "( 5.0 - 3.0 )"
+    said = "So n0 - n1 = r0 more, r0. n0 / n2 = r1. n2 - n0 - n1 = r2."
+    assert codec.unmask_rationale(said) == ("So 5 - 3 = 2 more, 2. 30 / 3 = 10. 30 - 3 - 5 = 22.")
+    assert codec.unmask_settled("So n0 - n1 =") == "So"
+    assert codec.unmask_settled("So n0 - n1 = r0 more, r0.") == "So 5 - 3 = 2 more,"
 
 
 TEXTS = st.lists(
@@ -201,9 +214,9 @@ SAID = st.lists(st.sampled_from([*PIECES, " ", " = ", " + "]), max_size=24).map(
 
 
 @settings(max_examples=500, deadline=None, derandomize=True)
-@given(SAID)
-def test_what_is_settled_stays(said: str) -> None:
-    codec = MaskedNumbers(PEARS)
+@given(SAID, st.sampled_from([MaskedNumbers, CountedNumbers]))
+def test_what_is_settled_stays(said: str, kind: type[MaskedNumbers]) -> None:
+    codec = kind(PEARS)
     said = said.strip()
     whole, before = codec.unmask_rationale(said), ""
     for end in range(len(said) + 1):

@@ -121,7 +121,7 @@ def test_labels_that_are_none_are_refused(folder: Path, labels: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"numbers": "hidden"}, {"numbers": "masked", "labels": ["yes", "no"]}]
+    "change", [{"numbers": "hidden"}, {"numbers": "masked", "labels": ["yes", "7"]}]
 )
 def test_numbers_that_cannot_be_masked_are_refused(folder: Path, change: dict[str, Any]) -> None:
     path = folder / bundle.MANIFEST

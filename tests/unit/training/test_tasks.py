@@ -42,12 +42,14 @@ def test_labels_that_are_none_are_refused(labels: object) -> None:
         Task(name="t", fields=["text"], template="{{text}}", labels=labels)
 
 
-def test_numbers_are_masked_where_labels_are_open() -> None:
+def test_numbers_are_masked_where_no_label_can_have_one() -> None:
     fields = {"name": "t", "fields": ["text"], "template": "{{text}}", "numbers": "masked"}
     assert Task(**fields).codec("Ann has 5").text == "Ann has n0"
     assert TASKS["svamp"].codec("Ann has 5").text == "Ann has 5"
-    with pytest.raises(ValidationError, match="numbers: they can only be masked where"):
-        Task(**fields, labels=["a", "b"])
+    assert Task(**fields, labels=["a", "b"]).codec("Ann has 5").text == "Ann has n0"
+    for labels in (["a", "5"], {"field": "text"}):
+        with pytest.raises(ValidationError, match="numbers: they can only be masked where"):
+            Task(**fields, labels=labels)
 
 
 def test_the_template_renders_the_fields() -> None:

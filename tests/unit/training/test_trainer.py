@@ -104,6 +104,17 @@ def test_the_loss_is_the_objective_of_both_passes(tmp_path: Path, objective: str
     torch.testing.assert_close(trainer.compute_loss(model, batch), expected)
 
 
+def test_batches_padded_by_other_processes_teach_the_same(tmp_path: Path) -> None:
+    weights = []
+    for workers in (0, 2):
+        trainer = a_trainer(
+            tmp_path, "mi", max_steps=3, save_strategy="no", dataloader_num_workers=workers
+        )
+        trainer.train()
+        weights.append(trainer.model.state_dict())
+    assert all(weight.equal(weights[1][name]) for name, weight in weights[0].items())
+
+
 def test_beta_rises_in_training_and_is_whole_in_evaluation(tmp_path: Path) -> None:
     trainer = a_trainer(tmp_path, "mi", OPTIONS._replace(beta_warmup_steps=10))
     model, batch = trainer.model, a_batch()
