@@ -18,11 +18,11 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import GraphBuilder, OpBuilder
 
+from training.rounding import SMALLEST, quantize_weight
+
 EMBEDDING = "embedding"  # the weight whose rows are looked up
 ACTIVATION_LEVELS = 127  # on each side of zero
-WEIGHT_LEVELS = 64
 ZERO_POINT = 128  # of activations
-SMALLEST = np.finfo(np.float32).tiny  # the scale of a row of zeros, which stay zeros
 
 
 def quantize(model: ir.Model) -> None:
@@ -42,13 +42,6 @@ def quantize(model: ir.Model) -> None:
         ir.convenience.replace_all_uses_with(node.outputs[0], new)
     RemoveUnusedNodesPass()(model)
     model.graph.sort()
-
-
-def quantize_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Int8 values of a matrix, and the scale of each of its channels, which lie along `axis`."""
-    largest = np.abs(weight).max(1 - axis, keepdims=True)
-    scale = np.maximum(largest / WEIGHT_LEVELS, SMALLEST)
-    return np.rint(weight / scale).astype(np.int8), scale.squeeze(1 - axis)
 
 
 class _Quantizer:

@@ -92,6 +92,13 @@ class DistillConfig(_Part):
     trim_vocab: bool = Field(
         False, description="a pretrained student keeps only the pieces that its data can need"
     )
+    dropout_rate: Fraction | None = Field(
+        None, description="of a pretrained student, in place of the one that it was trained with"
+    )
+    weights: Literal["fp32", "int8"] = Field(
+        "fp32",
+        description="int8: rounded at the end to what 8 bits hold, and measured so, for export",
+    )
     license: str = Field(min_length=1, description="licence of the student, as its data allows")
     examples: list[Fields] = Field(
         default=[], description="inputs that the bundle shows and checks itself with"
@@ -202,6 +209,13 @@ class DistillConfig(_Part):
     def _there_is_a_vocabulary_to_trim(cls, value: bool, info: ValidationInfo) -> bool:
         if value and isinstance(info.data.get("model"), ScratchModel):
             raise ValueError("only of a pretrained model; set model.scratch.vocab_size instead")
+        return value
+
+    @field_validator("dropout_rate")
+    @classmethod
+    def _there_is_another_dropout_rate(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and isinstance(info.data.get("model"), ScratchModel):
+            raise ValueError("only of a pretrained model; set model.scratch.dropout_rate instead")
         return value
 
     @field_validator("task", mode="before")

@@ -26,10 +26,13 @@ from training.objectives import Options
 from training.output import Output
 from training.plan import Plan
 from training.reporting import reporting
+from training.rounding import round_weights
 from training.splits import Splits, load_splits
 from training.student import as_trained, load_student, student_texts
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 from training.unpadded import UnpaddedT5
+
+COLLATORS = 2  # processes that pad batches, which takes as long as a GPU's step of a small student
 
 log = logging.getLogger("duet.distill")
 
@@ -136,6 +139,8 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
             seed=config.seed,
         ),
     )
+    if config.weights == "int8" and trainer.is_fsdp_enabled:
+        raise ConfigError("weights: those that FSDP shards cannot be rounded; set fp32")
     log.info("%s: %.1f M parameters", config.name, model.num_parameters() / 1e6)
     checkpoint = output.last_checkpoint()
     if checkpoint is not None:
@@ -143,6 +148,8 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     with interruption.listening():
         trainer.train(resume_from_checkpoint=checkpoint)
 
+    if config.weights == "int8":
+        round_weights(model)
     metrics = {"validation": _measure(trainer, validation_rows)}
     if splits.test:
         metrics["test"] = _measure(trainer, tokenized(splits.test))
@@ -209,6 +216,7 @@ def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTraining
         ddp_find_unused_parameters=False,
         seed=config.seed,
         dataloader_pin_memory=gpu,
+        dataloader_num_workers=COLLATORS if gpu else 0,
         report_to=reporter,
     )
 

@@ -53,11 +53,11 @@ def load_student(config: DistillConfig, texts: list[str]) -> Student:
     """
     set_seed(config.seed)
     if not isinstance(config.model, str):
-        slots = SLOTS if config.task.numbers == "masked" else []
+        slots = [] if config.task.numbers is None else SLOTS
         tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size, slots)
         model = UnpaddedT5(_t5_config(config.model.scratch, tokenizer))
         return Student(model, tokenizer)
-    student = load_pretrained(config.model)
+    student = load_pretrained(config.model, config.dropout_rate)
     return _trimmed(student, texts) if config.trim_vocab else student
 
 
@@ -89,13 +89,14 @@ def _trimmed(student: Student, texts: list[str]) -> Student:
     return Student(model, tokenizer, len(full) - len(tokenizer))
 
 
-def load_pretrained(name: str) -> Student:
+def load_pretrained(name: str, dropout_rate: float | None = None) -> Student:
     """A T5 of the hub, or of a folder, in fp32. Raises ConfigError."""
+    options = {} if dropout_rate is None else {"dropout_rate": dropout_rate}
     try:
         kind = AutoConfig.from_pretrained(name).model_type
         if kind != "t5":
             raise ConfigError(f"model: {name} is a {kind!r}, but a student is a 't5'")
-        model, loading = UnpaddedT5.from_pretrained(name, output_loading_info=True)
+        model, loading = UnpaddedT5.from_pretrained(name, output_loading_info=True, **options)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except ConfigError:
         raise

@@ -11,9 +11,10 @@ from onnxscript import GraphBuilder
 
 from export.bundle import DECODER, ENCODER, Precision
 from export.graphs import build_graphs
-from export.quantize import quantize, quantize_weight
+from export.quantize import quantize
 from export.reference import OnnxStudent
 from tests.students import KINDS, Kind, save_graphs, tiny_student
+from training.rounding import quantize_weight
 
 D, N = 512, 96
 

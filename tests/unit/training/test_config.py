@@ -77,6 +77,7 @@ def test_a_task_of_ones_own() -> None:
         ("output_dir=null", "output_dir: Input is not a valid path"),
         ("steps.of=3", "steps of the recipe has no keys below it"),
         ("trim_vocab=true", "trim_vocab: Value error, only of a pretrained model"),
+        ("dropout_rate=0.1", "dropout_rate: Value error, only of a pretrained model; set model.sc"),
         ("name=../up", "name: String should match"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("learning_rate=.inf", "learning_rate: Input should be a finite number"),

@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch.nn import Dropout
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from tests.pretrained import PIECES, write_pretrained
 from tests.word_problems import distillation
+from training.config import load_config
 from training.distill import main
+from training.student import load_student
 from training.trainer import TwoTaskTrainer
 
 
@@ -31,6 +34,17 @@ def test_a_trimmed_student_tells_what_was_dropped(arguments: list[str], tmp_path
         "dropped": PIECES + 100 - len(tokenizer),
     }
     assert record["recipe"]["trim_vocab"] is True
+
+
+def test_a_pretrained_student_may_get_another_dropout_rate(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    for rate in (None, 0.3):
+        overrides = [] if rate is None else [f"dropout_rate={rate}"]
+        student = load_student(load_config(Path(arguments[0]), [*arguments[1:], *overrides]), ["a"])
+        rates = {part.p for part in student.model.modules() if isinstance(part, Dropout)}
+        assert rates == {0.1 if rate is None else rate}
+        assert student.model.decoder.block[0].layer[1].EncDecAttention.dropout == rates.pop()
 
 
 def test_a_stopped_run_goes_on_with_the_same_vocabulary(
