@@ -11,8 +11,10 @@ from training.config import DistillConfig, load_config
 from training.distill import main
 from training.splits import load_splits
 from training.tasks import TASKS
+from training.word_problems.operations import OPERATIONS
 
 RECIPES = ROOT / "training" / "recipes"
+STAGES = ("word-problems", "word-problems-noisy", "svamp-numbers", "svamp-operations")
 PRETRAINED = ("t5-v1_1-small", "t5-v1_1-base", "flan-t5-base")
 # of the student from scratch, and of the pretrained ones
 LICENSES = {
@@ -58,18 +60,20 @@ def config_of(data: str, model: str, *overrides: str) -> DistillConfig:
 
 def test_there_is_one_for_each_data_set_and_model() -> None:
     expected = {recipe_of(data, model) for data in SPLITS for model in ("mini", *PRETRAINED)}
-    stages = {RECIPES / "word-problems.yaml", RECIPES / "svamp-numbers.yaml"}
+    stages = {RECIPES / f"{name}.yaml" for name in STAGES}
     assert set(RECIPES.iterdir()) == expected | stages
 
 
-def test_the_second_stage_goes_on_from_the_first() -> None:
-    first, second = (
-        load_config(RECIPES / f"{name}.yaml") for name in ("word-problems", "svamp-numbers")
-    )
+def test_later_stages_go_on_from_the_first() -> None:
+    stages = [load_config(RECIPES / f"{name}.yaml") for name in STAGES]
+    first, second, equations, operations = stages
     assert second.model == str(first.output_dir)
-    assert first.task == second.task == TASKS["svamp"].model_copy(update={"numbers": "masked"})
+    assert equations.model == operations.model == str(second.output_dir)
+    task = TASKS["svamp"].model_copy(update={"numbers": "counted"})
+    assert first.task == second.task == equations.task == task
+    assert operations.task.labels == OPERATIONS
     for name in ("max_input_tokens", "max_label_tokens", "max_rationale_tokens"):
-        assert getattr(first, name) == getattr(second, name)
+        assert len({getattr(stage, name) for stage in stages}) == 1
 
 
 @each_data_set
