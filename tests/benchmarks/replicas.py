@@ -1,12 +1,15 @@
 """Two replicas on Ray Serve beside one: `python -m tests.benchmarks.replicas`, where Ray is."""
 
 import argparse
+import os
 import random
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from export.bundle import read_manifest
 from service.settings import EMBEDDED_STUDENT
@@ -93,11 +96,19 @@ def measure(
         options = {"num_cpus": 1}
         deployed = deploy(url, arguments, num_replicas=replicas, ray_actor_options=options)
         deployed.wait_until_running(replicas)
+        give_each_a_core(deployed.replicas)
         load = in_a_process(run_load, f"{url}/predict", asked, CLIENTS, 2 * CLIENTS, requests)
         if {answer["model"] for answer in load.answers} != {name}:
             raise RuntimeError(f"another model than {name} answered")
         loads.setdefault(replicas, []).append(load)
     return loads
+
+
+def give_each_a_core(replicas: list[int]) -> None:
+    """Keeps each on one core, as a container's limit would: it encodes beside its decoder steps."""
+    for core, replica in zip(sorted(os.sched_getaffinity(0)), replicas, strict=False):
+        for thread in psutil.Process(replica).threads():
+            os.sched_setaffinity(thread.id, {core})
 
 
 def row(case: str, replicas: int, loads: list[Load]) -> tuple[str, ...]:
