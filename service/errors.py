@@ -39,7 +39,7 @@ class ErrorBody(BaseModel):
 
     error: str = Field(
         description="what was wrong, and what was expected",
-        examples=["inputs: 2048 tokens, but svamp-mini takes at most 512"],
+        examples=["inputs: 2048 tokens, but svamp-numbers takes at most 512"],
     )
     error_type: str = Field(
         description="the kind of error, for programs", examples=["too_many_tokens"]

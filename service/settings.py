@@ -23,7 +23,9 @@ from service.logs import LogFormat, LogLevel
 KEY = re.compile(r"[!-~]+")
 
 
-EMBEDDED_STUDENT = Path(__file__).parent / "bundles" / "svamp-mini"
+BUNDLES = Path(__file__).parent / "bundles"
+EMBEDDED_STUDENT = BUNDLES / "svamp-numbers"
+EMBEDDED_STUDENTS = [EMBEDDED_STUDENT, BUNDLES / "svamp-operations"]
 
 
 def available_cores() -> int:
@@ -111,7 +113,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     models: Annotated[list[Path], NoDecode, BeforeValidator(split), Field(min_length=1)] = Field(
-        [str(EMBEDDED_STUDENT)],
+        [str(folder) for folder in EMBEDDED_STUDENTS],
         validate_default=True,
         description="bundles, or folders that hold bundles, separated by commas; the first model "
         "is the default",

@@ -70,11 +70,14 @@ def test_a_stream_passes_the_proxy() -> None:
 
 
 def test_new_bundles_in_the_volume_are_loaded_by_all() -> None:
-    """The volume began with the embedded student, from the image."""
-    assert [model["name"] for model in httpx.get(f"{URL}/models").json()] == ["svamp-mini"]
+    """The volume began with the embedded students, from the image."""
+    assert [model["name"] for model in httpx.get(f"{URL}/models").json()] == [
+        "svamp-numbers",
+        "svamp-operations",
+    ]
     change = (
         "import shutil, pathlib; from export import bundle;"
-        "new = shutil.copytree('/bundles/svamp-mini', '/bundles/other');"
+        "new = shutil.copytree('/bundles/svamp-numbers', '/bundles/other');"
         "manifest = bundle.read_manifest(pathlib.Path(new));"
         "bundle.seal(pathlib.Path(new), manifest.model_copy(update={'name': 'other'}))"
     )

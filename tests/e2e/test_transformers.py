@@ -25,7 +25,7 @@ from tests.bundles import TASK, write_bundle
 from tests.rebuilt import rebuilt_student
 from tests.students import Kind, Student, tiny_student
 
-SVAMP_MINI = Path(__file__).parents[2] / "service/bundles/svamp-mini"
+SVAMP_MINI = Path(__file__).parents[1] / "fixtures/svamp-mini"
 REAL, MADE = 440, 150  # inputs, of SVAMP, and for each of the random students
 LIMITS = Limits(input_tokens=80, label_tokens=14, rationale_tokens=48)
 
@@ -36,7 +36,7 @@ class Text(NamedTuple):
 
 
 def test_on_real_questions(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the embedded student."""
+    """By a student that was trained on them."""
     folder = real_data / "dss/svamp"
     rows = [*read_lines(folder / "svamp_test.json"), *read_lines(folder / "svamp_train.json")]
     texts = list(dict.fromkeys(row["input"] for row in rows))[:REAL]

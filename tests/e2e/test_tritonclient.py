@@ -147,7 +147,7 @@ def test_the_readme_shows_how(server: Server, capsys: pytest.CaptureFixture[str]
         if "tritonclient" in block
     )
     address = urlsplit(server.url).netloc
-    exec(code.replace("127.0.0.1:8000", address).replace("svamp-mini", "tiny"), {})
+    exec(code.replace("127.0.0.1:8000", address).replace("svamp-numbers", "tiny"), {})
     label, rationale = capsys.readouterr().out.split("] [")
     assert label.startswith("[b'")
     assert rationale.startswith("b'")

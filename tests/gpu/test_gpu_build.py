@@ -70,8 +70,8 @@ def test_auto_without_a_gpu_serves_on_the_cpu_and_says_so(
 ) -> None:
     with serve(tmp_path / "log", **settings) as server:
         log = server.log.read_text()
-        assert "Duet serves svamp-mini on the CPU." in log
-        said = "svamp-mini is not computed on the GPU: no CUDA GPU can be used" in log
+        assert "Duet serves svamp-numbers on the CPU." in log
+        said = "svamp-numbers is not computed on the GPU: no CUDA GPU can be used" in log
         assert said == (settings.get("DUET_DEVICE") != "cpu")
         assert predicts_its_golden_examples(server.url)
 
@@ -93,5 +93,5 @@ def test_kernels_that_onnxruntime_leaves_out_are_noticed() -> None:
 @with_gpu
 def test_a_gpu_gives_the_same_answers(tmp_path: Path) -> None:
     with serve(tmp_path / "log", "--device", "cuda") as server:
-        assert "Duet serves svamp-mini on the GPU." in server.log.read_text()
+        assert "Duet serves svamp-numbers on the GPU." in server.log.read_text()
         assert predicts_its_golden_examples(server.url)

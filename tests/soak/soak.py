@@ -23,7 +23,7 @@ from tests.soak.caller import Tally, closed_loop, connect, open_loop
 from tests.soak.traffic import MAX_BODY_BYTES, PREDICTIONS, Answers, Traffic
 from tests.students import problems, tiny_student
 
-EMBEDDED, MADE = "svamp-mini", "made"
+EMBEDDED, MADE = "svamp-numbers", "made"
 WEIGHTS = ("a", "b")  # of the made model, which comes with these in turns
 CLOSED = {"labels": ["more", "less", "as many", "more or less"], "answer": None, "examples": []}
 KEY = "secret"

@@ -11,10 +11,10 @@ def read(*arguments: str) -> Settings:
     return CliApp.run(Settings, cli_args=list(arguments))
 
 
-def test_the_defaults_serve_the_embedded_student_on_loopback() -> None:
+def test_the_defaults_serve_the_embedded_students_on_loopback() -> None:
     settings = read()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
-    assert [folder.name for folder in settings.models] == ["svamp-mini"]
+    assert [folder.name for folder in settings.models] == ["svamp-numbers", "svamp-operations"]
     assert settings.threads >= 1
 
 

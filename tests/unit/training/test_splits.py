@@ -9,6 +9,7 @@ from training.splits import Splits, examples_of, group_key, hold_out, load_split
 from training.tasks import TASKS
 
 MINI = Path(__file__).parents[3] / "training" / "recipes" / "svamp-mini.yaml"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 SVAMP = TASKS["svamp"]
 PASSAGE = "{{text.splitlines()[0]}}"
 
@@ -158,8 +159,8 @@ def test_half_of_the_real_test_problems_share_their_passage(real_data: Path) -> 
     assert sum(map(len, keys)) == len(set.union(*keys))
 
 
-def test_the_embedded_students_rows_are_drawn_as_they_were(real_data: Path) -> None:
-    manifest = MINI.parents[2] / "service" / "bundles" / "svamp-mini" / "manifest.json"
+def test_the_rows_of_an_older_student_are_drawn_as_they_were(real_data: Path) -> None:
+    manifest = FIXTURES / "svamp-mini" / "manifest.json"
     splits = load_splits(recipe(f"data.path={real_data / 'dss'}"))
     assert splits.fingerprint() in manifest.read_text(encoding="utf-8")
 

@@ -78,7 +78,7 @@ def test_the_settings_go_into_the_request() -> None:
 def test_wrong_settings_are_told_before_any_row() -> None:
     for settings, message in (
         ({"columns": "body=b"}, "--columns: 'body' is none of the task's fields, text"),
-        ({"max_rationale_tokens": 49}, "--max-rationale-tokens: svamp-mini writes from 1 to 48"),
+        ({"max_rationale_tokens": 49}, "--max-rationale-tokens: svamp-numbers writes from 1 to 48"),
     ):
         with pytest.raises(SettingsError) as error:
             reader(ONE, **settings)
