@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bulk", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--explained", type=int, default=20_000, help="of the rows (20,000)")
+    parser.add_argument("--explained", type=int, default=5000, help="of the rows (5,000)")
     parser.add_argument("--kills", type=int, default=3, help="of a run that is resumed (3)")
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("BULK.md"))

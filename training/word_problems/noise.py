@@ -11,9 +11,7 @@ import re
 from training.word_problems.words import made_up_word
 
 SHARE = 0.08  # of the words of a text
-_WORD = re.compile(
-    r"(?<!\S)[A-Za-z]{2,}(?=[\s.,]) ?"
-)  # not the last one, which has the question mark
+_WORD = re.compile(r"(?<!\S)[A-Za-z]{2,}(?=[\s.,]) ?")  # the last one has a question mark
 # Of the words of a rationale, which the text must have, those that any text has.
 _COMMON = frozenset(
     "all an and are at did each far fewer for from had has have he her him his how if in is it "  # noqa: SIM905
