@@ -22,8 +22,13 @@ def quantize_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarr
 
 def round_weights(model: T5ForConditionalGeneration) -> None:
     """Rounds, in place, the weights of all linear layers and of the embedding of tokens."""
-    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
-    matrices = {layer.weight for layer in (*layers, model.shared)}  # one, where they are tied
+    layers = (torch.nn.Linear, torch.nn.Embedding)
+    matrices = {
+        weight
+        for name, layer in model.named_modules()
+        if isinstance(layer, layers) and not name.endswith("relative_attention_bias")
+        for weight in layer.parameters()
+    }  # one, where they are tied
     with torch.no_grad():
         for matrix in matrices:
             values, scale = quantize_weight(matrix.float().cpu().numpy(), axis=0)

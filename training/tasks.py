@@ -75,8 +75,9 @@ class Task(BaseModel):
             raise ValueError(f"labels: {self.choices!r} is none of the task's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) != max(1, len(self.labels)):
             raise ValueError("labels: expected at least one label, and none of them twice")
+        listed = self.labels if isinstance(self.labels, list) else []
         if self.numbers is not None and (
-            self.choices is not None or any(map(str.isdigit, "".join(self.labels)))
+            self.choices is not None or any(map(str.isdigit, "".join(listed)))
         ):
             raise ValueError(
                 "numbers: they can only be masked where the labels are open, or a list without "

@@ -9,7 +9,7 @@ import re
 from functools import cache
 
 from training.word_problems.problems import problem
-from training.word_problems.templates import expand, parsed
+from training.word_problems.templates import Resolve, expand, parsed
 from training.word_problems.words import FOLDER, Words
 from training.yaml_text import parse_yaml
 
@@ -51,14 +51,15 @@ def _from_templates(rng: random.Random) -> str:
     lines = rng.choice(kinds)
     sentences = []
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        words = Words({}, rng)
-        sentence = expand(
-            parsed(rng.choice(lines)),
-            rng,
-            lambda key, words=words: _number(rng) if key == "number" else words.word(key),
-        )
+        sentence = expand(parsed(rng.choice(lines)), rng, _words(rng))
         sentences.append(sentence[:1].upper() + sentence[1:] if rng.random() < 0.7 else sentence)
     return " ".join(sentences)
+
+
+def _words(rng: random.Random) -> Resolve:
+    """The words of one sentence, and numbers."""
+    words = Words({}, rng)
+    return lambda key: _number(rng) if key == "number" else words.word(key)
 
 
 def _in_a_language(rng: random.Random) -> str:
