@@ -64,7 +64,7 @@ bench-training: $(VENV)/.bench ## Measure training beside the usual loops (15 mi
 bench-bulk: $(VENV)/.bench ## Measure bulk jobs beside the engine alone, killed ones too (15 minutes)
 	$(BIN)/python -m tests.benchmarks.bulk --readme README.md $(ARGS)
 
-bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure two replicas on Ray beside one (5 minutes)
+bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure two replicas on Ray beside one (10 minutes; root)
 	$(BIN)/python -m tests.benchmarks.exports runs/bench-ray
 	$(VENV)-ray/bin/python -m tests.benchmarks.replicas runs/bench-ray/int8-closed \
 		--readme README.md $(ARGS)

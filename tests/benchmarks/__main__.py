@@ -9,16 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from service.settings import EMBEDDED_STUDENT
 from tests.benchmarks import generation, machine, sections, svamp
 from tests.benchmarks.effort import FULL, QUICK
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
 from tests.benchmarks.progress import log
 from tests.benchmarks.report import Report
+from tests.servers import ROOT
 from training.markdown import rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
 PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules
+BUNDLE = ROOT / "tests" / "fixtures" / "svamp-mini"  # of the checkpoint that the peers load
 BASE_ROUNDS = 2
 
 
@@ -61,7 +62,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--checkpoint",
         type=Path,
         default=Path("runs/svamp-mini"),
-        help="of the embedded student, for the peers to load (runs/svamp-mini)",
+        help="of svamp-mini, for the peers to load (runs/svamp-mini)",
     )
     parser.add_argument(
         "--data",
@@ -85,12 +86,11 @@ def _add_questions(bench: sections.Bench, arguments: argparse.Namespace, folder:
         log(f"no SVAMP: {error}")
         return
     if not arguments.checkpoint.is_dir():
-        log(f"no SVAMP: no checkpoint of the embedded student in {arguments.checkpoint}")
+        log(f"no SVAMP: no checkpoint of svamp-mini in {arguments.checkpoint}")
         return
     folder.mkdir()
-    bundle = EMBEDDED_STUDENT
     questions = questions[: bench.effort.questions]
-    sections.add_questions(bench, arguments.checkpoint, bundle, questions, folder)
+    sections.add_questions(bench, arguments.checkpoint, BUNDLE, questions, folder)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def add_questions(
         checkpoint, folder, bundle, questions, bench.peers, bench.effort, bench.log
     )
     bench.report.add(
-        f"The embedded student on {len(questions)} SVAMP test questions, one by one",
+        f"svamp-mini on {len(questions)} SVAMP test questions, one by one",
         [comparison_table([measured.comparison])],
         [
             WAYS,

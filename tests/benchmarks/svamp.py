@@ -1,4 +1,4 @@
-"""Case (b): the embedded student on real questions, one by one, label and rationale of each."""
+"""Case (b): svamp-mini on real questions, one by one, label and rationale of each."""
 
 import json
 import statistics
