@@ -86,7 +86,7 @@ def test_new_bundles_in_the_volume_are_loaded_by_all() -> None:
     docker("run", "--rm", mount, "--entrypoint=python", image, "-c", change)
     compose("kill", "-s", "HUP", "duet")
     asked = httpx.Client(base_url=URL, headers={"connection": "close"})
-    wait_until(lambda: all(len(asked.get("/models").json()) == 2 for _ in range(4)))
+    wait_until(lambda: all(len(asked.get("/models").json()) == 3 for _ in range(4)))
     for _ in range(4):
         answer = asked.post("/predict", json={"inputs": TEXT, "model": "other"}).json()
         assert (answer["answer"], answer["model"]) == (8.0, "other")
