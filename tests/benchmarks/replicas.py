@@ -124,7 +124,7 @@ def _limit(process: int) -> None:
         limits = {"cpu.cfs_period_us": f"{period}", "cpu.cfs_quota_us": f"{SHARE * period:.0f}"}
     else:
         group, limits = groups / f"duet-{process}", {"cpu.max": f"{SHARE * period:.0f} {period}"}
-    group.mkdir(exist_ok=True)  # the one that two replicas left of themselves has it
+    group.mkdir(exist_ok=True)  # the one of two that stays has it
     for name, value in limits.items():
         (group / name).write_text(value)
     (group / "cgroup.procs").write_text(str(process))
