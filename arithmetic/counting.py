@@ -7,7 +7,7 @@ broken. Of SVAMP's 800 training problems 10 have an answer that this turns round
 import ast
 import re
 
-from arithmetic.equations import value_stated, written
+from arithmetic.equations import OPERATORS, value_stated, written
 
 _SIGNS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 # the end of a text that says an operation of two numbers
@@ -57,13 +57,7 @@ def _ordered(node: ast.expr, source: str) -> tuple[str, float]:
     if _is_turned(sign, sides[0][1], sides[1][1]):
         sides = sides[1], sides[0]
     (left, first), (right, second) = sides
-    value = {
-        "+": first + second,
-        "-": first - second,
-        "*": first * second,
-        "/": first / second if sign == "/" else 0,
-    }[sign]
-    return f"( {left} {sign} {right} )", value
+    return f"( {left} {sign} {right} )", OPERATORS[type(node.op)](first, second)
 
 
 def _is_turned(sign: str, first: float, second: float) -> bool:

@@ -4,11 +4,12 @@ import ast
 import math
 import operator
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 from simpleeval import simple_eval
 
-_ARITHMETIC = {
+OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -33,7 +34,7 @@ def evaluate_equation(equation: str) -> float | None:
     if not _EQUATION.fullmatch(equation):
         return None
     try:
-        return float(simple_eval(equation, operators=_ARITHMETIC, functions={}, names={}))
+        return float(simple_eval(equation, operators=OPERATORS, functions={}, names={}))
     except Exception:  # ast and simpleeval raise many kinds, from ZeroDivisionError to MemoryError
         return None
 

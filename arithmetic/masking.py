@@ -215,3 +215,13 @@ def codec_of(numbers: Numbers | None, text: str) -> Codec:
     if numbers is None:
         return Codec(text)
     return CountedNumbers(text) if numbers == "counted" else MaskedNumbers(text)
+
+
+def check_maskable(numbers: Numbers | None, labels: object) -> None:
+    """Raises ValueError where labels to choose from could have a number, which would be masked."""
+    if numbers is None or labels == "open":
+        return
+    if not isinstance(labels, list) or any(map(str.isdigit, "".join(labels))):
+        raise ValueError(
+            "numbers: they can only be masked where the labels are open, or a list without digits"
+        )

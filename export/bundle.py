@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from arithmetic.masking import Numbers
+from arithmetic.masking import Numbers, check_maskable
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -107,14 +107,7 @@ class TaskSpec(_Part):
             raise ValueError(f"labels: {self.choices!r} is none of the input's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) < len(self.labels):
             raise ValueError("labels: one of them stands there twice")
-        listed = self.labels if isinstance(self.labels, list) else []
-        if self.numbers is not None and (
-            self.choices is not None or any(map(str.isdigit, "".join(listed)))
-        ):
-            raise ValueError(
-                "numbers: they can only be masked where the labels are open, or a list without "
-                "digits"
-            )
+        check_maskable(self.numbers, self.labels)
         return self
 
     @model_validator(mode="after")

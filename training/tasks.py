@@ -10,7 +10,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from arithmetic.equations import evaluate_equation
-from arithmetic.masking import Codec, Numbers, codec_of
+from arithmetic.masking import Codec, Numbers, check_maskable, codec_of
 
 _TEMPLATES = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 
@@ -75,14 +75,7 @@ class Task(BaseModel):
             raise ValueError(f"labels: {self.choices!r} is none of the task's fields")
         if isinstance(self.labels, list) and len(set(self.labels)) != max(1, len(self.labels)):
             raise ValueError("labels: expected at least one label, and none of them twice")
-        listed = self.labels if isinstance(self.labels, list) else []
-        if self.numbers is not None and (
-            self.choices is not None or any(map(str.isdigit, "".join(listed)))
-        ):
-            raise ValueError(
-                "numbers: they can only be masked where the labels are open, or a list without "
-                "digits"
-            )
+        check_maskable(self.numbers, self.labels)
         return self
 
     @model_validator(mode="after")
