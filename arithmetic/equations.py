@@ -16,6 +16,7 @@ OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
     ast.Div: operator.truediv,
     ast.USub: operator.neg,
 }
+SIGNS: dict[type[ast.AST], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 # No strings and no names, and too few characters to nest deeply or to make an infinite number.
 _EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
 _LONGEST = 256  # characters of an expression in prose

@@ -15,11 +15,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from arithmetic.equations import evaluate_equation
+from arithmetic.equations import SIGNS, evaluate_equation
 from training.data import DataError, text_of
 from training.files import read_json_lines
-
-_SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 
 def label_of_equation(equation: str) -> str | None:
@@ -36,8 +34,8 @@ def label_of_equation(equation: str) -> str | None:
 
 
 def _written(tree: ast.expr) -> str:
-    if isinstance(tree, ast.BinOp) and type(tree.op) in _SIGNS:
-        return f"( {_written(tree.left)} {_SIGNS[type(tree.op)]} {_written(tree.right)} )"
+    if isinstance(tree, ast.BinOp) and type(tree.op) in SIGNS:
+        return f"( {_written(tree.left)} {SIGNS[type(tree.op)]} {_written(tree.right)} )"
     if isinstance(tree, ast.Constant) and isinstance(tree.value, int | float):
         return str(float(tree.value))
     raise ValueError("neither an operation nor a number")

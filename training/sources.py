@@ -54,7 +54,10 @@ class Source(BaseModel):
         "those of a group with validation or test rows",
     )
     swaps: int = Field(
-        0, ge=0, description="copies of each training row, with other names and nouns (in English)"
+        0,
+        ge=0,
+        description="copies of each training row but the extra ones, with other names, nouns (in "
+        "English) and masked numbers",
     )
 
     @model_validator(mode="after")

@@ -84,9 +84,9 @@ def load_splits(config: DistillConfig) -> Splits:
     for note in notes:
         log.info("%s", note)
     train = examples_of(rows, source.labels, source.max_rationales)
-    train += examples_of(extra, "gold", source.max_rationales)
+    train = with_swaps(train, source.swaps, config.seed, renumber=task.numbers is not None)
     return Splits(
-        with_swaps(train, source.swaps, config.seed),
+        train + examples_of(extra, "gold", source.max_rationales),
         examples_of(validation, source.labels, 1),
         examples_of(test, "gold", 1),
         notes,

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from training.word_problems.off_topic import RATIONALE, off_topic
 from training.word_problems.problems import problem
+from training.word_problems.scenes import Scene, all_scenes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,20 +32,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="SHARE",
         help="of the problems, so many have made-up words, and miss others (default: 0)",
     )
+    parser.add_argument(
+        "--explained",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="of the rows, so many have a rationale; others train the predict pass only "
+        "(default: 1)",
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=sorted({scene.kind for scene in all_scenes()}),
+        help="of scenes (default: all)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="a file that is replaced")
     arguments = parser.parse_args(argv)
     if arguments.rows < 1:
         parser.error(f"--rows: {arguments.rows}, but there must be one at least")
-    for option, share in (("off-topic", arguments.off_topic), ("noise", arguments.noise)):
+    for option in ("off_topic", "noise", "explained"):
+        share = getattr(arguments, option)
         if not 0 <= share <= 1:
-            parser.error(f"--{option}: {share}, but a share is from 0 to 1")
+            parser.error(f"--{option.replace('_', '-')}: {share}, but a share is from 0 to 1")
+    kinds = arguments.kinds
+    scenes = [scene for scene in all_scenes() if kinds is None or scene.kind in kinds]
     rng = random.Random(arguments.seed)
     part = arguments.out.with_name(f"{arguments.out.name}.part")
     try:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w", encoding="utf-8") as file:
             for _ in tqdm(range(arguments.rows), unit=" rows", disable=None):
-                file.write(json.dumps(_row(rng, arguments.off_topic, arguments.noise)) + "\n")
+                row = _row(rng, scenes, arguments.off_topic, arguments.noise)
+                if arguments.explained < 1 and rng.random() >= arguments.explained:
+                    row["rationale"] = None
+                file.write(json.dumps(row) + "\n")
         part.replace(arguments.out)
     except OSError as error:
         print(f"word_problems: {error}", file=sys.stderr)
@@ -56,13 +77,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _row(rng: random.Random, off_topic_share: float, noise_share: float) -> dict[str, str]:
+def _row(
+    rng: random.Random, scenes: Sequence[Scene], off_topic_share: float, noise_share: float
+) -> dict[str, str | None]:
     if rng.random() < off_topic_share:
         text, label = off_topic(rng)
         return {"input": text, "label": label, "rationale": RATIONALE, "scene": "off topic"}
-    made = problem(rng, noisy=noise_share > 0 and rng.random() < noise_share)
-    row = {"input": made.text, "label": made.label, "rationale": made.rationale}
-    return row | {"scene": made.scene.name}
+    noisy = noise_share > 0 and rng.random() < noise_share
+    made = problem(rng, noisy=noisy, scenes=scenes)
+    return {
+        "input": made.text,
+        "label": made.label,
+        "rationale": made.rationale,
+        "scene": made.scene.name,
+    }
 
 
 if __name__ == "__main__":

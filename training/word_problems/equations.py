@@ -1,21 +1,14 @@
 """The equation of a problem: over letters, which get numbers that it comes out even with."""
 
 import ast
-import operator
 import random
 from collections.abc import Callable
 from functools import cache
 
-from arithmetic.equations import written
+from arithmetic.equations import OPERATORS, SIGNS, written
 
 Numbers = dict[str, int]
 
-_OPERATORS: dict[type[ast.operator], tuple[str, Callable[[float, float], float]]] = {
-    ast.Add: ("+", operator.add),
-    ast.Sub: ("-", operator.sub),
-    ast.Mult: ("*", operator.mul),
-    ast.Div: ("/", operator.truediv),
-}
 # The largest number, and how often: of small ones there are more in books.
 _SCALES, _WEIGHTS = (20, 100, 1000, 1_000_000), (50, 30, 15, 5)
 _LARGEST_FACTOR = 20  # of what is multiplied or divided by, as far as it can be chosen
@@ -30,7 +23,7 @@ def equation(text: str) -> ast.expr:
     except SyntaxError as error:
         raise ValueError(f"not an equation: {text!r}") from error
     for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and type(node.op) not in _OPERATORS:
+        if isinstance(node, ast.BinOp) and type(node.op) not in SIGNS:
             raise ValueError(f"only + - * / are known: {text!r}")
     return tree
 
@@ -46,15 +39,14 @@ def value_of(tree: ast.expr, numbers: Numbers) -> float:
     if isinstance(tree, ast.Constant):
         return float(str(tree.value))
     assert isinstance(tree, ast.BinOp)
-    _, apply = _OPERATORS[type(tree.op)]
-    return apply(value_of(tree.left, numbers), value_of(tree.right, numbers))
+    return OPERATORS[type(tree.op)](value_of(tree.left, numbers), value_of(tree.right, numbers))
 
 
 def label(tree: ast.expr, numbers: Numbers) -> str:
     """As Distilling Step-by-Step writes SVAMP's labels: `( ( 3.0 + 4.0 ) * 2.0 )`."""
     if not isinstance(tree, ast.BinOp):
         return str(value_of(tree, numbers) + 0.0)
-    sign, _ = _OPERATORS[type(tree.op)]
+    sign = SIGNS[type(tree.op)]
     return f"( {label(tree.left, numbers)} {sign} {label(tree.right, numbers)} )"
 
 
@@ -76,7 +68,7 @@ class Teacher:
             return written(value_of(tree, self.numbers))
         if not outer and (known := self._known.get(ast.dump(tree))) is not None:
             return known
-        sign, _ = _OPERATORS[type(tree.op)]
+        sign = SIGNS[type(tree.op)]
         text = f"{self._side(tree.left)} {sign} {self._side(tree.right)}"
         return text if outer else f"( {text} )"
 

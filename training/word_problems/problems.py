@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from training.word_problems.equations import Numbers, Teacher, equation, label, letters, solved
@@ -31,9 +32,12 @@ class Problem:
     scene: Scene
 
 
-def problem(rng: random.Random, *, noisy: bool = False) -> Problem:
-    """A problem drawn by `rng`; a noisy one has words that there are not, and misses others."""
-    scenes = all_scenes()
+def problem(
+    rng: random.Random, *, noisy: bool = False, scenes: Sequence[Scene] | None = None
+) -> Problem:
+    """A problem drawn by `rng`, of all scenes if of none in particular; a noisy one has words that
+    there are not, and misses others."""
+    scenes = scenes or all_scenes()
     while True:
         scene = rng.choice(scenes)
         try:

@@ -35,7 +35,7 @@ class Scene(_Part):
     """`nouns` are the categories of a noun, by its letter; `needs` must be true of the numbers."""
 
     name: str
-    kind: str = Field(description="the file that it is in: change, combine, compare, groups")
+    kind: str = Field(description="the file that it is in, such as change")
     nouns: dict[str, list[str] | str] = {}
     facts: list[str] = Field(min_length=1)
     needs: str | None = None

@@ -6,25 +6,30 @@ from dataclasses import replace
 from functools import cache
 
 from training.data import Example
+from training.word_problems.renumbering import renumbered
 from training.word_problems.words import Noun, vocabulary
 
 SWAPPED_NOUNS = 0.5  # of the copies; in the others only names are swapped
 
 
-def with_swaps(examples: list[Example], copies: int, seed: int) -> list[Example]:
+def with_swaps(
+    examples: list[Example], copies: int, seed: int, *, renumber: bool = False
+) -> list[Example]:
     """Each example, and after it so many copies with other names, or other names and nouns.
 
-    Names stay a woman's or a man's, nouns in their category; numbers, verbs and the label stay. An
-    example without any such word is not copied.
+    Names stay a woman's or a man's, nouns in their category; verbs stay. With `renumber` a copy has
+    other numbers, too, where that can be; else numbers and the label stay. An example without
+    anything to change is not copied.
     """
     rng = random.Random(seed)
     rows = []
     for example in examples:
         rows.append(example)
         for _ in range(copies):
-            swapped = _swapped(example, rng)
-            if swapped is not None:
-                rows.append(swapped)
+            copy = (renumbered(example, rng) if renumber else None) or example
+            copy = _swapped(copy, rng) or copy
+            if copy is not example:
+                rows.append(copy)
     return rows
 
 

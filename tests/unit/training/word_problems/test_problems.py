@@ -18,7 +18,7 @@ from training.word_problems.words import Unmentioned
 @pytest.fixture(scope="module")
 def made() -> list[Problem]:
     rng = random.Random(0)
-    return [problem(rng) for _ in range(3000)]
+    return [problem(rng) for _ in range(6000)]
 
 
 def test_what_a_rationale_says_is_true(made: list[Problem]) -> None:
@@ -95,6 +95,19 @@ def test_the_command_writes_the_same_rows_of_the_same_seed(tmp_path: Path) -> No
     rows = [json.loads(line) for line in texts["a"].splitlines()]
     assert len(rows) == 20
     assert set(rows[0]) == {"input", "label", "rationale", "scene"}
+
+
+def test_some_kinds_and_some_rationales(tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    arguments = ["--rows", "300", "--kinds", "change", "stocks", "--explained", "0.3"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    kinds = {scene.name: scene.kind for scene in all_scenes()}
+    assert {kinds[row["scene"]] for row in rows} == {"change", "stocks"}
+    explained = [row for row in rows if row["rationale"] is not None]
+    assert 60 < len(explained) < 120
+    with pytest.raises(SystemExit):
+        main(["--rows", "1", "--explained", "1.5", "--out", str(out)])
 
 
 def test_a_file_that_cannot_be_written_is_told_of(

@@ -1,3 +1,4 @@
+from arithmetic.masking import MaskedNumbers
 from training.data import Example
 from training.word_problems.swaps import with_swaps
 from training.word_problems.words import vocabulary
@@ -32,6 +33,17 @@ def test_names_and_nouns_are_others_and_all_else_stays() -> None:
         seen.add(many)
     assert "pears" in seen  # in half of them only names are swapped
     assert len(seen) > 5
+
+
+def test_copies_may_have_other_numbers() -> None:
+    _, *copies = with_swaps([ROW], 20, seed=0, renumber=True)
+    assert len({copy.label for copy in copies}) > 15
+    for copy in copies:
+        codec = MaskedNumbers(str(copy.input["text"]))
+        assert codec.mask_label(copy.label) == "( n0 - n1 )"
+        assert codec.mask_rationale(copy.rationale or "").split(" ", 3)[1:3] == ["had", "n0"]
+    plain = Example({"text": "What is 3 and 4?"}, "( 3.0 + 4.0 )", None)
+    assert len(with_swaps([plain], 5, seed=0, renumber=True)) == 6
 
 
 def test_a_row_without_such_words_is_not_copied() -> None:
