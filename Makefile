@@ -39,10 +39,10 @@ test-fuzz: $(VENV)/.dev ## Try 24,000 requests, manifests and templates that are
 	DUET_TEST_INPUTS=8000 $(BIN)/python -m pytest tests/unit/service/fuzz -rP $(ARGS)
 
 soak: $(VENV)/.dev ## Serve near capacity for ten minutes, while models change and clients err and leave
-	$(BIN)/python -m tests.soak soak --readme README.md $(ARGS)
+	$(BIN)/python -m tests.soak soak --readme service/README.md $(ARGS)
 
 test-overload: $(VENV)/.dev ## Offer ten times the capacity, and hold the service to its bounds
-	$(BIN)/python -m tests.soak overload --readme README.md $(ARGS)
+	$(BIN)/python -m tests.soak overload --readme service/README.md $(ARGS)
 
 test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
@@ -62,12 +62,12 @@ bench-training: $(VENV)/.bench ## Measure training beside the usual loops (15 mi
 	$(BIN)/python -m tests.benchmarks.training $(ARGS)
 
 bench-bulk: $(VENV)/.bench ## Measure bulk jobs beside the engine alone, killed ones too (15 minutes)
-	$(BIN)/python -m tests.benchmarks.bulk --readme README.md $(ARGS)
+	$(BIN)/python -m tests.benchmarks.bulk --readme service/README.md $(ARGS)
 
 bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure two replicas on Ray beside one (10 minutes; root)
 	$(BIN)/python -m tests.benchmarks.exports runs/bench-ray
 	$(VENV)-ray/bin/python -m tests.benchmarks.replicas runs/bench-ray/int8-closed \
-		--readme README.md $(ARGS)
+		--readme service/README.md $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and the import arrows between the packages
 	$(BIN)/ruff check .
@@ -89,7 +89,7 @@ distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
 ablate: $(VENV)/.dev ## Compare the objectives by PLAN (an hour on one core; ARGS="--out FOLDER …")
-	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme README.md $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme training/README.md $(ARGS)
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)

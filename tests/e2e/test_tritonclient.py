@@ -140,10 +140,12 @@ def test_labels_that_inputs_bring(client: InferenceServerClient) -> None:
     assert best.as_numpy("scores").tolist() == scores[:, :1].tolist()
 
 
-def test_the_readme_shows_how(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_on_serving_shows_how(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = (
         block
-        for block in re.findall("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+        for block in re.findall(
+            "```python\n(.*?)```", (ROOT / "service/README.md").read_text(), re.S
+        )
         if "tritonclient" in block
     )
     address = urlsplit(server.url).netloc

@@ -209,8 +209,8 @@ def test_a_bad_recipe_is_named(
     assert complaint in line
 
 
-def test_the_readmes_data_section_is_valid() -> None:
-    readme = (RECIPES.parents[1] / "README.md").read_text(encoding="utf-8")
+def test_the_data_section_of_the_training_page_is_valid() -> None:
+    readme = (RECIPES.parent / "README.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(data:\n.*?)```", readme, re.DOTALL)
     data = json.dumps(yaml.safe_load(shown)["data"])
     task = "{name: tone, fields: [review], template: '{{review}}'}"
