@@ -1,4 +1,4 @@
-"""Counting: what numbers of things can be, for a student that does not see their values.
+"""Counting: what numbers of things are to each other, for a student that does not see their values.
 
 Word problems of books count things: no difference of theirs is negative, and few quotients are
 broken. Of SVAMP's 800 training problems 10 have an answer that this turns round.
@@ -6,12 +6,36 @@ broken. Of SVAMP's 800 training problems 10 have an answer that this turns round
 
 import ast
 import re
+from collections.abc import Mapping
+from itertools import groupby, permutations
 
-from arithmetic.equations import OPERATORS, value_stated, written
+from arithmetic.equations import OPERATORS, SIGNS, value_stated, written
 
-_SIGNS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+MOST_COMPARED = 8  # numbers of a text: of more there are too many pairs
+
 # the end of a text that says an operation of two numbers
 _TWO_NUMBERS = re.compile(r"(?<![\w.,])([0-9][0-9.,]*) ([-/]) ([0-9][0-9.,]*)( = ?)\Z")
+
+
+def comparison(numbers: Mapping[str, float]) -> str:
+    """How numbers compare, for whom only sees their names: `( n1 n0 = n2 , n0 / n1 , n2 / n1 )`.
+
+    First the names in the order of their values, with a sign between equal ones; then each pair of
+    which one is a multiple of the other. Of fewer than two names, or more than MOST_COMPARED,
+    nothing is said.
+    """
+    if not 2 <= len(numbers) <= MOST_COMPARED:
+        return ""
+    in_order = groupby(sorted(numbers, key=numbers.__getitem__), key=numbers.__getitem__)
+    said = [" ".join(" = ".join(equal) for _, equal in in_order)]
+    said += [
+        f"{many} / {one}" for many, one in permutations(numbers, 2) if _divides(numbers, many, one)
+    ]
+    return f"( {' , '.join(said)} )"
+
+
+def _divides(numbers: Mapping[str, float], many: str, one: str) -> bool:
+    return 1 < numbers[one] < numbers[many] and numbers[many] % numbers[one] == 0
 
 
 def in_counting_order(equation: str) -> str:
@@ -50,9 +74,9 @@ def _ordered(node: ast.expr, source: str) -> tuple[str, float]:
     """A part of an equation in order, and its value. Raises ValueError for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return ast.get_source_segment(source, node) or "", float(node.value)
-    if not isinstance(node, ast.BinOp) or type(node.op) not in _SIGNS:
+    if not isinstance(node, ast.BinOp) or type(node.op) not in SIGNS:
         raise ValueError(f"not an equation of + - * /: {source!r}")
-    sign = _SIGNS[type(node.op)]
+    sign = SIGNS[type(node.op)]
     sides = _ordered(node.left, source), _ordered(node.right, source)
     if _is_turned(sign, sides[0][1], sides[1][1]):
         sides = sides[1], sides[0]

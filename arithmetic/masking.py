@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from arithmetic.counting import in_counting_order, statement_in_counting_order
+from arithmetic.counting import comparison, in_counting_order, statement_in_counting_order
 from arithmetic.equations import value_stated, written
 
 # A task's way with numbers: see MaskedNumbers and CountedNumbers. None: text like any other.
@@ -192,9 +192,15 @@ class MaskedNumbers(Codec):
 class CountedNumbers(MaskedNumbers):
     """Masked numbers of things that are counted.
 
-    The student does not see which of two numbers is the larger one, but the codec does: what would
-    be negative, or broken where the other order is whole, is turned round as it comes back.
+    After the text the student reads how its numbers compare. Where it says what would be negative
+    all the same, or broken where the other order is whole, that is turned round as it comes back.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        values = ((f"n{place}", number.value) for place, number in enumerate(self._numbers))
+        said = comparison({name: value for name, value in values if value is not None})
+        self.text = f"{self.text} {said}" if said else self.text
 
     def unmask_label(self, label: str) -> str:
         return in_counting_order(super().unmask_label(label))

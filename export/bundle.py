@@ -90,6 +90,11 @@ class TaskSpec(_Part):
         None,
         description="masked, counted: see `arithmetic.masking`; null: text like any other",
     )
+    explain_given_label: bool = Field(
+        False,
+        description="the rationale is written after its label, which it then explains, as in "
+        "PredictAndExplain (Camburu et al., 2018); else beside it, from the input alone",
+    )
     examples: list[Fields] = Field(default=[], description="inputs to try")
 
     @property
@@ -149,6 +154,11 @@ class Calibration(_Part):
     """Temperature of the confidence (Guo et al., 2017), and the rows that it was fitted on."""
 
     temperature: float = Field(1.0, gt=0)
+    offset: float | None = Field(
+        None,
+        description="of open labels: the log-odds of being right are their log-probability over "
+        "the temperature, and this (Platt, 1999); null: the former is the confidence's logarithm",
+    )
     fitted_on: str | None = None
 
 

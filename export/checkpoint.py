@@ -6,7 +6,7 @@ Evaluation may have left its temperature beside it, in `calibration.json`.
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from jinja2 import TemplateError
 from pydantic import BaseModel, Field, ValidationError
@@ -72,6 +72,13 @@ class ExampleRow(BaseModel):
     rationale: str | None = None
 
 
+class Voice(NamedTuple):
+    """One of a student's two: the prefix of its prompts, and how long its texts may be."""
+
+    prefix: str
+    max_new_tokens: int
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A student, with inputs to compare its graphs on and inputs to show."""
@@ -87,6 +94,15 @@ class Checkpoint:
     def validation(self) -> list[ExampleRow]:
         """The examples that the student was not trained on."""
         return self.examples[: self.record.data.validation_rows]
+
+    @property
+    def voices(self) -> tuple[Voice, Voice]:
+        """That which predicts, and that which explains."""
+        record, task = self.record, self.record.task
+        return (
+            Voice(task.predict_prefix, record.max_label_tokens),
+            Voice(task.explain_prefix, record.max_rationale_tokens),
+        )
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -6,21 +6,25 @@ held to transformers' labels alone, on rows that the student was not trained on.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from arithmetic.masking import Codec
 from export.bundle import TOKENIZER, Geometry
-from export.reference import OnnxStudent, Voice, pad, until_end
+from export.checkpoint import Voice
+from export.reference import Given, OnnxStudent, pad, until_end
 from training.tasks import Task
 
 TOLERANCE = 1e-4  # of log-probabilities, in fp32
 LEAST_EQUAL_LABELS = 0.99  # a share of the rows, in lower precisions
 MOST_ACCURACY_LOST = 0.005  # likewise
 BATCH = 16
+
+T = TypeVar("T")
 
 
 class ParityError(RuntimeError):
@@ -69,17 +73,22 @@ def check_parity(
     student: OnnxStudent,
     texts: Sequence[str],
     voices: Sequence[Voice],
+    explain_given_label: bool = False,
 ) -> Parity:
     """Compares greedy tokens and their log-probabilities on `texts`, in each voice.
 
+    With `explain_given_label` both read, before they explain, what transformers predicts.
     Log-probabilities are those of transformers' own greedy tokens. Raises ParityError where tokens
     of input or output differ (other than by a near tie), or a log-probability by over TOLERANCE.
     """
     near_ties = 0
     wrong: list[Comparison] = []
     differences: list[float] = []
+    given: list[list[int]] | None = None
     for voice in voices:
-        for output in compare(model, tokenizer, student, texts, voice):
+        compared = list(compare(model, tokenizer, student, texts, voice, given))
+        given = [output.theirs for output in compared] if explain_given_label else None
+        for output in compared:
             differences.append(output.difference)
             if output.ours == output.theirs:
                 continue
@@ -117,7 +126,8 @@ def check_labels(
     """
     texts = [codec.text for codec, _ in rows]
     labels = list(compare(model, tokenizer, student, texts, predict))
-    rationales = list(compare(model, tokenizer, student, texts, explain))
+    given = [output.theirs for output in labels] if task.explain_given_label else None
+    rationales = list(compare(model, tokenizer, student, texts, explain, given))
 
     def right(outputs: Iterable[list[int]]) -> int:
         written = map(student.text, outputs)
@@ -156,16 +166,21 @@ def compare(
     student: OnnxStudent,
     texts: Sequence[str],
     voice: Voice,
+    given: Given | None = None,
 ) -> Iterator[Comparison]:
     """Decodes `texts` in a voice by both, and scores transformers' tokens by the graphs too.
 
-    Raises ParityError where the tokens of an input differ.
+    Both decoders read the tokens `given` first. Raises ParityError where the tokens of an input
+    differ.
     """
-    for batch in batches([voice.prefix + text for text in texts]):
+    prompts = [voice.prefix + text for text in texts]
+    for batch, read in zip(batches(prompts), batches(given or [[]] * len(prompts)), strict=True):
         input_ids = _tokens(tokenizer, student, batch)
-        expected, logprobs = _transformers(model, student.geometry, input_ids, voice.max_new_tokens)
-        actual = student.generate(batch, voice.max_new_tokens)
-        scores = student.score(batch, expected)
+        expected, logprobs = _transformers(
+            model, student.geometry, input_ids, voice.max_new_tokens, read
+        )
+        actual = student.generate(batch, voice.max_new_tokens, read)
+        scores = student.score(batch, expected, read)
         for prompt, ours, theirs, table, score in zip(
             batch, actual, expected, logprobs, scores, strict=True
         ):
@@ -192,18 +207,18 @@ def _difference(student: OnnxStudent, output: Comparison) -> str:
     )
 
 
-def batches(prompts: list[str]) -> Iterator[list[str]]:
-    """As many prompts at once as the graphs take without much padding or memory."""
-    for start in range(0, len(prompts), BATCH):
-        yield prompts[start : start + BATCH]
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Of as many prompts at once as the graphs take without much padding or memory."""
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
 
 
 def _tokens(
-    tokenizer: PreTrainedTokenizerBase, student: OnnxStudent, prompts: list[str]
+    tokenizer: PreTrainedTokenizerBase, student: OnnxStudent, prompts: Sequence[str]
 ) -> list[list[int]]:
     """The prompts' tokens, which must be the same by both tokenizers."""
     limit = student.tokenizer.truncation["max_length"]
-    expected = tokenizer(prompts, truncation=True, max_length=limit)["input_ids"]
+    expected = tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
     for prompt, ours, theirs in zip(prompts, student.tokens(prompts), expected, strict=True):
         if ours != theirs:
             raise ParityError(
@@ -219,16 +234,30 @@ def _transformers(
     geometry: Geometry,
     input_ids: list[list[int]],
     max_new_tokens: int,
+    given: Given,
 ) -> tuple[list[list[int]], np.ndarray]:
     """Transformers' greedy tokens, and all log-probabilities [B,T,V] along them."""
     padded, mask = map(torch.from_numpy, pad(input_ids, geometry.pad_id))
-    decoded = model.generate(
+    # padding before what the decoder reads, so that all texts begin at the same place
+    reversed_reads = [[*reversed(read), geometry.decoder_start_id] for read in given]
+    reads, read_mask = (
+        torch.from_numpy(array).flip(1) for array in pad(reversed_reads, geometry.pad_id)
+    )
+    decoded: Any = model.generate(
         input_ids=padded,
         attention_mask=mask,
+        decoder_input_ids=reads,
+        decoder_attention_mask=read_mask,
         do_sample=False,
         num_beams=1,
         max_new_tokens=max_new_tokens,
     )
-    logits = model(input_ids=padded, attention_mask=mask, decoder_input_ids=decoded[:, :-1]).logits
-    outputs = [until_end(row, geometry.eos_id) for row in decoded[:, 1:].tolist()]
+    begin = reads.shape[1]
+    logits = model(
+        input_ids=padded,
+        attention_mask=mask,
+        decoder_input_ids=decoded[:, :-1],
+        decoder_attention_mask=F.pad(read_mask, (0, decoded.shape[1] - 1 - begin), value=1),
+    ).logits[:, begin - 1 :]
+    outputs = [until_end(row, geometry.eos_id) for row in decoded[:, begin:].tolist()]
     return outputs, logits.log_softmax(-1).numpy()

@@ -5,7 +5,6 @@ The parity gate runs them so, and a faster engine is held against it.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -18,13 +17,7 @@ from export.bundle import DECODER, ENCODER, TOKENIZER, Geometry
 CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 Feeds = dict[str, np.ndarray]
-
-
-class Voice(NamedTuple):
-    """One of a student's two: the prefix of its prompts, and how long its texts may be."""
-
-    prefix: str
-    max_new_tokens: int
+Given = Sequence[Sequence[int]]  # tokens, by prompt
 
 
 class OnnxStudent:
@@ -53,35 +46,54 @@ class OnnxStudent:
     def text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
 
-    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
-        """Greedy tokens after each prompt, the end token included where it came in time."""
-        feeds = self._encode(prompts) | self._empty_caches(len(prompts), max_new_tokens)
+    def generate(
+        self, prompts: Sequence[str], max_new_tokens: int, given: Given | None = None
+    ) -> list[list[int]]:
+        """Greedy tokens after each prompt, the end token included where it came in time.
+
+        The decoder reads those `given` first, which are not returned.
+        """
+        given = given or [[]] * len(prompts)
+        width = max(map(len, given)) + max_new_tokens
+        feeds = self._encode(prompts) | self._empty_caches(len(prompts), width)
         token = np.full((len(prompts), 1), self.geometry.decoder_start_id)
-        written: list[np.ndarray] = []
-        ended = np.zeros(len(prompts), bool)
-        while len(written) < max_new_tokens and not ended.all():
-            token, _ = self._step(feeds, token, at=len(written), targets=token)
-            written.append(token)
-            ended |= token[:, 0] == self.geometry.eos_id
-        return [until_end(row, self.geometry.eos_id) for row in np.hstack(written).tolist()]
+        written: list[list[int]] = [[] for _ in prompts]
+        for at in range(width):
+            token, _ = self._step(feeds, token, at=at, targets=token)
+            for row, (read, text) in enumerate(zip(given, written, strict=True)):
+                if at < len(read):
+                    token[row] = read[at]
+                else:
+                    text.append(int(token[row, 0]))
+            if all(self.geometry.eos_id in text for text in written):
+                break
+        return [until_end(text[:max_new_tokens], self.geometry.eos_id) for text in written]
 
-    def write(self, texts: Sequence[str], voice: Voice) -> list[str]:
-        """What a voice says of each of the rendered inputs."""
-        outputs = self.generate([voice.prefix + text for text in texts], voice.max_new_tokens)
-        return [self.text(tokens) for tokens in outputs]
+    def score(
+        self,
+        prompts: Sequence[str],
+        outputs: Sequence[Sequence[int]],
+        given: Given | None = None,
+    ) -> list[np.ndarray]:
+        """The log-probability of each token of each output after its prompt, in one step.
 
-    def score(self, prompts: Sequence[str], outputs: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """The log-probability of each token of each output after its prompt, in one step."""
-        targets, _ = pad(outputs, self.geometry.pad_id)  # [B,T]
+        The decoder reads those `given` first.
+        """
+        given = given or [[]] * len(prompts)
+        whole = [[*read, *output] for read, output in zip(given, outputs, strict=True)]
+        targets, _ = pad(whole, self.geometry.pad_id)  # [B,T]
         start = np.full((len(outputs), 1), self.geometry.decoder_start_id)
         feeds = self._encode(prompts) | self._empty_caches(*targets.shape)
         _, logprobs = self._step(feeds, np.hstack([start, targets[:, :-1]]), at=0, targets=targets)
-        return [row[: len(output)] for row, output in zip(logprobs, outputs, strict=True)]
+        return [
+            row[len(read) : len(tokens)]
+            for row, read, tokens in zip(logprobs, given, whole, strict=True)
+        ]
 
-    def choose(self, prompt: str, labels: Sequence[str]) -> str:
-        """The most probable of the labels after a prompt; of equals, the first."""
+    def choose(self, prompt: str, labels: Sequence[str]) -> int:
+        """The place of the most probable of the labels after a prompt; of equals, the first."""
         sums = [self.score([prompt], [output])[0].sum() for output in self.tokens(labels)]
-        return labels[int(np.argmax(sums))]
+        return int(np.argmax(sums))
 
     def _encode(self, prompts: Sequence[str]) -> Feeds:
         input_ids, mask = pad(self.tokens(prompts), self.geometry.pad_id)

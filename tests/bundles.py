@@ -1,6 +1,7 @@
 """Bundles for tests: of small students with random weights, with transformers as the reference."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,19 +51,32 @@ class Voices(NamedTuple):
 
 
 @torch.inference_mode()
-def reference(student: Student, text: str, limits: Limits = LIMITS) -> Voices:
+def reference(
+    student: Student, text: str, limits: Limits = LIMITS, explain_given_label: bool = False
+) -> Voices:
     """Both voices of transformers' own student, one prompt at a time."""
-    return Voices(
-        _generate(student, TASK.predict_prefix + text, limits.label_tokens),
-        _generate(student, TASK.explain_prefix + text, limits.rationale_tokens),
-    )
+    label = _generate(student, TASK.predict_prefix + text, limits.label_tokens)
+    given = label.tokens if explain_given_label else []
+    return Voices(label, explanation(student, text, given, limits))
 
 
-def _generate(student: Student, prompt: str, max_new_tokens: int) -> Text:
+def explanation(student: Student, text: str, given: list[int], limits: Limits = LIMITS) -> Text:
+    """What transformers' student says after the label that is given, in tokens."""
+    return _generate(student, TASK.explain_prefix + text, limits.rationale_tokens, given)
+
+
+@torch.inference_mode()
+def _generate(
+    student: Student, prompt: str, max_new_tokens: int, given: Sequence[int] = ()
+) -> Text:
     inputs = student.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
-    ids = student.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
-    logits = student.model(**inputs, decoder_input_ids=ids[:, :-1]).logits
-    tokens = ids[:, 1:]
+    read = torch.tensor([[student.model.config.decoder_start_token_id, *given]])
+    ids = student.model.generate(
+        **inputs, decoder_input_ids=read, do_sample=False, max_new_tokens=max_new_tokens
+    )
+    begin = read.shape[1]
+    logits = student.model(**inputs, decoder_input_ids=ids[:, :-1]).logits[:, begin - 1 :]
+    tokens = ids[:, begin:]
     logprobs = logits.log_softmax(-1).gather(-1, tokens.unsqueeze(-1))
     text = student.tokenizer.decode(tokens[0], skip_special_tokens=True)
     return Text(text.strip(), tokens[0].tolist(), float(logprobs.sum()))
@@ -94,9 +108,11 @@ def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
         license="Apache-2.0",
     ).model_copy(update=changes)
     golden = []
-    if manifest.task == TASK and manifest.precision == "fp32":
+    given = manifest.task.explain_given_label
+    plain = manifest.task.model_copy(update={"explain_given_label": False})
+    if plain == TASK and manifest.precision == "fp32":
         for text in problems(2):
-            label, rationale = reference(student, text, manifest.limits)
+            label, rationale = reference(student, text, manifest.limits, given)
             golden.append(Golden(fields={"text": text}, label=label.text, rationale=rationale.text))
     (folder / GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden))
     return seal(folder, manifest)

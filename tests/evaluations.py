@@ -19,6 +19,13 @@ TASKS = {
         name="masked", fields=["text"], template="{{text}}", answer="arithmetic", numbers="masked"
     ),
     "closed": TaskSpec(name="closed", fields=["text"], template="Q: {{text}}", labels=LABELS),
+    "explained": TaskSpec(
+        name="explained",
+        fields=["text"],
+        template="{{text}}",
+        labels=LABELS,
+        explain_given_label=True,
+    ),
     "choices": TaskSpec(
         name="choices",
         fields=["text", "options"],

@@ -100,26 +100,32 @@ class TwoPassCollator:
     """Pads rows to a batch for each pass: `input_ids` and `attention_mask` [B,S],
     `decoder_input_ids` and `labels` [B,T], under "predict" and "explain".
 
-    A row without a rationale has only IGNORED labels in the explain pass.
+    A row without a rationale has only IGNORED labels in the explain pass. With
+    `explain_given_label` the decoder there reads the row's label first, whose places are IGNORED.
     """
 
     pad_id: int
     decoder_start_id: int
+    explain_given_label: bool = False
 
     def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, dict[str, torch.Tensor]]:
         return {
             "predict": self._one_pass(rows, "predict_input", "label"),
-            "explain": self._one_pass(rows, "explain_input", "rationale"),
+            "explain": self._one_pass(
+                rows, "explain_input", "rationale", "label" if self.explain_given_label else None
+            ),
         }
 
     def _one_pass(
-        self, rows: list[dict[str, list[int]]], source: str, target: str
+        self, rows: list[dict[str, list[int]]], source: str, target: str, given: str | None = None
     ) -> dict[str, torch.Tensor]:
         sources = [row[source] for row in rows]
         targets = [row[target] for row in rows]
-        labels = _pad([ids or [IGNORED] for ids in targets], IGNORED)
+        before = [row[given] if given and row[target] else [] for row in rows]
+        both = list(zip(before, targets, strict=True))
+        labels = _pad([[IGNORED] * len(read) + ids or [IGNORED] for read, ids in both], IGNORED)
         # as transformers shifts labels: what `mi-official` makes of padding depends on it
-        shifted = _pad([[self.decoder_start_id, *ids] for ids in targets], self.pad_id)
+        shifted = _pad([[self.decoder_start_id, *read, *ids] for read, ids in both], self.pad_id)
         return {
             "input_ids": _pad(sources, self.pad_id),
             "attention_mask": _pad([[1] * len(ids) for ids in sources], 0),

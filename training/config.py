@@ -147,6 +147,10 @@ class DistillConfig(_Part):
     early_stopping_patience: Annotated[int, Field(gt=0)] | None = Field(
         None, description="evaluations without a better one, after which training stops"
     )
+    average_last: Annotated[int, Field(gt=1)] | None = Field(
+        None,
+        description="the student is the mean of so many last evaluated steps, and none is chosen",
+    )
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     validation_rows: int = Field(gt=0)
     max_input_tokens: int = Field(1024, gt=1)

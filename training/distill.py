@@ -14,8 +14,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from scipy.stats import binomtest
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
+from training.averaging import last_checkpoints, mean_weights, step_of
 from training.batches import TokenizedExamples, TwoPassCollator, tokenize
 from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, dump_config, load_config
@@ -122,7 +124,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         args=arguments,
         train_dataset=train_rows,
         eval_dataset=validation_rows,
-        data_collator=TwoPassCollator(pad_id, start_id),
+        data_collator=TwoPassCollator(pad_id, start_id, config.task.explain_given_label),
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
         callbacks=[interruption, *callbacks],
@@ -139,8 +141,11 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
             seed=config.seed,
         ),
     )
-    if config.weights == "int8" and trainer.is_fsdp_enabled:
-        raise ConfigError("weights: those that FSDP shards cannot be rounded; set fp32")
+    if trainer.is_fsdp_enabled:
+        if config.weights == "int8":
+            raise ConfigError("weights: those that FSDP shards cannot be rounded; set fp32")
+        if config.average_last is not None:
+            raise ConfigError("average_last: weights that FSDP shards cannot be averaged")
     log.info("%s: %.1f M parameters", config.name, model.num_parameters() / 1e6)
     checkpoint = output.last_checkpoint()
     if checkpoint is not None:
@@ -148,6 +153,11 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     with interruption.listening():
         trainer.train(resume_from_checkpoint=checkpoint)
 
+    kept = [trainer.state.best_global_step or trainer.state.global_step]
+    if config.average_last is not None:
+        last = last_checkpoints(output.checkpoints, config.average_last)
+        kept = [step_of(checkpoint) for checkpoint in last]
+        model.load_state_dict(mean_weights(last), strict=False)  # without those that are tied
     if config.weights == "int8":
         round_weights(model)
     metrics = {"validation": _measure(trainer, validation_rows)}
@@ -157,7 +167,6 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         log.info("%s: %s", split, values)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
     if trainer.is_world_process_zero():
-        kept = trainer.state.best_global_step or trainer.state.global_step
         output.write_student(as_trained(model.config, weights), student, metrics, kept)
         shutil.rmtree(output.checkpoints)
 
@@ -205,7 +214,7 @@ def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTraining
         save_steps=config.eval_every,
         logging_steps=config.eval_every,
         logging_nan_inf_filter=False,  # it would make every step wait for its loss
-        save_total_limit=2,
+        save_total_limit=1 + (config.average_last or 1),  # beside the best one
         load_best_model_at_end=True,
         metric_for_best_model="selection",
         include_for_metrics=["loss"],
@@ -223,8 +232,12 @@ def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTraining
 
 def _measure(trainer: TwoTaskTrainer, rows: TokenizedExamples) -> dict[str, float | int]:
     measured = trainer.evaluate(rows)
+    accuracy = measured["eval_accuracy"]
+    found = binomtest(round(accuracy * len(rows)), len(rows)).proportion_ci(0.95, "wilson")
     return {
-        "accuracy": round(measured["eval_accuracy"], 4),
+        "accuracy": round(accuracy, 4),
+        "low": round(float(found.low), 4),
+        "high": round(float(found.high), 4),
         "exact": round(measured["eval_exact"], 4),
         "rows": len(rows),
     }

@@ -189,9 +189,11 @@ def _calibration(found: Evaluation) -> Section:
         if fitted.problem is not None:
             notes.append(f"No temperature was fitted: {fitted.problem}.")
         else:
-            temperature = f"{fitted.temperature:.3f}"
+            offset = "" if fitted.offset is None else f" and an offset of {fitted.offset:.3f}"
+            were = "was" if fitted.offset is None else "were"
             notes.append(
-                f"A temperature of {temperature} was fitted on {fitted.rows} validation rows."
+                f"A temperature of {fitted.temperature:.3f}{offset} {were} fitted on "
+                f"{fitted.rows} validation rows."
             )
             if found.calibrated is not None:
                 columns["with the temperature"] = found.calibrated

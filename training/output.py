@@ -72,11 +72,11 @@ class Output:
         model: T5ForConditionalGeneration,
         student: Student,
         metrics: Metrics,
-        steps: int,
+        steps: list[int],
     ) -> None:
         """Writes a student's trained model, and what export must know of it.
 
-        `steps` is the step that was kept.
+        `steps` is the step that was kept, or those whose mean was.
         """
         for name in ("student.json", "calibration.json"):  # an earlier student's
             (self.folder / name).unlink(missing_ok=True)

@@ -24,10 +24,9 @@ def round_weights(model: T5ForConditionalGeneration) -> None:
     """Rounds, in place, the weights of all linear layers and of the embedding of tokens."""
     layers = (torch.nn.Linear, torch.nn.Embedding)
     matrices = {
-        weight
+        layer.weight
         for name, layer in model.named_modules()
         if isinstance(layer, layers) and not name.endswith("relative_attention_bias")
-        for weight in layer.parameters()
     }  # one, where they are tied
     with torch.no_grad():
         for matrix in matrices:

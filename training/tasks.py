@@ -68,6 +68,11 @@ class Task(BaseModel):
     numbers: Numbers | None = Field(
         None, description="masked, counted: the input's numbers are n0, n1, … to the student"
     )
+    explain_given_label: bool = Field(
+        False,
+        description="the rationale is written after its label, which it then explains, as in "
+        "PredictAndExplain (Camburu et al., 2018); else beside it, from the input alone",
+    )
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:

@@ -60,10 +60,16 @@ class UnpaddedT5(T5ForConditionalGeneration):
             return self._passes(passes)
 
     def _passes(self, passes: Sequence[dict[str, Tensor]]) -> list[Pass]:
-        sources = [Rows.where(one["attention_mask"].bool()) for one in passes]
-        # a row without a target still has its start token, so that no row is empty
-        starts = [F.pad(one["labels"][:, 1:] != IGNORED, (1, 0), value=True) for one in passes]
-        targets = [Rows.where(start) for start in starts]
+        # of a row without a target the first token is enough, so that no row is empty
+        aimed = [(one["labels"] != IGNORED).any(dim=1, keepdim=True) for one in passes]
+        sources = [
+            Rows.where(_all_or_first(one["attention_mask"].bool(), rows))
+            for rows, one in zip(aimed, passes, strict=True)
+        ]
+        targets = [
+            Rows.where(_all_or_first(_read(one["labels"]), rows))
+            for rows, one in zip(aimed, passes, strict=True)
+        ]
 
         ids = [rows.unpad(one["input_ids"]) for rows, one in zip(sources, passes, strict=True)]
         encoded = _run(self.encoder, _joined(ids), sources)
@@ -86,6 +92,17 @@ class UnpaddedT5(T5ForConditionalGeneration):
             Pass(None, one["labels"], rows.pad(last), of_targets)
             for rows, last, of_targets, one in of_passes
         ]
+
+
+def _all_or_first(visible: Tensor, rows: Tensor) -> Tensor:
+    """[B,T]: all that is visible of some rows [B,1], and the first place of the others."""
+    first = F.pad(torch.zeros_like(visible[:, 1:]), (1, 0), value=True)
+    return torch.where(rows, visible, first)
+
+
+def _read(labels: Tensor) -> Tensor:
+    """[B,T]: the places of targets, and those before them."""
+    return (labels != IGNORED).flip(1).cumsum(1).flip(1) > 0
 
 
 def _is_scaled(config: Any) -> bool:

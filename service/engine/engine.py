@@ -1,7 +1,6 @@
 """The engine's one door: `await engine.predict(request)`."""
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, Fields, read
 from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
 from service.engine.devices import DeviceChoice
 from service.engine.draft import Drafter, NgramTable
-from service.engine.generation import Generation
+from service.engine.generation import Generation, confidence_of
 from service.engine.job import Job, Row
 from service.engine.labels import Scoring, rank
 from service.engine.memory import release_memory
@@ -202,14 +201,17 @@ class Engine:
         trie = self._text.labels(request.input)
         label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
         rows: list[Row] = [label]
-        rows += [self._generation(prompt, rationale_tokens) for prompt in explain]
+        explained = label if self.manifest.task.explain_given_label else None
+        rows += [self._generation(prompt, rationale_tokens, explained) for prompt in explain]
         return rows, codec, any(prompt.truncated for prompt in prompts)
 
-    def _generation(self, prompt: list[int], max_tokens: int) -> Generation:
-        if not self._speculate:
-            return Generation(prompt, max_tokens)
-        start_id = self.manifest.model.decoder_start_id
-        return Generation(prompt, max_tokens, Drafter(prompt, start_id, self._table))
+    def _generation(
+        self, prompt: list[int], max_tokens: int, explains: Generation | Scoring | None = None
+    ) -> Generation:
+        drafter = None
+        if self._speculate:
+            drafter = Drafter(prompt, self.manifest.model.decoder_start_id, self._table)
+        return Generation(prompt, max_tokens, drafter, explains)
 
     def _labelled(self, job: Job, asked: _Asked) -> Labelled:
         """What is known as soon as the label is there."""
@@ -262,13 +264,13 @@ class Engine:
 
     def _scores(self, row: Row, codec: Codec) -> tuple[Score, ...]:
         """The scores of labels, the best first."""
-        temperature = self.manifest.calibration.temperature
+        calibration = self.manifest.calibration
         if isinstance(row, Scoring):
             trie = row.trie
-            order, probabilities = rank(row.logprobs, temperature)
+            order, probabilities = rank(row.logprobs, calibration.temperature)
             return tuple(Score(trie.labels[i], probabilities[i]) for i in order)
         assert isinstance(row, Generation)
-        confidence = math.exp(row.logprob / temperature)
+        confidence = confidence_of(row.logprob, calibration)
         return (Score(codec.unmask_label(self._text.decode(row.tokens)), confidence),)
 
     async def _reproduce(self) -> None:

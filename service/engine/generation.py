@@ -5,13 +5,16 @@ what greedy decoding would have written, and then has one token more, as always:
 how many steps a text takes, and nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from export.bundle import Calibration
 from service.engine.draft import Drafter
 from service.engine.job import Row
+from service.engine.labels import Scoring
 from service.engine.runner import NewTokens, Runner
 from service.engine.slots import Array, Slots
 
@@ -22,14 +25,31 @@ STEP_COST = 8
 
 @dataclass(eq=False)
 class Generation(Row):
-    """A text after a prompt, until the end token or `max_tokens`; without a drafter, undrafted."""
+    """A text after a prompt, until the end token or `max_tokens`; without a drafter, undrafted.
+
+    Where it explains a label, it waits for that row, and the decoder reads the label first.
+    """
 
     max_tokens: int
     drafter: Drafter | None = None
+    explains: "Generation | Scoring | None" = None  # the label's row
     tokens: list[int] = field(default_factory=list)  # the end token included
     logprob: float = 0.0  # of all tokens together
     drafted: int = 0  # tokens
     accepted: int = 0  # of these
+
+    @property
+    def ready(self) -> bool:
+        return self.explains is None or self.explains.done
+
+    def read(self, start_id: int) -> list[int]:
+        """What the decoder reads next, before a draft."""
+        if self.tokens:
+            return self.tokens[-1:]
+        label = [] if self.explains is None else self.explains.tokens
+        if self.drafter is not None and label:
+            self.drafter.extend(label)
+        return [start_id, *label]
 
     def draft(self, floor: float, end_id: int) -> tuple[list[int], list[float]]:
         if self.drafter is None:
@@ -63,28 +83,43 @@ def generate_step(runner: Runner, slots: Slots, rows: Sequence[Generation]) -> N
     """Adds to each row's text a token, and before it what is right of its draft."""
     model = runner.model
     floor = len(rows) / (STEP_COST + len(rows))  # tokens for the cost of one, without drafts
+    reads: list[list[int]] = [[model.pad_id] for _ in rows]
     drafts: list[list[int]] = [[] for _ in rows]
     probabilities: list[list[float]] = [[] for _ in rows]
     for i, row in enumerate(rows):
         with row:
+            reads[i] = row.read(model.decoder_start_id)
             drafts[i], probabilities[i] = row.draft(floor, model.eos_id)
-    width = best_width(probabilities)
-    drafts = [draft[: width - 1] for draft in drafts]
+    width = max(best_width(probabilities), *map(len, reads))
+    drafts = [draft[: width - len(read)] for draft, read in zip(drafts, reads, strict=True)]
     ids = np.full((len(rows), width), model.pad_id, np.int64)
     for i, row in enumerate(rows):
         with row:
-            last = row.tokens[-1] if row.tokens else model.decoder_start_id
-            ids[i, : 1 + len(drafts[i])] = [last, *drafts[i]]
+            new = [*reads[i], *drafts[i]]
+            ids[i, : len(new)] = new
     positions = slots.lengths[:, None] + np.arange(width)
     slots.open_step(positions)
     visible = np.arange(slots.width) <= positions[:, :, None]
     choices = runner.step(slots, NewTokens(ids, positions, visible, ids))
     for i, row in enumerate(rows):
         with row:
-            expected, chosen = sum(probabilities[i][: width - 1]), choices.next_id[i].tolist()
-            slots.lengths[i] += row.accept(
-                drafts[i], expected, chosen, choices.next_logprob[i], model.eos_id
-            )
+            before, draft = len(reads[i]) - 1, drafts[i]
+            expected = sum(probabilities[i][: len(draft)])
+            chosen, logprobs = choices.next_id[i, before:], choices.next_logprob[i, before:]
+            accepted = row.accept(draft, expected, chosen.tolist(), logprobs, model.eos_id)
+            slots.lengths[i] += before + accepted
+
+
+def confidence_of(logprob: float, calibration: Calibration) -> float:
+    """How likely a text is to be right, from the log-probability of all of its tokens.
+
+    Tempered (Guo et al., 2017), or where there is an offset its logistic function (Platt, 1999).
+    """
+    score = logprob / calibration.temperature
+    if calibration.offset is None:
+        return math.exp(score)
+    score += calibration.offset
+    return math.exp(min(score, 0.0)) / (1 + math.exp(-abs(score)))
 
 
 def best_width(probabilities: Sequence[Sequence[float]]) -> int:

@@ -25,6 +25,11 @@ class Row:
     done: bool = field(init=False, default=False)
     finished: float | None = field(init=False, default=None)  # seconds, by time.perf_counter
 
+    @property
+    def ready(self) -> bool:
+        """Whether a step can be taken, once it is encoded."""
+        return True
+
     def __enter__(self) -> None:
         pass
 

@@ -98,6 +98,12 @@ class Scoring(Row):
         """By label."""
         return np.array([self.sums[end] for end in self.trie.ends])
 
+    @property
+    def tokens(self) -> list[int]:
+        """Of the most probable label; of equals, the first."""
+        end = self.trie.ends[int(np.argmax(self.logprobs))]
+        return [self.trie.tokens[node] for node in (*self.trie.ancestors(end), end)]
+
     def accept(self, chunk: range, logprobs: Sequence[float]) -> list[int] | None:
         """Adds the log-probabilities of the next nodes.
 

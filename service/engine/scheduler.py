@@ -61,9 +61,12 @@ class Pool(Generic[R]):
         return self.capacity - len(self.running) - len(self.encoding)
 
     def admit_encoded(self) -> None:
-        """Gives slots to rows whose cross keys and values are there."""
-        while self.encoding and self.encoding[0][1].done():
-            row, encoding = self.encoding.popleft()
+        """Gives slots to rows whose cross keys and values are there, and who can take a step."""
+        encoding_rows, self.encoding = self.encoding, deque()
+        for row, encoding in encoding_rows:
+            if not encoding.done() or not (row.ready or abandoned(row)):
+                self.encoding.append((row, encoding))
+                continue
             if abandoned(row):
                 continue
             try:
@@ -209,7 +212,8 @@ class Scheduler:
                     pool.step()
                 if not running:
                     encodings = [encoding for pool in pools for _, encoding in pool.encoding]
-                    wait(encodings, return_when=FIRST_COMPLETED)
+                    unfinished = [encoding for encoding in encodings if not encoding.done()]
+                    wait(unfinished, return_when=FIRST_COMPLETED)
         except BaseException:
             logger.critical("the engine's thread dies", exc_info=True)
         finally:

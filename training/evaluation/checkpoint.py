@@ -26,7 +26,6 @@ RECORD = "student.json"
 TOGETHER = 128  # rows that are sorted by length, and cut into batches
 
 T = TypeVar("T")
-Labelled = tuple[str, float, dict[str, float] | None]  # as an Answer begins
 
 
 class _Prompts(NamedTuple):
@@ -34,6 +33,19 @@ class _Prompts(NamedTuple):
 
     ids: list[list[int]]
     truncated: list[bool]  # a text that is too long loses its end
+
+
+class _Text(NamedTuple):
+    text: str
+    logprob: float
+    tokens: Ids
+
+
+class _Labelled(NamedTuple):
+    label: str
+    confidence: float
+    scores: dict[str, float] | None
+    tokens: Ids
 
 
 class StudentRecord(BaseModel):
@@ -95,11 +107,13 @@ class Checkpoint:
             predict = self._prompts(self.task.predict_prefix, codecs)
             explain = self._prompts(self.task.explain_prefix, codecs)
             labels = self._labels(predict.ids, some, codecs)
-            rationales = self._texts(explain.ids, "rationale")
+            given = [label.tokens for label in labels] if self.task.explain_given_label else None
+            rationales = self._texts(explain.ids, "rationale", given)
             for place, (row, codec) in enumerate(zip(some, codecs, strict=True)):
                 truncated = predict.truncated[place] or explain.truncated[place]
-                rationale = codec.unmask_rationale(rationales[place][0])
-                answer = Answer(*labels[place], rationale, truncated)
+                label, confidence, scores, _ = labels[place]
+                rationale = codec.unmask_rationale(rationales[place].text)
+                answer = Answer(label, confidence, scores, rationale, truncated)
                 if not math.isfinite(answer.confidence):
                     raise ModelError(
                         f"{self.folder}: its probabilities for {row.place} are no numbers; its "
@@ -109,39 +123,44 @@ class Checkpoint:
 
     def _labels(
         self, prompts: list[list[int]], rows: list[LabelledRow], codecs: list[Codec]
-    ) -> list[Labelled]:
+    ) -> list[_Labelled]:
         if self.task.labels == "open":
             texts = zip(codecs, self._texts(prompts, "label"), strict=True)
             return [
-                (codec.unmask_label(text), math.exp(logprob), None)
-                for codec, (text, logprob) in texts
+                _Labelled(codec.unmask_label(one.text), math.exp(one.logprob), None, one.tokens)
+                for codec, one in texts
             ]
         names = [self._names(row) for row in rows]
         ids = [self._name_ids(some, row) for some, row in zip(names, rows, strict=True)]
 
-        def best(places: list[int]) -> list[Labelled]:
-            found: list[Labelled] = []
+        def best(places: list[int]) -> list[_Labelled]:
+            found: list[_Labelled] = []
             logprobs = score(
                 self.student.model, [prompts[i] for i in places], [ids[i] for i in places]
             )
             for place, values in zip(places, logprobs, strict=True):
                 shares = values.double().softmax(0).tolist()  # Guo et al., 2017
                 share = max(shares)
-                label = names[place][shares.index(share)]  # of equals, the first
-                found.append((label, share, dict(zip(names[place], shares, strict=True))))
+                first = shares.index(share)  # of equals
+                scores = dict(zip(names[place], shares, strict=True))
+                found.append(_Labelled(names[place][first], share, scores, ids[place][first]))
             return found
 
         return _in_batches(prompts, 0, best)
 
     def _texts(
-        self, prompts: Sequence[Ids], kind: Literal["label", "rationale"]
-    ) -> list[tuple[str, float]]:
-        """The greedy text after each prompt, and its log-probability."""
+        self,
+        prompts: Sequence[Ids],
+        kind: Literal["label", "rationale"],
+        given: Sequence[Ids] | None = None,
+    ) -> list[_Text]:
+        """The greedy text after each prompt, before which the decoder reads what is `given`."""
         limit: int = getattr(self.record, f"max_{kind}_tokens")
 
-        def texts(places: list[int]) -> list[tuple[str, float]]:
-            found = generate(self.student.model, [prompts[i] for i in places], limit)
-            return [(self._decode(tokens), logprob) for tokens, logprob in found]
+        def texts(places: list[int]) -> list[_Text]:
+            read = None if given is None else [given[i] for i in places]
+            found = generate(self.student.model, [prompts[i] for i in places], limit, read)
+            return [_Text(self._decode(tokens), logprob, tokens) for tokens, logprob in found]
 
         return _in_batches(prompts, limit, texts)
 

@@ -37,14 +37,26 @@ def batches_of(sizes: Sequence[int], written: int) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def generate(
-    model: T5ForConditionalGeneration, prompts: Sequence[Ids], max_new_tokens: int
+    model: T5ForConditionalGeneration,
+    prompts: Sequence[Ids],
+    max_new_tokens: int,
+    given: Sequence[Ids] | None = None,
 ) -> list[tuple[list[int], float]]:
-    """For each prompt, the greedy tokens after it, and the log-probability of all of them."""
+    """For each prompt, the greedy tokens after it, and the log-probability of all of them.
+
+    The decoder reads those `given` first, which are not returned.
+    """
     input_ids, mask = _padded(model, prompts)
+    start_id: Any = model.config.decoder_start_token_id
+    # padding before what the decoder reads, so that all texts begin at the same place
+    reads = [[*reversed(read), start_id] for read in given or [[]] * len(prompts)]
+    read, read_mask = (tensor.flip(1) for tensor in _padded(model, reads))
     logprobs = _GreedyLogprobs()
     decoded: Any = model.generate(
         input_ids=input_ids,
         attention_mask=mask,
+        decoder_input_ids=read,
+        decoder_attention_mask=read_mask,
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
@@ -53,7 +65,7 @@ def generate(
     steps = torch.stack(logprobs.steps, dim=1).tolist()  # [B,T]
     end = model.config.eos_token_id
     texts = []
-    for tokens, row in zip(decoded[:, 1:].tolist(), steps, strict=True):
+    for tokens, row in zip(decoded[:, read.shape[1] :].tolist(), steps, strict=True):
         length = tokens.index(end) + 1 if end in tokens else len(tokens)
         texts.append((tokens[:length], sum(row[:length])))
     return texts

@@ -122,7 +122,8 @@ def evaluate(
     confidence, right = confidence_and_right(records)
     calibrated = None
     if temperature is not None and temperature.problem is None and not fitted_here:
-        calibrated = measure_calibration(tempered(records, temperature.temperature))
+        fitted = tempered(records, temperature.temperature, temperature.offset)
+        calibrated = measure_calibration(fitted)
     return Evaluation(
         accuracy=measure_accuracy(records, task.labels if isinstance(task.labels, list) else None),
         overconfidence=mean_estimate(records, confidence - right),

@@ -1,17 +1,21 @@
 """The temperature of a confidence, fitted on rows that were neither learnt nor are tested on.
 
+Of closed labels it is that of Guo et al., 2017. Of open ones, whose confidence is that of one
+decoded sequence among endlessly many, it has an offset beside it (Platt, 1999): without one, a
+confidence near 1 would stay there however often such rows are wrong.
+
 `calibration.json`, beside the student, carries it to export, which writes it into the bundle.
 """
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logsumexp
 
 from training.evaluation.calibration import (
     Calibration,
@@ -21,9 +25,11 @@ from training.evaluation.calibration import (
     nll,
 )
 from training.evaluation.record import Record
+from training.significance import Array
 
 FILE = "calibration.json"
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures: beyond them the rows say nothing of a best one
+FARTHEST = 20.0  # offset
 TINY = float(np.finfo(float).tiny)  # a probability that underflowed
 
 
@@ -31,11 +37,12 @@ TINY = float(np.finfo(float).tiny)  # a probability that underflowed
 class Temperature:
     """A temperature, and the calibration of the rows it was fitted on without and with it.
 
-    It comes on top of the temperature that the records were made at. Where the rows have no best
-    temperature, `problem` says why, and the temperature is 1.
+    It and the offset come on top of the temperature that the records were made at. Where the rows
+    have no best temperature, `problem` says why, and the temperature is 1.
     """
 
     temperature: float
+    offset: float | None  # of open labels
     rows: int
     problem: str | None
     before: Calibration | None
@@ -45,48 +52,48 @@ class Temperature:
 def fit_temperature(validation: Sequence[Record]) -> Temperature:
     """Fits on validation records, never on test ones, by the negative log-likelihood.
 
-    That of the gold label where labels are closed (Guo et al., 2017), else that of being right.
-    Raises ValueError where a closed label set lacks the gold label.
+    That of the gold label where labels are closed, else that of being right. Raises ValueError
+    where a closed label set lacks the gold label.
     """
     before = measure_calibration(validation)
     if before is None:
-        return Temperature(1.0, 0, "there are no validation rows", None, None)
-    temperature, problem = _best(validation)
-    after = measure_calibration(tempered(validation, temperature))
-    return Temperature(temperature, len(validation), problem, before, after)
+        return Temperature(1.0, None, 0, "there are no validation rows", None, None)
+    temperature, offset, problem = _best(validation)
+    after = measure_calibration(tempered(validation, temperature, offset))
+    return Temperature(temperature, offset, len(validation), problem, before, after)
 
 
-def _best(records: Sequence[Record]) -> tuple[float, str | None]:
+def _best(records: Sequence[Record]) -> tuple[float, float | None, str | None]:
     right = sum(record.right for record in records)
     if right in (0, len(records)):  # the likelihood would only rise, towards 0 or infinity
-        return 1.0, f"{right} of {len(records)} validation rows are right: a fit needs both kinds"
-    loss = _loss(records)
-    found = minimize_scalar(
-        lambda log_temperature: loss(math.exp(log_temperature)),
-        bounds=(math.log(LOWEST), math.log(HIGHEST)),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
-    temperature = math.exp(found.x)
-    if loss(temperature) >= loss(1.0):
-        return 1.0, None
-    if not 1.001 * LOWEST < temperature < HIGHEST / 1.001:
-        return 1.0, (
+        problem = f"{right} of {len(records)} validation rows are right: a fit needs both kinds"
+        return 1.0, None, problem
+    is_closed = all(record.probabilities is not None for record in records)
+    fit = _best_of_closed if is_closed else _best_of_open
+    temperature, offset, is_better = fit(records)
+    if not is_better:
+        return 1.0, None, None
+    if is_closed and not 1.001 * LOWEST < temperature < HIGHEST / 1.001:
+        problem = (
             f"the best temperature of {len(records)} validation rows, {right} of them right, is "
             f"not between {LOWEST:g} and {HIGHEST:g}"
         )
-    return temperature, None
+        return 1.0, None, problem
+    return temperature, offset, None
 
 
-def tempered(records: Sequence[Record], temperature: float) -> list[Record]:
-    """The records as a service with this temperature gives them. No label changes.
+def tempered(
+    records: Sequence[Record], temperature: float, offset: float | None = None
+) -> list[Record]:
+    """The records as a service with this calibration gives them. No label changes.
 
-    The log-probabilities of closed labels are divided by it and take the softmax; else the
-    log-probability of the decoded sequence is divided by it.
+    The log-probabilities of closed labels are divided by the temperature and take the softmax; else
+    the log-probability of the decoded sequence is divided by it, and the offset added to that is
+    the log-odds of being right.
     """
-    if temperature == 1:
+    if temperature == 1 and offset is None:
         return list(records)
-    return [_tempered(record, temperature) for record in records]
+    return [_tempered(record, temperature, offset) for record in records]
 
 
 def write_calibration(folder: Path, fitted: Temperature, fitted_on: str) -> None:
@@ -98,32 +105,77 @@ def write_calibration(folder: Path, fitted: Temperature, fitted_on: str) -> None
     if fitted.problem is not None:
         path.unlink(missing_ok=True)
         return
-    content = {"temperature": fitted.temperature, "fitted_on": fitted_on}
+    content = {
+        "temperature": fitted.temperature,
+        "offset": fitted.offset,
+        "fitted_on": fitted_on,
+    }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _tempered(record: Record, temperature: float) -> Record:
+def _tempered(record: Record, temperature: float, offset: float | None) -> Record:
     if record.probabilities is None:
-        return replace(record, confidence=record.confidence ** (1 / temperature))
+        if offset is None:
+            return replace(record, confidence=record.confidence ** (1 / temperature))
+        logprob = math.log(max(record.confidence, TINY))
+        return replace(record, confidence=float(expit(logprob / temperature + offset)))
     logs = np.log(np.maximum([*record.probabilities.values()], TINY)) / temperature
     values = np.exp(logs - logsumexp(logs)).tolist()
     probabilities = dict(zip(record.probabilities, values, strict=True))
     return replace(record, confidence=probabilities[record.label], probabilities=probabilities)
 
 
-def _loss(records: Sequence[Record]) -> Callable[[float], float]:
-    """The mean negative log-likelihood of records, by the temperature."""
-    rows = [record.probabilities for record in records]
-    if any(row is None for row in rows):
-        confidence, right = confidence_and_right(records)
-        return lambda temperature: float(nll(confidence ** (1 / temperature), right).mean())
+def _best_of_open(records: Sequence[Record]) -> tuple[float, float, bool]:
+    """Temperature and offset, and whether they are better than none.
+
+    Rows are aimed at as Platt does, short of 1 and of 0, so that rows which the confidence parts
+    into right and wrong have a best temperature, too.
+    """
+    confidence, right = confidence_and_right(records)
+    logs = np.log(np.maximum(confidence, TINY))
+    rights, wrongs = right.sum(), (1 - right).sum()
+    aims = np.where(right, (rights + 1) / (rights + 2), 1 / (wrongs + 2))
+
+    def scores_of(parameters: Array) -> Array:
+        log_temperature, offset = parameters
+        scores: Array = logs / math.exp(log_temperature) + offset
+        return scores
+
+    def loss(parameters: Array) -> float:
+        scores = scores_of(parameters)
+        return float(
+            (aims * np.logaddexp(0, -scores) + (1 - aims) * np.logaddexp(0, scores)).mean()
+        )
+
+    found = minimize(
+        loss,
+        (0.0, 0.0),
+        method="L-BFGS-B",
+        bounds=[(math.log(LOWEST), math.log(HIGHEST)), (-FARTHEST, FARTHEST)],
+        options={"ftol": 1e-12, "gtol": 1e-8},
+    )
+    log_temperature, offset = map(float, found.x)
+    after = nll(expit(scores_of(found.x)), right).mean()
+    return math.exp(log_temperature), offset, bool(after < nll(confidence, right).mean())
+
+
+def _best_of_closed(records: Sequence[Record]) -> tuple[float, None, bool]:
+    """The temperature, and whether it is better than 1."""
+    rows = [record.probabilities or {} for record in records]
     # label sets may differ in size, and what is missing of one is impossible
-    logs = np.full((len(rows), max(len(row or ()) for row in rows)), -np.inf)
+    logs = np.full((len(rows), max(map(len, rows))), -np.inf)
     for number, row in enumerate(rows):
-        logs[number, : len(row or ())] = np.log(np.maximum([*(row or {}).values()], TINY))
+        logs[number, : len(row)] = np.log(np.maximum([*row.values()], TINY))
     gold = np.log(np.maximum([gold_probability(record) for record in records], TINY))
 
     def loss(temperature: float) -> float:
         return float((logsumexp(logs / temperature, axis=1) - gold / temperature).mean())
 
-    return loss
+    found = minimize_scalar(
+        lambda log_temperature: loss(math.exp(log_temperature)),
+        bounds=(math.log(LOWEST), math.log(HIGHEST)),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    temperature = math.exp(found.x)
+    return temperature, None, loss(temperature) < loss(1.0)

@@ -1,6 +1,6 @@
 import pytest
 
-from arithmetic.counting import in_counting_order, statement_in_counting_order
+from arithmetic.counting import comparison, in_counting_order, statement_in_counting_order
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,25 @@ def test_the_rest_stays(equation: str) -> None:
 )
 def test_a_statement_of_two_numbers_is_turned_round(text: str, ordered: str) -> None:
     assert statement_in_counting_order(text) == ordered
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([15, 5, 15, 30], "( n1 n0 = n2 n3 , n0 / n1 , n2 / n1 , n3 / n0 , n3 / n1 , n3 / n2 )"),
+        ([7, 5], "( n1 n0 )"),
+        ([0, 1, 4], "( n0 n1 n2 )"),  # 1 divides all, and 0 is a multiple of all
+        ([7.5, 2.5], "( n1 n0 , n0 / n1 )"),
+        ([5, 5], "( n0 = n1 )"),
+        ([3], ""),
+        ([], ""),
+        (
+            range(2, 10),
+            "( n0 n1 n2 n3 n4 n5 n6 n7 , n2 / n0 , n4 / n0 , n4 / n1 , n6 / n0 , "
+            "n6 / n2 , n7 / n1 )",
+        ),
+        (range(2, 11), ""),  # too many
+    ],
+)
+def test_how_numbers_compare(values: list[float], said: str) -> None:
+    assert comparison({f"n{place}": value for place, value in enumerate(values)}) == said

@@ -124,7 +124,7 @@ def test_without_masking_texts_stay() -> None:
 
 def test_counted_numbers_come_back_in_the_order_that_can_be() -> None:
     codec = CountedNumbers("Ann has 3 red and 5 blue of 30.")
-    assert codec.text == "Ann has n0 red and n1 blue of n2."
+    assert codec.text == "Ann has n0 red and n1 blue of n2. ( n0 n1 n2 , n2 / n0 , n2 / n1 )"
     assert codec.mask_label("( 3.0 - 5.0 )") == "( n0 - n1 )"
     assert codec.restore_label("( n0 - n1 )") == "( 3.0 - 5.0 )"
     assert codec.unmask_label("( n0 - n1 )") == "( 5.0 - 3.0 )"

@@ -16,11 +16,11 @@ import torch
 from tokenizers import Tokenizer
 
 from arithmetic.masking import MaskedNumbers
-from export import bundle, convert, graphs
+from export import bundle, convert, graphs, writing
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from tests.bundles import reference
-from tests.records import open_records
+from tests.records import closed_records, open_records
 from tests.records import record as make_record
 from tests.students import (
     KINDS,
@@ -251,16 +251,22 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
     record = json.loads((copy / "student.json").read_text())
     edit_record(copy, task=record["task"] | task)
     assert convert.main([str(copy), "--out", str(tmp_path / "plain")]) == 0
-    validation = open_records([0.2] * 10, [1] * 7 + [0] * 3)
+    probabilities = np.array([[0.9, 0.1]] * 10)
+    validation = open_records([0.5] * 10 + [0.1] * 10, [1] * 8 + [0] * 2 + [1] * 3 + [0] * 7)
+    if task:
+        validation = closed_records(probabilities, [0] * 7 + [1] * 3, ["yes", "no"])
     fitted = fit_temperature(validation)
     write_calibration(copy, fitted, "10 validation rows")
     assert convert.main([str(copy), "--out", str(tmp_path / "tempered")]) == 0
 
     calibration = bundle.read(tmp_path / "tempered").manifest.calibration
-    assert calibration.temperature == fitted.temperature == pytest.approx(4.512, abs=1e-3)
+    assert (calibration.temperature, calibration.offset) == (fitted.temperature, fitted.offset)
+    assert calibration.temperature == pytest.approx(2.593 if task else 0.85, abs=0.05)
     assert calibration.fitted_on == "10 validation rows"
     card = (tmp_path / "tempered" / bundle.MODEL_CARD).read_text()
-    assert "Confidences are at temperature 4.51, fitted on 10 validation rows." in card
+    offset = "" if task else f" and offset {fitted.offset:.3g}"
+    said = f"temperature {fitted.temperature:.3g}{offset}"
+    assert f"Confidences are at {said}, fitted on 10 validation rows." in card
     assert "temperature" not in (tmp_path / "plain" / bundle.MODEL_CARD).read_text()
 
     plain, served = serve(tmp_path / "plain"), serve(tmp_path / "tempered")
@@ -275,10 +281,10 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
         )
         for one, probabilities in zip(plain, scores, strict=True)
     ]
-    expected = [one.confidence for one in tempered(records, fitted.temperature)]
+    expected = [one.confidence for one in tempered(records, fitted.temperature, fitted.offset)]
     assert [one.confidence for one in served] == pytest.approx(expected, rel=1e-4)
     for before, after in zip(plain, served, strict=True):
-        assert after.confidence != pytest.approx(before.confidence, rel=0.05)
+        assert after.confidence != pytest.approx(before.confidence, rel=0.05, abs=0)
 
 
 def test_masked_numbers_come_back(tmp_path: Path) -> None:
@@ -416,7 +422,7 @@ def test_the_gate_is_looked_at_before_anything_is_built(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(convert, "build_graphs", None)
+    monkeypatch.setattr(writing, "build_graphs", None)
     rows = write_rows(tmp_path / "rows.jsonl", 20)
     missing, out = tmp_path / "missing", tmp_path / "out"
     arguments = ["--out", str(out), "--gate-against", str(missing), "--data", str(rows)]
@@ -554,7 +560,7 @@ def test_a_student_too_large_for_a_file_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(convert, "MAX_GRAPH_BYTES", 100_000)
+    monkeypatch.setattr(writing, "MAX_GRAPH_BYTES", 100_000)
     assert convert.main([str(checkpoint), "--out", str(tmp_path / "bundle")]) == 2
     assert "encoder.onnx would be" in capsys.readouterr().err
     assert names(tmp_path) == []

@@ -9,6 +9,7 @@ import torch
 
 from arithmetic.masking import Codec
 from export.bundle import Precision
+from export.checkpoint import Voice
 from export.parity import (
     Comparison,
     LabelParity,
@@ -17,7 +18,7 @@ from export.parity import (
     check_parity,
     is_near_tie,
 )
-from export.reference import OnnxStudent, Voice
+from export.reference import OnnxStudent
 from tests.students import (
     KINDS,
     Student,
@@ -42,10 +43,15 @@ def graphs(student: Student, tmp_path: Path) -> OnnxStudent:
     return save_graphs(student, tmp_path)
 
 
-def test_the_graphs_of_a_student_pass(student: Student, graphs: OnnxStudent) -> None:
+@pytest.mark.parametrize("explain_given_label", [False, True])
+def test_the_graphs_of_a_student_pass(
+    student: Student, graphs: OnnxStudent, explain_given_label: bool
+) -> None:
     texts = problems(40)
     assert len({len(row) for row in graphs.tokens(texts)}) > 10  # so the batches are padded
-    parity = check_parity(student.model, student.tokenizer, graphs, texts, VOICES)
+    parity = check_parity(
+        student.model, student.tokenizer, graphs, texts, VOICES, explain_given_label
+    )
     assert (parity.rows, parity.outputs) == (40, 80)
     assert parity.equal + parity.near_ties == 80
     assert 0 < parity.max_logprob_difference < 1e-4

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from export.reference import NoKernelError, OnnxStudent, pad, until_end
+from tests.bundles import LIMITS, explanation, reference
 from tests.students import KINDS, problems, save_graphs, tiny_student
 
 
@@ -46,3 +47,17 @@ def test_rows_are_padded_side_by_side() -> None:
 def test_a_text_ends_with_its_first_end_token() -> None:
     assert until_end([4, 1, 5, 1], eos_id=1) == [4, 1]
     assert until_end([4, 5], eos_id=1) == [4, 5]
+
+
+def test_given_labels_are_read_before_a_text(tmp_path: Path) -> None:
+    student = tiny_student()
+    graphs = save_graphs(student, tmp_path)
+    texts = problems(6)
+    prompts = [f"explain: {text}" for text in texts]
+    given = [reference(student, text).label.tokens[: 2 + i] for i, text in enumerate(texts)]
+    expected = [explanation(student, text, read) for text, read in zip(texts, given, strict=True)]
+    outputs = graphs.generate(prompts, LIMITS.rationale_tokens, given)
+    assert outputs == [until_end(one.tokens, 1) for one in expected]
+    assert outputs != graphs.generate(prompts, LIMITS.rationale_tokens)
+    sums = [logprobs.sum() for logprobs in graphs.score(prompts, outputs, given)]
+    assert sums == pytest.approx([one.logprob for one in expected], rel=1e-3)

@@ -66,3 +66,22 @@ def test_the_collator_pads_two_passes() -> None:
         assert (inputs[:, 0] == 0).all()
         used = labels[:, 1:] != IGNORED
         assert torch.equal(inputs[:, 1:][used], labels[:, :-1][used])
+
+
+def test_a_rationale_may_come_after_its_label() -> None:
+    tokenizer = train_tokenizer(["one two three four five"] * 3, vocab_size=320)
+    examples = [
+        Example({"text": "one"}, "five four", "one two three"),
+        Example({"text": "one"}, "two", None),
+    ]
+    limits = dict.fromkeys(("max_input_tokens", "max_label_tokens", "max_rationale_tokens"), 64)
+    rows = TokenizedExamples(examples, SVAMP, tokenizer, **limits)
+    both = [rows[0], rows[1]]
+    given = TwoPassCollator(pad_id=0, decoder_start_id=0, explain_given_label=True)(both)
+    beside = TwoPassCollator(pad_id=0, decoder_start_id=0)(both)
+    assert torch.equal(given["predict"]["labels"], beside["predict"]["labels"])
+    label, rationale = rows[0]["label"], rows[0]["rationale"]
+    explain = given["explain"]
+    assert explain["decoder_input_ids"][0].tolist() == [0, *label, *rationale[:-1]]
+    assert explain["labels"][0].tolist() == [IGNORED] * len(label) + rationale
+    assert (explain["labels"][1] == IGNORED).all()

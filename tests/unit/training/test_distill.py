@@ -253,6 +253,23 @@ def test_reports_for_tensorboard(arguments: list[str], tmp_path: Path) -> None:
         assert name in events
 
 
+def test_the_mean_of_the_last_checkpoints(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr("training.distill.shutil.rmtree", lambda folder: None)
+    assert main([*arguments, "steps=6", "eval_every=2", "average_last=2"]) == 0
+    student, four, six = (
+        load_file(folder / "model.safetensors")
+        for folder in (out, out / "checkpoints/checkpoint-4", out / "checkpoints/checkpoint-6")
+    )
+    assert not torch.equal(four["shared.weight"], six["shared.weight"])
+    for name, weight in student.items():
+        torch.testing.assert_close(weight, (four[name] + six[name]) / 2)
+    card = (out / "README.md").read_text()
+    assert "its weights\nare the mean of those after the steps 4, 6 of 6." in card
+
+
 def test_the_card_says_what_was_trained_and_measured(arguments: list[str], tmp_path: Path) -> None:
     assert main(arguments) == 0
     card = (tmp_path / "out" / "README.md").read_text()
@@ -263,7 +280,8 @@ def test_the_card_says_what_was_trained_and_measured(arguments: list[str], tmp_p
         "48 training rows, 12 validation rows",
         record["data"]["fingerprint"],
         record["command"],
-        f"| validation | accuracy {record['metrics']['validation']['accuracy']}, exact",
+        f"| validation | accuracy {record['metrics']['validation']['accuracy']}, low",
+        "the step that was kept is",
     ):
         assert fact in card
     suffixes = {path.suffix for path in (tmp_path / "out").iterdir()}

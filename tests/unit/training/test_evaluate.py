@@ -287,7 +287,9 @@ def test_a_temperature_of_the_validation_rows(
     assert re.fullmatch(r"20 rows of .* \(validation\), SHA-256 [0-9a-f]{64}", kept["fitted_on"])
     found = read_evaluation(out).evaluation
     assert found.temperature == fitted
-    assert found.calibrated == measure_calibration(tempered(tested, fitted.temperature))
+    assert found.calibrated == measure_calibration(
+        tempered(tested, fitted.temperature, fitted.offset)
+    )
     assert len(tested) == 5
 
     evaluated(out, student, *recipe, "--calibrate")  # what it left beside the student changes none
@@ -297,7 +299,10 @@ def test_a_temperature_of_the_validation_rows(
     assert len(tested) == 6
     assert found.temperature is not None
     assert found.temperature.rows == 20
-    assert found.calibrated == measure_calibration(tempered(tested, found.temperature.temperature))
+    fitted = found.temperature
+    assert found.calibrated == measure_calibration(
+        tempered(tested, fitted.temperature, fitted.offset)
+    )
     evaluated(tmp_path / "validation", student, *recipe, "--calibrate", "--split", "validation")
     assert read_evaluation(tmp_path / "validation").evaluation.calibrated is None
 

@@ -14,7 +14,13 @@ from training.tasks import TASKS
 from training.word_problems.operations import OPERATIONS
 
 RECIPES = ROOT / "training" / "recipes"
-STAGES = ("word-problems", "word-problems-noisy", "svamp-numbers", "svamp-operations")
+STAGES = (
+    "word-problems",
+    "word-problems-noisy",
+    "word-problems-explained",
+    "svamp-numbers",
+    "svamp-operations",
+)
 PRETRAINED = ("t5-v1_1-small", "t5-v1_1-base", "flan-t5-base")
 # of the student from scratch, and of the pretrained ones
 LICENSES = {
@@ -61,17 +67,22 @@ def config_of(data: str, model: str, *overrides: str) -> DistillConfig:
 def test_there_is_one_for_each_data_set_and_model() -> None:
     expected = {recipe_of(data, model) for data in SPLITS for model in ("mini", *PRETRAINED)}
     stages = {RECIPES / f"{name}.yaml" for name in STAGES}
-    assert set(RECIPES.iterdir()) == expected | stages
+    assert set(RECIPES.glob("*.yaml")) == expected | stages
 
 
 def test_later_stages_go_on_from_the_first() -> None:
     stages = [load_config(RECIPES / f"{name}.yaml") for name in STAGES]
-    first, second, equations, operations = stages
+    first, second, third, equations, operations = stages
     assert second.model == str(first.output_dir)
-    assert equations.model == operations.model == str(second.output_dir)
-    task = TASKS["svamp"].model_copy(update={"numbers": "counted"})
-    assert first.task == second.task == equations.task == task
+    assert third.model == str(second.output_dir)
+    assert equations.model == str(third.output_dir)
+    assert operations.model == str(second.output_dir)
+    task = TASKS["svamp"].model_copy(update={"numbers": "masked"})
+    assert first.task == second.task == task
+    task = task.model_copy(update={"numbers": "counted", "explain_given_label": True})
+    assert third.task == equations.task == task
     assert operations.task.labels == OPERATIONS
+    assert (operations.task.numbers, operations.task.explain_given_label) == ("masked", False)
     for name in ("max_input_tokens", "max_label_tokens", "max_rationale_tokens"):
         assert len({getattr(stage, name) for stage in stages}) == 1
 

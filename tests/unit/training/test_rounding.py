@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from transformers import T5ForConditionalGeneration
@@ -50,10 +51,12 @@ def test_rounded_weights_are_near_and_stay_when_rounded_again() -> None:
             np.testing.assert_allclose(weight, after[name], rtol=1e-6)
 
 
-def test_a_student_is_written_as_it_was_rounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["mi", "mi-infonce"])  # which has heads of its own
+def test_a_student_is_written_as_it_was_rounded(objective: str, tmp_path: Path) -> None:
     for weights in ("fp32", "int8"):
         out = tmp_path / weights
-        assert main([*distillation(tmp_path, f"weights={weights}"), f"output_dir={out}"]) == 0
+        arguments = distillation(tmp_path, f"weights={weights}", f"objective={objective}")
+        assert main([*arguments, f"output_dir={out}"]) == 0
         model = T5ForConditionalGeneration.from_pretrained(out)
         before = model.shared.weight.clone()
         round_weights(model)

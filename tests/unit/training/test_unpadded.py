@@ -11,7 +11,7 @@ from training.tasks import TASKS
 from training.unpadded import UnpaddedT5
 
 
-def batches() -> list[dict[str, Tensor]]:
+def batches(explain_given_label: bool = False) -> list[dict[str, Tensor]]:
     """Both passes of rows of very different lengths, one of them without a rationale."""
     tokenizer = tiny_student().tokenizer
     rationales = ["Short.", None, "A much longer rationale, " * 3, "He has 3 + 4 = 7."]
@@ -23,7 +23,8 @@ def batches() -> list[dict[str, Tensor]]:
     ]
     limits = dict.fromkeys(("max_input_tokens", "max_label_tokens", "max_rationale_tokens"), 64)
     rows = TokenizedExamples(examples, TASKS["svamp"], tokenizer, **limits)
-    return list(TwoPassCollator(0, 0)([rows[i] for i in range(4)]).values())
+    collator = TwoPassCollator(0, 0, explain_given_label)
+    return list(collator([rows[i] for i in range(4)]).values())
 
 
 def padded(model: T5ForConditionalGeneration, one: dict[str, Tensor]) -> Pass:
@@ -32,12 +33,13 @@ def padded(model: T5ForConditionalGeneration, one: dict[str, Tensor]) -> Pass:
     return Pass(output.logits, one["labels"], output.decoder_hidden_states[-1])
 
 
+@pytest.mark.parametrize("explain_given_label", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_passes_are_those_of_transformers(kind: Kind) -> None:
+def test_the_passes_are_those_of_transformers(kind: Kind, explain_given_label: bool) -> None:
     plain = tiny_student(kind).model
     model = UnpaddedT5(plain.config).eval()
     model.load_state_dict(plain.state_dict())
-    both = batches()
+    both = batches(explain_given_label)
     passes = model(passes=both)
     for given, expected in zip(passes, [padded(plain, one) for one in both], strict=True):
         there = expected.targets

@@ -29,7 +29,7 @@ from service.errors import (
     InvalidParameter,
     TooManyTokens,
 )
-from tests.bundles import LIMITS, TASK, reference, write_bundle
+from tests.bundles import LIMITS, TASK, explanation, reference, write_bundle
 from tests.stepped import SteppedRunner
 from tests.students import Student, problems, tiny_student
 from tests.tampering import TAMPERINGS
@@ -214,14 +214,20 @@ def test_a_request_may_bring_a_thousand_labels(tmp_path: Path, student: Student)
     engine.close()
 
 
+@pytest.mark.parametrize("explain_given_label", [False, True])
 @pytest.mark.parametrize("kind", ["v1_0", "v1_1"])
-def test_neighbours_and_order_change_nothing(kind: str, tmp_path: Path) -> None:
+def test_neighbours_and_order_change_nothing(
+    kind: str, explain_given_label: bool, tmp_path: Path
+) -> None:
     """Many at once, in several orders: the same as transformers gives for each one alone."""
     student = tiny_student(kind, seed=1)
-    write_bundle(tmp_path / "bundle", student)
+    task = TASK.model_copy(update={"explain_given_label": explain_given_label})
+    write_bundle(tmp_path / "bundle", student, task=task)
     engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=7)
     texts = problems(30)
-    expected = {text: reference(student, text) for text in texts}
+    expected = {
+        text: reference(student, text, explain_given_label=explain_given_label) for text in texts
+    }
     requests = [
         PredictRequest(text, explain) for text, explain in itertools.product(texts, (False, True))
     ]
@@ -243,6 +249,44 @@ def test_neighbours_change_nothing_in_int8(tmp_path: Path) -> None:
     for one, among in zip(alone, predict(engine, *requests), strict=True):
         assert (among.label, among.rationale) == (one.label, one.rationale)
         assert among.confidence == one.confidence
+    engine.close()
+
+
+@pytest.mark.parametrize("speculate", [False, True])
+def test_a_rationale_may_explain_its_label(
+    speculate: bool, tmp_path: Path, student: Student
+) -> None:
+    task = TASK.model_copy(update={"explain_given_label": True})
+    write_bundle(tmp_path / "bundle", student, task=task)
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2, speculate=speculate)
+    different = 0
+    for text in problems(12):
+        request = PredictRequest(text, explain=True)
+        (prediction,) = predict(engine, request)
+        label, rationale = reference(student, text, explain_given_label=True)
+        assert (prediction.label, prediction.rationale) == (label.text, rationale.text)
+        different += rationale.text != reference(student, text).rationale.text
+        usage = prediction.usage
+        assert usage.rationale_tokens == len(rationale.tokens)
+        # one after the other, but the label takes a single step once it is there
+        steps = len(label.tokens) + len(rationale.tokens) - usage.accepted_tokens
+        assert usage.decoder_steps == steps
+        news = asyncio.run(collect(engine, request))
+        assert "".join(one for one in news if isinstance(one, str)) == rationale.text
+    assert different > 6
+    engine.close()
+
+
+def test_a_rationale_may_explain_a_label_of_a_closed_set(tmp_path: Path, student: Student) -> None:
+    labels = ["addition", "subtraction", "several steps"]
+    task = TASK.model_copy(update={"explain_given_label": True, "labels": labels, "answer": None})
+    write_bundle(tmp_path / "bundle", student, task=task)
+    engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=3)
+    texts = problems(8)
+    requests = [PredictRequest(text, explain=True) for text in texts]
+    for text, prediction in zip(texts, predict(engine, *requests), strict=True):
+        given = student.tokenizer(prediction.label)["input_ids"]
+        assert prediction.rationale == explanation(student, text, given).text
     engine.close()
 
 

@@ -60,7 +60,9 @@ def test_a_fitted_temperature_is_tried_on_other_rows(numbers: list[float]) -> No
     rows = open_records(numbers, [number > 0.8 for number in numbers])
     found = evaluate(rows, SVAMP, temperature=fitted)
     assert found.calibration == measure_calibration(rows)
-    assert found.calibrated == measure_calibration(tempered(rows, fitted.temperature))
+    assert found.calibrated == measure_calibration(
+        tempered(rows, fitted.temperature, fitted.offset)
+    )
     assert evaluate(validation, SVAMP, temperature=fitted, fitted_here=True).calibrated is None
     problem = fit_temperature(open_records([0.5, 0.7], [True, True]))
     found = evaluate(rows, SVAMP, temperature=problem)

@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import logit
 
+from export.bundle import Calibration
+from service.engine.generation import confidence_of
 from service.engine.labels import rank
 from tests.records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.record import Record
 from training.evaluation.temperature import fit_temperature, tempered, write_calibration
 
+OFFSET = 0.7
 LABELS = ["entailment", "neutral", "contradiction"]
 
 
@@ -26,7 +30,8 @@ def closed(rows: int, temperature: float, seed: int = 0) -> list[Record]:
 def opened(rows: int, temperature: float, seed: int = 0) -> list[Record]:
     generator = np.random.default_rng(seed)
     logprobs = -generator.exponential(2.0, rows)
-    return open_records(np.exp(logprobs), generator.random(rows) < np.exp(logprobs / temperature))
+    odds = np.exp(logprobs / temperature + OFFSET)
+    return open_records(np.exp(logprobs), generator.random(rows) < odds / (1 + odds))
 
 
 def test_closed_labels_by_hand() -> None:
@@ -41,17 +46,37 @@ def test_closed_labels_by_hand() -> None:
 
 
 def test_open_labels_by_hand() -> None:
-    fitted = fit_temperature(open_records([0.2] * 10, [1] * 7 + [0] * 3))
-    assert fitted.temperature == pytest.approx(math.log(0.2) / math.log(0.7), rel=1e-4)
+    # At 0.5 8 of 10 are right, and at 0.1 3 of 10: the line of log-odds goes through both, where a
+    # right row counts as 12/13, and a wrong one as 1/11 (Platt's, of 11 right and 9 wrong ones)
+    high, low = (share * 12 / 13 + (1 - share) / 11 for share in (0.8, 0.3))
+    fitted = fit_temperature(
+        open_records([0.5] * 10 + [0.1] * 10, [1] * 8 + [0] * 2 + [1] * 3 + [0] * 7)
+    )
+    slope = (logit(high) - logit(low)) / (math.log(0.5) - math.log(0.1))
+    assert fitted.temperature == pytest.approx(1 / slope, rel=1e-3)
+    assert fitted.offset == pytest.approx(logit(high) - slope * math.log(0.5), rel=1e-3)
+    assert fitted.after is not None
+    assert fitted.after.ece == pytest.approx(((0.8 - high) + (low - 0.3)) / 2, abs=1e-3)
+
+
+def test_a_confidence_that_parts_right_from_wrong_is_not_made_certain() -> None:
+    fitted = fit_temperature(open_records([0.9] * 5 + [0.2] * 5, [1] * 5 + [0] * 5))
+    assert fitted.problem is None
+    (sure, *_, unsure) = tempered(
+        open_records([0.9, 0.2], [1, 0]), fitted.temperature, fitted.offset
+    )
+    assert (sure.confidence, unsure.confidence) == pytest.approx((6 / 7, 1 / 7), abs=1e-3)
 
 
 @pytest.mark.parametrize("make", [closed, opened])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_a_known_temperature_is_found_and_mends_the_calibration(make, temperature: float) -> None:
     fitted = fit_temperature(make(3000, temperature))
-    assert fitted.temperature == pytest.approx(temperature, rel=0.1)
+    assert fitted.temperature == pytest.approx(temperature, rel=0.15)
+    assert fitted.offset == (None if make is closed else pytest.approx(OFFSET, abs=0.25))
     test = make(3000, temperature, seed=1)  # rows that it was not fitted on
-    before, after = to_calibration(test), to_calibration(tempered(test, fitted.temperature))
+    before = to_calibration(test)
+    after = to_calibration(tempered(test, fitted.temperature, fitted.offset))
     assert after["ece"] < 0.03
     if temperature != 1:
         assert after["ece"] < before["ece"] / 2
@@ -89,6 +114,15 @@ def test_tempered_open_labels_are_the_services() -> None:
     (after,) = tempered([record(confidence=math.exp(-3))], 2.5)
     assert after.confidence == pytest.approx(math.exp(-3 / 2.5))
     assert after.label == "yes"
+
+
+@pytest.mark.parametrize("logprob", [-1000.0, -3.0, -1e-9])
+def test_open_labels_with_an_offset_are_the_services(logprob: float) -> None:
+    (after,) = tempered([record(confidence=math.exp(logprob))], 2.5, 0.4)
+    service = confidence_of(logprob, Calibration(temperature=2.5, offset=0.4))
+    assert after.confidence == pytest.approx(service, rel=1e-9, abs=1e-100)
+    if logprob > -700:
+        assert math.log(service / (1 - service)) == pytest.approx(logprob / 2.5 + 0.4)
 
 
 def test_no_tempering_changes_nothing() -> None:
@@ -152,9 +186,10 @@ def test_probabilities_of_0_and_1(records: list[Record]) -> None:
 
 
 def test_what_is_left_for_export(tmp_path: Path) -> None:
-    fitted = fit_temperature(open_records([0.2] * 10, [1] * 7 + [0] * 3))
+    fitted = fit_temperature(opened(50, 2.0))
     write_calibration(tmp_path, fitted, "10 validation rows")
     assert json.loads((tmp_path / "calibration.json").read_text()) == {
         "temperature": fitted.temperature,
+        "offset": fitted.offset,
         "fitted_on": "10 validation rows",
     }

@@ -1,0 +1,59 @@
+"""What the table of drafts is made of: texts of training, and what the student makes of them."""
+
+from pathlib import Path
+
+from export.checkpoint import Checkpoint
+from export.ngrams import write_draft_table
+from export.parity import batches
+from export.reference import OnnxStudent
+
+INPUTS = 1000  # at most, that the student writes on
+MAX_SHARE = 0.1  # of the bundle
+
+Ids = list[int]
+
+
+def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path) -> int:
+    """Writes the table beside the bundle's other files; returns how many contexts it holds."""
+    pairs = _learnt(checkpoint)
+    if student is not None:
+        pairs += _written(checkpoint, student)
+    given = checkpoint.record.task.explain_given_label
+    texts = [label for label, _ in pairs]
+    texts += [[*label, *said] if given else said for label, said in pairs if said]
+    start_id = checkpoint.model.config.decoder_start_token_id
+    assert start_id is not None
+    size = sum(file.stat().st_size for file in path.parent.iterdir())
+    return write_draft_table(path, texts, start_id=start_id, max_bytes=int(MAX_SHARE * size))
+
+
+def _learnt(checkpoint: Checkpoint) -> list[tuple[Ids, Ids]]:
+    """Labels and rationales of the training rows, as tokens; of some no rationale."""
+    task, examples = checkpoint.record.task, checkpoint.examples
+    codecs = [task.codec(task.render(row.input)) for row in examples]
+    labels, rationales = [], []
+    for codec, row in zip(codecs, examples, strict=True):
+        labels.append(codec.mask_label(row.label))
+        rationales.append(codec.mask_rationale(row.rationale or ""))
+    ids = checkpoint.tokenizer(labels)["input_ids"], checkpoint.tokenizer(rationales)["input_ids"]
+    return [
+        (label, said if row.rationale is not None else [])
+        for label, said, row in zip(*ids, examples, strict=True)
+    ]
+
+
+def _written(checkpoint: Checkpoint, student: OnnxStudent) -> list[tuple[Ids, Ids]]:
+    """What the student writes on the training rows' inputs."""
+    task = checkpoint.record.task
+    predict, explain = checkpoint.voices
+    inputs = [task.codec(task.render(row.input)).text for row in checkpoint.examples[:INPUTS]]
+    pairs: list[tuple[Ids, Ids]] = []
+    for texts in batches(inputs):
+        labels = student.generate([predict.prefix + text for text in texts], predict.max_new_tokens)
+        rationales = student.generate(
+            [explain.prefix + text for text in texts],
+            explain.max_new_tokens,
+            labels if task.explain_given_label else None,
+        )
+        pairs += zip(labels, rationales, strict=True)
+    return pairs

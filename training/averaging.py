@@ -1,0 +1,34 @@
+"""The mean of a run's last checkpoints, which is steadier than any one of them.
+
+As in Vaswani et al., 2017, section 6.1; that the mean generalises better is the argument of
+Izmailov et al., 2018, Averaging Weights Leads to Wider Optima and Better Generalization.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+
+def last_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The newest of a run's checkpoints, at most `count`, the oldest of them first."""
+    checkpoints = [path for path in folder.glob("checkpoint-*") if _weights(path).is_file()]
+    return sorted(checkpoints, key=step_of)[-count:]
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def mean_weights(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the weights of each name."""
+    total: dict[str, Tensor] = {}
+    for checkpoint in checkpoints:
+        for name, weight in load_file(_weights(checkpoint)).items():
+            total[name] = total[name] + weight if name in total else weight
+    return {name: weight / len(checkpoints) for name, weight in total.items()}
+
+
+def _weights(checkpoint: Path) -> Path:
+    return checkpoint / "model.safetensors"
