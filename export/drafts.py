@@ -1,7 +1,9 @@
 """What the table of drafts is made of: texts of training, and what the student makes of them."""
 
+import logging
 from pathlib import Path
 
+from arithmetic.masking import Codec
 from export.checkpoint import Checkpoint
 from export.ngrams import write_draft_table
 from export.parity import batches
@@ -12,13 +14,17 @@ MAX_SHARE = 0.1  # of the bundle
 
 Ids = list[int]
 
+log = logging.getLogger("duet.export")
+
 
 def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path) -> int:
     """Writes the table beside the bundle's other files; returns how many contexts it holds."""
-    pairs = _learnt(checkpoint)
+    task = checkpoint.record.task
+    codecs = [task.codec(task.render(row.input)) for row in checkpoint.examples]
+    pairs = _learnt(checkpoint, codecs)
     if student is not None:
-        pairs += _written(checkpoint, student)
-    given = checkpoint.record.task.explain_given_label
+        pairs += _written(checkpoint, student, codecs[:INPUTS])
+    given = task.explain_given_label
     texts = [label for label, _ in pairs]
     texts += [[*label, *said] if given else said for label, said in pairs if said]
     start_id = checkpoint.model.config.decoder_start_token_id
@@ -27,11 +33,9 @@ def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path
     return write_draft_table(path, texts, start_id=start_id, max_bytes=int(MAX_SHARE * size))
 
 
-def _learnt(checkpoint: Checkpoint) -> list[tuple[Ids, Ids]]:
+def _learnt(checkpoint: Checkpoint, codecs: list[Codec]) -> list[tuple[Ids, Ids]]:
     """Labels and rationales of the training rows, as tokens; of some no rationale."""
-    task, examples = checkpoint.record.task, checkpoint.examples
-    codecs = [task.codec(task.render(row.input)) for row in examples]
-    labels, rationales = [], []
+    examples, labels, rationales = checkpoint.examples, [], []
     for codec, row in zip(codecs, examples, strict=True):
         labels.append(codec.mask_label(row.label))
         rationales.append(codec.mask_rationale(row.rationale or ""))
@@ -42,18 +46,19 @@ def _learnt(checkpoint: Checkpoint) -> list[tuple[Ids, Ids]]:
     ]
 
 
-def _written(checkpoint: Checkpoint, student: OnnxStudent) -> list[tuple[Ids, Ids]]:
-    """What the student writes on the training rows' inputs."""
-    task = checkpoint.record.task
+def _written(
+    checkpoint: Checkpoint, student: OnnxStudent, codecs: list[Codec]
+) -> list[tuple[Ids, Ids]]:
+    """What the student writes on inputs."""
     predict, explain = checkpoint.voices
-    inputs = [task.codec(task.render(row.input)).text for row in checkpoint.examples[:INPUTS]]
+    log.info("writing on %d inputs, for the table of drafts", len(codecs))
     pairs: list[tuple[Ids, Ids]] = []
-    for texts in batches(inputs):
+    for texts in batches([codec.text for codec in codecs]):
         labels = student.generate([predict.prefix + text for text in texts], predict.max_new_tokens)
         rationales = student.generate(
             [explain.prefix + text for text in texts],
             explain.max_new_tokens,
-            labels if task.explain_given_label else None,
+            labels if checkpoint.record.task.explain_given_label else None,
         )
         pairs += zip(labels, rationales, strict=True)
     return pairs

@@ -11,24 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 
-def last_checkpoints(folder: Path, count: int) -> list[Path]:
-    """The newest of a run's checkpoints, at most `count`, the oldest of them first."""
-    checkpoints = [path for path in folder.glob("checkpoint-*") if _weights(path).is_file()]
-    return sorted(checkpoints, key=step_of)[-count:]
-
-
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
 def mean_weights(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of the weights of each name."""
     total: dict[str, Tensor] = {}
     for checkpoint in checkpoints:
-        for name, weight in load_file(_weights(checkpoint)).items():
+        for name, weight in load_file(checkpoint / "model.safetensors").items():
             total[name] = total[name] + weight if name in total else weight
     return {name: weight / len(checkpoints) for name, weight in total.items()}
-
-
-def _weights(checkpoint: Path) -> Path:
-    return checkpoint / "model.safetensors"

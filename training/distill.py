@@ -17,7 +17,7 @@ from safetensors import safe_open
 from scipy.stats import binomtest
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
-from training.averaging import last_checkpoints, mean_weights, step_of
+from training.averaging import mean_weights
 from training.batches import TokenizedExamples, TwoPassCollator, tokenize
 from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, dump_config, load_config
@@ -25,7 +25,7 @@ from training.data import DataError, Example
 from training.distributed import leave_group
 from training.interruption import Interrupted, SaveWhenSignalled
 from training.objectives import Options
-from training.output import Output
+from training.output import Output, step_of
 from training.plan import Plan
 from training.reporting import reporting
 from training.rounding import round_weights
@@ -147,7 +147,8 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         if config.average_last is not None:
             raise ConfigError("average_last: weights that FSDP shards cannot be averaged")
     log.info("%s: %.1f M parameters", config.name, model.num_parameters() / 1e6)
-    checkpoint = output.last_checkpoint()
+    checkpoints = output.whole_checkpoints()
+    checkpoint = str(checkpoints[-1]) if checkpoints else None
     if checkpoint is not None:
         _check_geometry(model, checkpoint)
     with interruption.listening():
@@ -155,7 +156,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
 
     kept = [trainer.state.best_global_step or trainer.state.global_step]
     if config.average_last is not None:
-        last = last_checkpoints(output.checkpoints, config.average_last)
+        last = output.whole_checkpoints()[-config.average_last :]
         kept = [step_of(checkpoint) for checkpoint in last]
         model.load_state_dict(mean_weights(last), strict=False)  # without those that are tied
     if config.weights == "int8":

@@ -56,16 +56,16 @@ class Output:
         recipe.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
         return False
 
-    def last_checkpoint(self) -> str | None:
-        """The newest checkpoint that is whole, for a killed run may leave half a one."""
-        steps = []
+    def whole_checkpoints(self) -> list[Path]:
+        """In the order of their steps; a killed run may leave half a one beside them."""
+        checkpoints = []
         for state in self.checkpoints.glob("checkpoint-*/trainer_state.json"):
             try:
                 json.loads(state.read_bytes())  # written last, and perhaps not to its end
             except ValueError:
                 continue
-            steps.append(int(state.parent.name.removeprefix("checkpoint-")))
-        return str(self.checkpoints / f"checkpoint-{max(steps)}") if steps else None
+            checkpoints.append(state.parent)
+        return sorted(checkpoints, key=step_of)
 
     def write_student(
         self,
@@ -121,6 +121,10 @@ class Output:
             "code_version": version("duet"),
             "command": self.command,
         }
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with part.open("w", encoding="utf-8") as file:
             for _ in tqdm(range(arguments.rows), unit=" rows", disable=None):
                 row = _row(rng, scenes, arguments.off_topic, arguments.noise)
+                # without a draw where all are explained, so that rows of a seed stay as they were
                 if arguments.explained < 1 and rng.random() >= arguments.explained:
                     row["rationale"] = None
                 file.write(json.dumps(row) + "\n")
