@@ -85,8 +85,8 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
 
     Goes on from the last checkpoint of the same recipe where there is one, and does nothing where
     its student is there; `force` goes on with a changed one. The step that is kept is the best by
-    validation accuracy; test rows are only measured on, at the end. SIGINT and SIGTERM save a
-    checkpoint and raise Interrupted.
+    validation accuracy, or with `average_last` the mean of the last ones; test rows are only
+    measured on, at the end. SIGINT and SIGTERM save a checkpoint and raise Interrupted.
     """
     reporter, callbacks = reporting(config.report_to, config.output_dir)
     if config.early_stopping_patience is not None:
@@ -156,7 +156,13 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
 
     kept = [trainer.state.best_global_step or trainer.state.global_step]
     if config.average_last is not None:
-        last = output.whole_checkpoints()[-config.average_last :]
+        # others are of interruptions, which must not change the student
+        evaluated = [
+            checkpoint
+            for checkpoint in output.whole_checkpoints()
+            if step_of(checkpoint) % config.eval_every == 0
+        ]
+        last = evaluated[-config.average_last :]
         kept = [step_of(checkpoint) for checkpoint in last]
         model.load_state_dict(mean_weights(last), strict=False)  # without those that are tied
     if config.weights == "int8":
@@ -215,7 +221,8 @@ def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTraining
         save_steps=config.eval_every,
         logging_steps=config.eval_every,
         logging_nan_inf_filter=False,  # it would make every step wait for its loss
-        save_total_limit=1 + (config.average_last or 1),  # beside the best one
+        # beside the best one those to be averaged, and two of interruptions
+        save_total_limit=2 if config.average_last is None else 3 + config.average_last,
         load_best_model_at_end=True,
         metric_for_best_model="selection",
         include_for_metrics=["loss"],

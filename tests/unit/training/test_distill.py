@@ -253,12 +253,13 @@ def test_reports_for_tensorboard(arguments: list[str], tmp_path: Path) -> None:
         assert name in events
 
 
+@pytest.mark.parametrize("steps", [6, 7])  # the seventh is saved, but not evaluated
 def test_the_mean_of_the_last_checkpoints(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setattr("training.distill.shutil.rmtree", lambda folder: None)
-    assert main([*arguments, "steps=6", "eval_every=2", "average_last=2"]) == 0
+    assert main([*arguments, f"steps={steps}", "eval_every=2", "average_last=2"]) == 0
     student, four, six = (
         load_file(folder / "model.safetensors")
         for folder in (out, out / "checkpoints/checkpoint-4", out / "checkpoints/checkpoint-6")
@@ -266,8 +267,9 @@ def test_the_mean_of_the_last_checkpoints(
     assert not torch.equal(four["shared.weight"], six["shared.weight"])
     for name, weight in student.items():
         torch.testing.assert_close(weight, (four[name] + six[name]) / 2)
+    assert (out / "checkpoints/checkpoint-7").is_dir() == (steps == 7)
     card = (out / "README.md").read_text()
-    assert "its weights\nare the mean of those after the steps 4, 6 of 6." in card
+    assert f"its weights\nare the mean of those after the steps 4, 6 of {steps}." in card
 
 
 def test_the_card_says_what_was_trained_and_measured(arguments: list[str], tmp_path: Path) -> None:
