@@ -26,15 +26,16 @@ Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-Objective = Literal["finetune", "dss", "mi-official", "mi", "kl", "mi-infonce"]
+Objective = Literal["finetune", "dss", "mi-infonce", "mi-official", "mi-unsafe", "kl"]
+DEFAULT_OBJECTIVE: Objective = "mi-infonce"
 
 # Each option's default, by the objectives that know it.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "alpha_by_entropy": dict.fromkeys(("dss", "mi", "kl", "mi-infonce"), False),
-    "cascade": dict.fromkeys(("dss", "mi-official", "mi", "kl", "mi-infonce"), False),
-    "beta_warmup_steps": dict.fromkeys(("mi", "kl", "mi-infonce"), 0),
-    "reduction": {"mi": "max", "kl": "max"},
-    "detach": {"mi": "predict", "kl": "none", "mi-infonce": "none"},
+    "alpha_by_entropy": dict.fromkeys(("dss", "mi-infonce", "mi-unsafe", "kl"), False),
+    "cascade": dict.fromkeys(("dss", "mi-infonce", "mi-official", "mi-unsafe", "kl"), False),
+    "beta_warmup_steps": dict.fromkeys(("mi-infonce", "mi-unsafe", "kl"), 0),
+    "reduction": {"mi-unsafe": "max", "kl": "max"},
+    "detach": {"mi-infonce": "none", "mi-unsafe": "predict", "kl": "none"},
     "temperature": {"mi-infonce": 0.1},
     "mask_same_label": {"mi-infonce": False},
 }
@@ -104,7 +105,7 @@ class DistillConfig(_Part):
         default=[], description="inputs that the bundle shows and checks itself with"
     )
 
-    objective: Objective = "mi"
+    objective: Objective = DEFAULT_OBJECTIVE
     alpha: Fraction = 0.5
     beta: float = Field(0.1, ge=0)
     # Options of some objectives; what the chosen one does not know stays null. See OPTIONS.
@@ -162,7 +163,7 @@ class DistillConfig(_Part):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_options(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        objective = str(recipe.get("objective", "mi"))
+        objective = str(recipe.get("objective", DEFAULT_OBJECTIVE))
         defaults = {
             option: defaults[objective]
             for option, defaults in OPTIONS.items()
@@ -177,6 +178,16 @@ class DistillConfig(_Part):
         objectives = OPTIONS[str(info.field_name)]
         if value is not None and objective is not None and objective not in objectives:
             raise ValueError(f"no option of {objective}, but of {', '.join(objectives)}")
+        return value
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _mi_is_unsafe(cls, value: Any) -> Any:
+        if value == "mi":
+            raise ValueError(
+                "`mi` was found to teach students to write the label in place of the rationale; "
+                f"take {DEFAULT_OBJECTIVE}, the default, or mi-unsafe for what `mi` was"
+            )
         return value
 
     @field_validator("precision", mode="before")

@@ -59,8 +59,8 @@ def mi_official(predict: Pass, explain: Pass, options: Options, whole: WholeBatc
     return _with_term("loss_mi", term, dss(predict, explain, options, whole), options)
 
 
-def mi(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """DSS and the mutual-information term."""
+def mi_unsafe(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
+    """DSS and `mutual_information_loss`, which can teach the label in place of the rationale."""
     term = mutual_information_loss(
         predict, explain, options.reduction, options.detach, whole.rationale_rows
     )
@@ -76,7 +76,10 @@ def kl(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Los
 
 
 def mi_infonce(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """DSS and symmetric InfoNCE over the pairs of the whole batch: a bound on I(Z;V) itself."""
+    """DSS and symmetric InfoNCE over the pairs of the whole batch: a bound on I(Z;V) itself.
+
+    Z and V are the passes' states, and no word of either is compared with one of the other.
+    """
     assert whole.pairs is not None
     per_row = info_nce(
         whole.pairs,
@@ -91,10 +94,10 @@ def mi_infonce(predict: Pass, explain: Pass, options: Options, whole: WholeBatch
 OBJECTIVES: dict[str, Callable[[Pass, Pass, Options, WholeBatch], Losses]] = {
     "finetune": finetune,
     "dss": dss,
-    "mi-official": mi_official,
-    "mi": mi,
-    "kl": kl,
     "mi-infonce": mi_infonce,
+    "mi-official": mi_official,
+    "mi-unsafe": mi_unsafe,
+    "kl": kl,
 }
 
 
@@ -136,6 +139,14 @@ def mutual_information_loss(
     the roles are swapped: −Σ_w Q(w) log P(w). With "none", −Σ_w P(w) log Q(w) teaches both, and is
     no bound: P can lower it by losing entropy. The sum over the rows that have a rationale,
     divided by `rows`; 0 where none has.
+
+    Do not train with it: it is a bound on the wrong variables. P and Q are of words, not of what
+    the passes know, and for a given P the least value is at Q = P: a rationale that is its label.
+    So the term pulls the words of the label into the rationale, most of all at its first position,
+    where the same weights write the label in the other pass. It counts once a row, beside a
+    cross-entropy that is the mean over tokens, so at β = 0.1 it pulls as hard as that pushes back.
+    training/README.md has the gradients and the runs. Where the predict pass is the one that is
+    taught, or where the label's words are left out of P and Q, no rationale was lost.
     """
     log_target = reduced_log_distribution(predict, reduction)
     log_family = reduced_log_distribution(explain, reduction)

@@ -19,7 +19,7 @@ from training.markdown import table
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "svamp-mini.yaml"
 # By objective, what stands beside Duet. The first has each pass in a forward of its own.
-PEERS = {"mi": "two forwards", "dss": "two forwards", "finetune": "Seq2SeqTrainer"}
+PEERS = {"mi-unsafe": "two forwards", "dss": "two forwards", "finetune": "Seq2SeqTrainer"}
 SAME_LOSS = 2e-4  # relative, at every step: they are logged with four digits
 # glibc gives large temporaries back to the kernel at every step, unless it is told to keep them.
 KEEP_MEMORY = {

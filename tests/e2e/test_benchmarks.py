@@ -32,7 +32,7 @@ def test_the_benchmarks_run_without_the_optional_peers(tmp_path: Path) -> None:
 
 def test_training_is_measured_with_equal_losses(tmp_path: Path) -> None:
     out = tmp_path / "results.md"
-    command = ["--only", "svamp-mini", "--objectives", "mi", "--rounds", "1", "--steps", "1"]
+    command = ["--only", "svamp-mini", "--objectives", "mi-unsafe", "--rounds", "1", "--steps", "1"]
     subprocess.run(
         [
             *(sys.executable, "-m", "tests.benchmarks.training", *command),
@@ -42,4 +42,4 @@ def test_training_is_measured_with_equal_losses(tmp_path: Path) -> None:
         env=environment(),
         check=True,
     )
-    assert re.search(r"\| mi \| Duet \| [\d.]+ \| [\d,]+ \|", out.read_text())
+    assert re.search(r"\| mi-unsafe \| Duet \| [\d.]+ \| [\d,]+ \|", out.read_text())

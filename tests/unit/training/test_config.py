@@ -37,10 +37,10 @@ def test_a_task_of_ones_own() -> None:
         ("steps=many", "steps: Input should be a valid integer"),
         ("steps=0", "steps: Input should be greater than 0"),
         ("stepz=3", "stepz: Extra inputs are not permitted"),
-        ("objective=magic", "objective: Input should be 'finetune', 'dss', 'mi-official', 'mi'"),
-        ("objective=[mi]", "objective: Input should be 'finetune', 'dss', 'mi-official', 'mi'"),
-        ("temperature=0.2", "temperature: Value error, no option of mi, but of mi-infonce"),
-        ("mask_same_label=false", "mask_same_label: Value error, no option of mi, but of"),
+        ("objective=magic", "objective: Input should be 'finetune', 'dss', 'mi-infonce', 'mi-off"),
+        ("objective=[mi]", "objective: Input should be 'finetune', 'dss', 'mi-infonce', 'mi-off"),
+        ("objective=mi", "take mi-infonce, the default, or mi-unsafe for what `mi` was"),
+        ("reduction=max", "reduction: Value error, no option of mi-infonce, but of mi-unsafe, kl"),
         ("reduction=min", "reduction: Input should be 'max' or 'mean'"),
         ("detach=both", "detach: Input should be 'predict', 'explain' or 'none'"),
         ("beta_warmup_steps=-1", "beta_warmup_steps: Input should be greater than or equal to 0"),
@@ -109,7 +109,7 @@ def test_a_bad_override_is_named(
         ("dss", {"alpha_by_entropy": False, "cascade": False}),
         ("mi-official", {"cascade": False}),
         (
-            "mi",
+            "mi-unsafe",
             {
                 "alpha_by_entropy": False,
                 "cascade": False,

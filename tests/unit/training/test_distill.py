@@ -120,7 +120,7 @@ def test_teacher_rationales_may_be_missing(arguments: list[str], tmp_path: Path)
         ("output_dir=/dev/null", "Not a directory"),
         ("precision=fp16", "precision: Value error, T5's activations overflow in fp16"),
         ("report_to=wandb", "report_to: wandb needs a package; run pip install wandb"),
-        ("gradient_accumulation_steps=3", "batch_size: 8 rows cannot be dealt out among 1"),
+        ("gradient_accumulation_steps=2", "mi-infonce needs its batch in one piece"),
     ],
 )
 def test_what_is_wrong_takes_one_line_and_exit_code_2(
@@ -222,7 +222,8 @@ def test_training_stops_early_where_nothing_improves(arguments: list[str], tmp_p
 def test_accumulated_batches_learn_what_one_does(arguments: list[str], tmp_path: Path) -> None:
     found = []
     for parts in (1, 4):
-        run = [*arguments, f"gradient_accumulation_steps={parts}", "learning_rate=1e-2"]
+        run = [*arguments, "objective=kl", f"gradient_accumulation_steps={parts}"]
+        run.append("learning_rate=1e-2")
         with pytest.MonkeyPatch.context() as patch:
             record(patch, tmp_path / f"{parts}.jsonl")
             assert main([*run, f"output_dir={tmp_path / str(parts)}"]) == 0
@@ -278,7 +279,7 @@ def test_the_card_says_what_was_trained_and_measured(arguments: list[str], tmp_p
     record = json.loads((tmp_path / "out" / "student.json").read_text())
     assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
     for fact in (
-        "with the objective `mi`",
+        "with the objective `mi-infonce`",
         "48 training rows, 12 validation rows",
         record["data"]["fingerprint"],
         record["command"],

@@ -116,7 +116,7 @@ def test_pretrained_students_have_the_papers_settings(data: str, model: str) -> 
     config = config_of(data, model)
     assert config.model == f"google/{model}"
     assert config.model_dump(include=HYPERPARAMETERS) == {
-        "objective": "mi",
+        "objective": "mi-infonce",
         "alpha": 0.5,
         "beta": 0.1,
         "steps": 10_000,

@@ -51,7 +51,7 @@ def test_rounded_weights_are_near_and_stay_when_rounded_again() -> None:
             np.testing.assert_allclose(weight, after[name], rtol=1e-6)
 
 
-@pytest.mark.parametrize("objective", ["mi", "mi-infonce"])  # which has heads of its own
+@pytest.mark.parametrize("objective", ["dss", "mi-infonce"])  # which has heads of its own
 def test_a_student_is_written_as_it_was_rounded(objective: str, tmp_path: Path) -> None:
     for weights in ("fp32", "int8"):
         out = tmp_path / weights

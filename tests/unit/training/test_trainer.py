@@ -108,7 +108,7 @@ def test_batches_padded_by_other_processes_teach_the_same(tmp_path: Path) -> Non
     weights = []
     for workers in (0, 2):
         trainer = a_trainer(
-            tmp_path, "mi", max_steps=3, save_strategy="no", dataloader_num_workers=workers
+            tmp_path, "mi-unsafe", max_steps=3, save_strategy="no", dataloader_num_workers=workers
         )
         trainer.train()
         weights.append(trainer.model.state_dict())
@@ -116,7 +116,7 @@ def test_batches_padded_by_other_processes_teach_the_same(tmp_path: Path) -> Non
 
 
 def test_beta_rises_in_training_and_is_whole_in_evaluation(tmp_path: Path) -> None:
-    trainer = a_trainer(tmp_path, "mi", OPTIONS._replace(beta_warmup_steps=10))
+    trainer = a_trainer(tmp_path, "mi-unsafe", OPTIONS._replace(beta_warmup_steps=10))
     model, batch = trainer.model, a_batch()
 
     def loss(training: bool, step: int) -> float:
@@ -141,7 +141,7 @@ def learnt_with_dss(tmp_path_factory: pytest.TempPathFactory) -> TwoTaskTrainer:
     ("objective", "term", "share"),  # of what the term is after learning with dss
     [
         ("mi-official", "loss_mi", 1.0),  # little of it can be learnt
-        ("mi", "loss_mi", 0.9),
+        ("mi-unsafe", "loss_mi", 0.9),
         ("kl", "loss_kl", 0.9),
         ("mi-infonce", "loss_mi", 0.9),
     ],
