@@ -191,7 +191,7 @@ class Manifest(_Part):
     limits: Limits
     calibration: Calibration = Calibration()
     metrics: dict[str, dict[str, float | int | str]] = Field(
-        description="per split: accuracy, rows, and what the rows are"
+        description="per split: accuracy, rows, and what the rows are; of `rationales` their health"
     )
     provenance: Provenance
     license: str

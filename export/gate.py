@@ -15,8 +15,9 @@ from export.bundle import Manifest
 from training.data import DataError
 from training.evaluation.calibration import brier, confidence_and_right
 from training.evaluation.collect import collect
-from training.evaluation.comparison import compare
+from training.evaluation.comparison import compare, mcnemar
 from training.evaluation.estimate import mean_estimate
+from training.evaluation.health import FAULTS, health_shares, measure_health
 from training.evaluation.labelled import Data, from_file
 from training.evaluation.model import ModelError
 from training.evaluation.predictions import read_predictions
@@ -65,6 +66,7 @@ class Gate:
     old: Path
     manifest: Manifest
     data: Data
+    task: Task
 
     @classmethod
     def open(cls, old: Path, rows: Path, task: Task) -> Self:
@@ -87,7 +89,7 @@ class Gate:
             raise GateError(f"--data {error}") from error
         if data.count < 2:
             raise GateError(f"--data {rows}: one row tells nothing; give at least {WANTED_ROWS}")
-        return cls(old, manifest, data)
+        return cls(old, manifest, data, task)
 
     def admit(self, new: Path) -> Measured:
         """What was measured of the bundle `new`, which may replace the old one.
@@ -98,6 +100,7 @@ class Gate:
             measured = judge(
                 self._records(new, Path(temporary, "new")),
                 self._records(self.old, Path(temporary, "old")),
+                self.task,
             )
         return measured | {
             "against": f"{self.manifest.name}, version {self.manifest.version}",
@@ -117,7 +120,7 @@ class Gate:
         return [*read_predictions(out)]
 
 
-def judge(new: Sequence[Record], old: Sequence[Record]) -> Measured:
+def judge(new: Sequence[Record], old: Sequence[Record], task: Task) -> Measured:
     """What two students' records of N >= 2 rows come to, N being `rows`.
 
     `accuracy` is the share of right labels, and `p` McNemar's. `brier` is the mean squared error of
@@ -125,11 +128,13 @@ def judge(new: Sequence[Record], old: Sequence[Record]) -> Measured:
     labels are right it is low with ease. So `score` adds the share of wrong ones: it is Brier's own
     score, summed over all labels, where infinitely many share what the given one leaves. Of each
     there is the new student's, `old_…`, and `…_difference`, new less old, with its 95 % interval
-    by the paired bootstrap, `…_low` to `…_high`.
+    by the paired bootstrap, `…_low` to `…_high`. Where both explain, `healthy` and each fault of
+    `Health` are shares of rationales, with `old_…`, and `healthy_p` is McNemar's.
 
-    Raises WorseError where labels are right less often with p < 0.05, or where the intervals of the
-    differences of `brier` and of `score` are both wholly above 0: a calibration that is worse, and
-    that no gain in accuracy makes up for. DifferentRowsError where the rows are not the same.
+    Raises WorseError where labels are right, or rationales are healthy, less often with p < 0.05,
+    or where the intervals of the differences of `brier` and of `score` are both wholly above 0: a
+    calibration that is worse, and that no gain in accuracy makes up for. DifferentRowsError where
+    the rows are not the same.
     """
     found = compare(new, old)
     ours, theirs = _columns(new), _columns(old)
@@ -148,11 +153,17 @@ def judge(new: Sequence[Record], old: Sequence[Record]) -> Measured:
         }
     points = [100 * float(measured[f"accuracy_{name}"]) for name in ("difference", "low", "high")]
     figures = FIGURES.format(**measured, points=points)
+    health = _health(new, old, task)
+    if health:
+        measured |= health
+        figures += _health_figures(health)
     worse = []
     if found.mcnemar < SIGNIFICANT and found.only_a_right < found.only_b_right:
         worse.append("label accuracy")
     if min(float(measured["brier_low"]), float(measured["score_low"])) > 0:
         worse.append("calibration")
+    if health and health["healthy_p"] < SIGNIFICANT and health["healthy"] < health["old_healthy"]:
+        worse.append("rationale health")
     if worse:
         raise WorseError(f"significantly worse in {' and in '.join(worse)}: {figures}", measured)
     log.info("gate: %s", figures)
@@ -165,6 +176,36 @@ def judge(new: Sequence[Record], old: Sequence[Record]) -> Measured:
             WANTED_ROWS,
         )
     return measured
+
+
+def _health(new: Sequence[Record], old: Sequence[Record], task: Task) -> dict[str, float]:
+    """The shares of `health_shares`, of rows that both explain; empty where there are none."""
+    pairs = [
+        (ours, theirs)
+        for ours, theirs in zip(measure_health(new, task), measure_health(old, task), strict=True)
+        if ours is not None and theirs is not None
+    ]
+    if not pairs:
+        return {}
+    ours, theirs = zip(*pairs, strict=True)
+    only_ours = sum(a.healthy and not b.healthy for a, b in pairs)
+    only_theirs = sum(b.healthy and not a.healthy for a, b in pairs)
+    before = {f"old_{name}": share for name, share in health_shares(theirs).items()}
+    return {**health_shares(ours), **before, "healthy_p": mcnemar(only_ours, only_theirs)}
+
+
+def _health_figures(health: dict[str, float]) -> str:
+    """The shares of healthy rationales, and of the faults that there are more of than before."""
+    text = (
+        f"; healthy rationales {health['healthy']:.1%} against {health['old_healthy']:.1%} "
+        f"(p = {health['healthy_p']:.2g})"
+    )
+    more = [
+        f"{title}, {health[name]:.1%} against {health[f'old_{name}']:.1%}"
+        for name, title in FAULTS.items()
+        if health[name] > health[f"old_{name}"]
+    ]
+    return f"{text}; more faults: {'; '.join(more)}" if more else text
 
 
 def _columns(records: Sequence[Record]) -> dict[str, Array]:

@@ -1,10 +1,11 @@
 """Small word problems with a programmatic teacher: data to distil from, made from a seed."""
 
-import json
 import random
 import re
 from functools import cache
 from pathlib import Path
+
+from tests.made_rows import write_rows
 
 RECIPE = Path(__file__).with_name("recipes") / "word-problems.yaml"
 
@@ -88,9 +89,4 @@ def distillation(folder: Path, *overrides: str) -> list[str]:
 
 def write_problems(path: Path, rows: int, seed: int) -> list[dict[str, str]]:
     """Writes `rows` different problems as JSON lines, and returns them."""
-    rng, problems = random.Random(seed), {}
-    while len(problems) < rows:
-        row = problem(rng)
-        problems[row["input"]] = row
-    path.write_text("".join(json.dumps(row) + "\n" for row in problems.values()), encoding="utf-8")
-    return list(problems.values())
+    return write_rows(path, problem, rows, seed)

@@ -6,7 +6,8 @@ from training.evaluation.cases import Case
 from training.evaluation.comparison import Comparison
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import Run
-from training.evaluation_page import calibration_table, rationale_tables
+from training.evaluation_page import calibration_table
+from training.rationales_page import rationale_tables
 from training.report_page import (
     NONE,
     Curves,

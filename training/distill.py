@@ -23,14 +23,15 @@ from training.cascade import conclude
 from training.config import ConfigError, DistillConfig, dump_config, load_config
 from training.data import DataError, Example
 from training.distributed import leave_group
+from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSample
 from training.interruption import Interrupted, SaveWhenSignalled
 from training.objectives import Options
-from training.output import Output, step_of
+from training.output import Metrics, Output, step_of
 from training.plan import Plan
 from training.reporting import reporting
 from training.rounding import round_weights
 from training.splits import Splits, load_splits
-from training.student import as_trained, load_student, student_texts
+from training.student import Student, as_trained, load_student, student_texts
 from training.trainer import LabelAccuracy, TwoTaskTrainer
 from training.unpadded import UnpaddedT5
 
@@ -118,6 +119,11 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     assert pad_id is not None
     assert start_id is not None
     train_rows, validation_rows = tokenized(splits.train), tokenized(splits.validation)
+    explains = config.objective != "finetune" and any(one.rationale for one in splits.train)
+
+    def sample(size: int) -> RationaleSample:
+        return RationaleSample.draw(config, Student(model, tokenizer), splits.validation, size)
+
     interruption = SaveWhenSignalled()
     trainer = TwoTaskTrainer(
         model=model,
@@ -140,6 +146,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
             process=arguments.process_index,
             seed=config.seed,
         ),
+        rationales=sample(WHILE_TRAINING) if explains else None,
     )
     if trainer.is_fsdp_enabled:
         if config.weights == "int8":
@@ -167,9 +174,13 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         model.load_state_dict(mean_weights(last), strict=False)  # without those that are tied
     if config.weights == "int8":
         round_weights(model)
-    metrics = {"validation": _measure(trainer, validation_rows)}
+    trainer.rationales = None
+    metrics: Metrics = {"validation": _measure(trainer, validation_rows)}
     if splits.test:
         metrics["test"] = _measure(trainer, tokenized(splits.test))
+    if explains:
+        rationales = sample(AT_THE_END)
+        metrics["rationales"] = {"rows": len(rationales.rows), **rationales.measure()}
     for split, values in metrics.items():
         log.info("%s: %s", split, values)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
@@ -238,17 +249,20 @@ def _training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTraining
     )
 
 
-def _measure(trainer: TwoTaskTrainer, rows: TokenizedExamples) -> dict[str, float | int]:
+def _measure(trainer: TwoTaskTrainer, rows: TokenizedExamples) -> dict[str, float]:
     measured = trainer.evaluate(rows)
     accuracy = measured["eval_accuracy"]
     found = binomtest(round(accuracy * len(rows)), len(rows)).proportion_ci(0.95, "wilson")
-    return {
+    figures = {
         "accuracy": round(accuracy, 4),
         "low": round(float(found.low), 4),
         "high": round(float(found.high), 4),
         "exact": round(measured["eval_exact"], 4),
         "rows": len(rows),
     }
+    if "eval_mi_bound" in measured:
+        figures["mi_bound"] = measured["eval_mi_bound"]
+    return figures
 
 
 if __name__ == "__main__":

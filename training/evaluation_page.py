@@ -1,10 +1,9 @@
 """What the report of an evaluation says, in the order that people read it."""
 
-from collections.abc import Sequence
-
 from training.evaluation.calibration import Calibration
-from training.evaluation.evaluation import Evaluation, Mean, Rationales
+from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import Run
+from training.rationales_page import health_verdict, rationales_section
 from training.report_page import (
     Curves,
     Diagram,
@@ -23,34 +22,6 @@ from training.report_page import (
 
 MOST_LABELS = 20  # in a table; the JSON has all
 
-MEASURES = {
-    "agrees": "conclusions that agree with the model's own label",
-    "concludes_gold": "conclusions that are the gold label",
-    "input_numbers_used": "numbers of the input that are used",
-    "numbers_grounded": "numbers that come from the input, or from a calculation",
-    "input_words_used": "content words of the input that are used",
-    "input_names_used": "names of the input that are used",
-    "names_grounded": "names that come from the input",
-    "repetition": "repeated 4-grams",
-    "distinct_1": "different words of all words",
-    "distinct_2": "different pairs of words of all pairs",
-}
-OVERLAPS = {
-    "bleu": ("BLEU, of 100", "1"),
-    "chrf": ("chrF, of 100", "1"),
-    "rouge_1": ("ROUGE-1, of 100", "1"),
-    "rouge_2": ("ROUGE-2, of 100", "1"),
-    "rouge_l": ("ROUGE-L, of 100", "1"),
-    "similarity": ("cosine of the embeddings", "3"),
-}
-SCORES = {
-    "agrees": "its conclusion agrees with the label (0 or 1)",
-    "true_statements": "share of its arithmetic that is true",
-    "chrf": "chrF with the teacher's",
-    "similarity": "similarity to the teacher's",
-    "judge": "the judge's score (1 to 5)",
-}
-
 
 def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
     name = name_of(run)
@@ -62,7 +33,7 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
         figure_of=f"right, of {found.accuracy.rows} rows",
         verdict=_verdict(found),
         limits=_limits(found),
-        sections=[_accuracy(found), _calibration(found), _rationales(found.rationales)],
+        sections=[_accuracy(found), _calibration(found), rationales_section(found.rationales)],
         names=[name],
         cases=by_kind(found.cases),
         reproduce=reproduce,
@@ -98,6 +69,8 @@ def _verdict(found: Evaluation) -> list[str]:
             f"too little (a gap of {points(gap.value)} points, 95 % interval {points(gap.low)} to "
             f"{points(gap.high)})."
         )
+    if healthy := found.rationales.health:
+        lines.append(health_verdict(healthy))
     return lines
 
 
@@ -233,65 +206,3 @@ def calibration_table(columns: dict[str, Calibration]) -> Table:
         row("right among the surest 80 %", "%", "accuracy_at_80", "selective"),
     ]
     return Table(("all rows", *columns), rows)
-
-
-def _rationales(found: Rationales) -> Section:
-    tables = rationale_tables({"": found})
-    notes = []
-    if (judged := found.judged) is not None:
-        notes.append(
-            f"The judge {judged.model} scored the rationales from 1 to 5: "
-            f"{form('2', judged.mean.value)} on average"
-            f"{interval_text(judged.mean, '2')}; {judged.unjudged} are unjudged."
-        )
-        counts = [(str(score), str(count)) for score, count in judged.scores.items()]
-        tables.append(Table(("the judge's score", "rationales"), counts))
-    if found.correlations:
-        head = ("does it go with being right?", "rows", "mean if right", "if wrong")
-        rows = [
-            (
-                SCORES[key],
-                str(one.rows),
-                form("2", one.mean_of_right),
-                form("2", one.mean_of_wrong),
-                form("+2", one.point_biserial.value),
-                interval(one.point_biserial, "+2"),
-                form("+2", one.spearman.value),
-                interval(one.spearman, "+2"),
-            )
-            for key, one in found.correlations.items()
-        ]
-        tables.append(Table((*head, "Pearson", "95 % interval", "Spearman", "95 % interval"), rows))
-    return Section("Rationales", notes, tables)
-
-
-def rationale_tables(columns: dict[str, Rationales]) -> list[Table]:
-    """Measures of one model's rationales, or of several side by side."""
-
-    def row(name: str, kind: str, means: Sequence[Mean]) -> tuple[str, ...]:
-        cells = (cell for mean in means for cell in (form(kind, mean.value), str(mean.count)))
-        return (name, *cells)
-
-    every = [*columns.values()]
-    rows = [
-        row(name, "%", [one.measures[key] for one in every])
-        for key, name in MEASURES.items()
-        if any(one.measures[key].count for one in every)
-    ]
-    if any(one.true_statements.count for one in every):
-        name = "arithmetic statements that are true"
-        rows.insert(0, row(name, "%", [one.true_statements for one in every]))
-    rows.append(row("words of a rationale", "1", [one.measures["words"] for one in every]))
-    head = [cell for name in columns for cell in (name or "share", "of")]
-    tables = [Table(("by their own words", *head), rows)]
-    overlaps = [one.overlap for one in every]
-    if any(one is not None for one in overlaps):
-        rows = [
-            (name, *(form(kind, getattr(one, key, None)) for one in overlaps))
-            for key, (name, kind) in OVERLAPS.items()
-            if any(getattr(one, key, None) is not None for one in overlaps)
-        ]
-        compared = ", ".join(dict.fromkeys(str(one.with_reference) for one in every))
-        head = [name or "score" for name in columns]
-        tables.append(Table((f"beside the teacher's ({compared} rows)", *head), rows))
-    return tables

@@ -17,7 +17,7 @@ from training.student import Student
 
 EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
 
-Metrics = dict[str, dict[str, float | int]]  # by split
+Metrics = dict[str, dict[str, float]]  # by split; of validation rows' rationales, `rationales`
 
 
 class Output:

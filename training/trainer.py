@@ -22,6 +22,7 @@ from arithmetic.masking import Codec
 from training.batches import IGNORED, TokenizedExamples
 from training.contrastive import ContrastiveHeads
 from training.distributed import gather_pairs
+from training.evaluation.sample import RationaleSample
 from training.information import information_bound
 from training.objectives import OBJECTIVES, Losses, Options
 from training.passes import Pairs, Pass, WholeBatch
@@ -40,7 +41,8 @@ class TwoTaskTrainer(Seq2SeqTrainer):
     and gradient are those of all its rows at once. Beside the loss it logs each of the objective's
     terms, averaged since the last log. Evaluation generates labels greedily, at most
     `args.generation_max_length` tokens, and where the objective has two passes logs `mi_bound`
-    beside the terms: see `information_bound`.
+    beside the terms: see `information_bound`. Where there is a sample of `rationales`, their health
+    is logged as `rationales_healthy`, and so on: see `RationaleSample`.
 
     The heads of `mi-infonce` are a part of the model, `contrastive_heads`, as long as it is
     trained: the optimizer, checkpoints and a resumed run know them.
@@ -53,6 +55,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         objective: str,
         options: Options,
         plan: Plan | None = None,
+        rationales: RationaleSample | None = None,
         **kwargs: Any,
     ) -> None:
         if objective == "mi-infonce":
@@ -62,6 +65,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         self.objective: str = objective
         self.options = options
         self.plan = plan
+        self.rationales = rationales
         self._terms: dict[bool, _Terms] = {True: _Terms(), False: _Terms()}  # by model.training
         self._states: list[tuple[torch.Tensor, torch.Tensor]] = []  # of the rows evaluated so far
         if plan is not None:
@@ -175,12 +179,16 @@ class TwoTaskTrainer(Seq2SeqTrainer):
             assert isinstance(dataloader.dataset, TokenizedExamples)
             self.compute_metrics.codecs = dataloader.dataset.codecs
         output = super().evaluation_loop(dataloader, *args, **kwargs)
+        assert output.metrics is not None
+        prefix = kwargs["metric_key_prefix"]
         if self._states:
             z, v = map(torch.cat, zip(*self._states, strict=True))
             bound = information_bound(z, v)
             if bound is not None:
-                assert output.metrics is not None
-                output.metrics[f"{kwargs['metric_key_prefix']}_mi_bound"] = round(bound, 4)
+                output.metrics[f"{prefix}_mi_bound"] = round(bound, 4)
+        if self.rationales is not None:
+            for name, share in self.rationales.measure().items():
+                output.metrics[f"{prefix}_rationales_{name}"] = share
         return output
 
     def floating_point_ops(self, inputs: Batch) -> int:

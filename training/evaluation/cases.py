@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.evaluation.faithfulness import Faithfulness
+from training.evaluation.health import Health
 from training.evaluation.record import Record
 
 Kind = Literal[
@@ -15,6 +16,8 @@ Kind = Literal[
     "least confident, wrong",
     "right label, wrong reasoning",
     "wrong label, right reasoning",
+    "only the label for a reason",
+    "another fault of the rationale",
     "only A is right",
     "only B is right",
     "both are wrong, differently",
@@ -33,11 +36,12 @@ class Case:
 def choose_cases(
     records: Sequence[Record],
     measured: Sequence[Faithfulness | None],
+    health: Sequence[Health | None],
     *,
     each: int = 3,
     seed: int = 0,
 ) -> list[Case]:
-    """At most `each` cases of a kind, for N records and their faithfulness [N].
+    """At most `each` cases of a kind, for N records, their faithfulness [N] and their health [N].
 
     Confidence ranks, and the seed breaks ties; the other kinds are drawn, from the strata in turn:
     gold labels where labels are closed, the gold equation's operators otherwise. Whether reasoning
@@ -66,6 +70,15 @@ def choose_cases(
     lucky = [record for record in wrong if sound.get(record.index)]
     cases += [Case("right label, wrong reasoning", one) for one in _in_turn(unsound, each)]
     cases += [Case("wrong label, right reasoning", one) for one in _in_turn(lucky, each)]
+    faults = {record.index: one for record, one in zip(records, health, strict=True)}
+    bare = [record for record in shuffled if (one := faults[record.index]) and one.bare_label]
+    others = [
+        record
+        for record in shuffled
+        if (one := faults[record.index]) and not (one.healthy or one.bare_label)
+    ]
+    cases += [Case("only the label for a reason", one) for one in _in_turn(bare, each)]
+    cases += [Case("another fault of the rationale", one) for one in _in_turn(others, each)]
     return cases
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -16,6 +16,7 @@ from training.evaluation.cases import Case, choose_cases
 from training.evaluation.correlation import ScoreAndRight, correlate_with_right
 from training.evaluation.estimate import Estimate, mean_estimate
 from training.evaluation.faithfulness import Faithfulness, faithfulness
+from training.evaluation.health import Health, equals_reference, health_shares, measure_health
 from training.evaluation.judge import Endpoint, Judgement, judge
 from training.evaluation.overlap import Overlap, overlaps
 from training.evaluation.record import Record
@@ -63,12 +64,16 @@ class Judged:
 class Rationales:
     """How good the rationales are.
 
-    `measures` are means of `Faithfulness`, by its names, over the rationales that have such a
-    thing; `true_statements` is a share of statements. `correlations` are those of a score of
-    rationales with being right, by the score's name.
+    `health` and `reference_health` are the shares of `health_shares`, of the model's and of the
+    teacher's rationales; empty where there are none. `measures` are means of `Faithfulness`, by its
+    names, over the rationales that have such a thing; `true_statements` is a share of statements.
+    `correlations` are those of a score of rationales with being right, by the score's name.
     """
 
     written: int  # rows with a rationale that is not empty
+    health: dict[str, float]
+    reference_health: dict[str, float]
+    equal_reference: Mean
     measures: dict[str, Mean]
     true_statements: Mean
     with_reference: int
@@ -119,6 +124,7 @@ def evaluate(
         raise ValueError("there are no rows to measure")
     log.info("measures %d rows", len(records))
     measured = [faithfulness(record, task) for record in records]
+    health = measure_health(records, task)
     confidence, right = confidence_and_right(records)
     calibrated = None
     if temperature is not None and temperature.problem is None and not fitted_here:
@@ -130,15 +136,17 @@ def evaluate(
         calibration=calibration,
         temperature=temperature,
         calibrated=calibrated,
-        rationales=_rationales(records, measured, embedder, endpoint, judgements),
-        cases=choose_cases(records, measured, seed=seed),
+        rationales=_rationales(records, task, measured, health, embedder, endpoint, judgements),
+        cases=choose_cases(records, measured, health, seed=seed),
         seed=seed,
     )
 
 
 def _rationales(
     records: Sequence[Record],
+    task: Task,
     measured: Sequence[Faithfulness | None],
+    health: Sequence[Health | None],
     embedder: str | None,
     endpoint: Endpoint | None,
     judgements: Path | None,
@@ -162,6 +170,9 @@ def _rationales(
     true = sum(one.true_statements for one in measured if one is not None)
     return Rationales(
         written=sum(bool(record.rationale) for record in records),
+        health=health_shares(health),
+        reference_health=health_shares(measure_health([*map(_taught, records)], task)),
+        equal_reference=_mean([_number(equals_reference(record)) for record in records]),
         measures={
             name: _mean([_number(getattr(one, name)) for one in measured if one is not None])
             for name in MEANS
@@ -192,6 +203,11 @@ def _judged(model: str, records: Sequence[Record], answers: Sequence[Judgement |
         unjudged=sum(answer is not None and answer.score is None for answer in answers),
         mean=mean_estimate([record for record, _ in scored], scores),
     )
+
+
+def _taught(record: Record) -> Record:
+    """The record of a model that says what the teacher said."""
+    return replace(record, label=record.gold, rationale=record.reference)
 
 
 def _number(value: float | bool | None) -> float | None:

@@ -15,6 +15,7 @@ from training.evaluation.arithmetic import (
     numbers_in,
     read_arithmetic,
 )
+from training.evaluation.health import is_bare_label
 from training.evaluation.record import Record
 from training.evaluation.words import content_stems, names_in, sentences_in, stem, words_in
 from training.tasks import Task
@@ -58,7 +59,8 @@ class Faithfulness:
 def faithfulness(record: Record, task: Task) -> Faithfulness | None:
     """Measures a record's rationale; None where the model wrote none.
 
-    Of arithmetic, the conclusion is the last expression, by its exact value, so that a wrong sum at
+    One that is only a label, as `is_bare_label` has it, concludes nothing. Else, of arithmetic, the
+    conclusion is the last expression, by its exact value, so that a wrong sum at
     the end is a false statement and not a disagreement as well. Of labels, it is the one that the
     last sentence with any names and does not negate.
     """
@@ -67,7 +69,9 @@ def faithfulness(record: Record, task: Task) -> Faithfulness | None:
         return None
     expressions, statements = read_arithmetic(text)
     labels = task.labels_of(record.input)
-    if task.answer == "arithmetic":
+    if is_bare_label(record, task):
+        conclusion = None
+    elif task.answer == "arithmetic":
         conclusion = _concluded_value(text, expressions)
     elif labels is not None:
         conclusion = _concluded_label(text, labels, lettered=task.choices is not None)

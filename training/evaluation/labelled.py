@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from training.config import DistillConfig
-from training.data import DataError, Report, Row
+from training.data import DataError, Example, Report, Row
 from training.files import READERS, Format
 from training.rows import RowReader
-from training.splits import group_key, load_splits
+from training.splits import Key, group_key, load_splits
 from training.tasks import Fields, Task
 
 Split = Literal["validation", "test"]
@@ -89,13 +89,24 @@ def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
     if not examples:
         raise DataError("data.test: the recipe names no test rows")
     grouped = config.data.group_by is not None
-    key = group_key(config.task, config.data.group_by)
+    key = group_key(config.task, config.data.group_by) if grouped else None
+    rows = labelled_examples(examples, task, split, key)
+    return _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+
+
+def labelled_examples(
+    examples: Iterable[Example], task: Task, split: Split, key: Key | None = None
+) -> list[LabelledRow]:
+    """The examples of a split, to be asked about; those with one `key` are one cluster.
+
+    Raises DataError where the task's template fails on one.
+    """
     rows = []
     for index, example in enumerate(examples):
         row = Row(f"{split} row {index}", example.input, example.label)
-        cluster = key(row) if grouped else str(index)
+        cluster = str(index) if key is None else key(row)
         rows.append(_row(task, index, row, example.label, example.rationale, cluster))
-    return _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+    return rows
 
 
 def _row(

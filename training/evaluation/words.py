@@ -22,7 +22,7 @@ _CLOSED_CLASSES = """
     can could will would shall should may might must not
     there here now just only very still yet again ever never
 """
-_FUNCTION_WORDS = frozenset(_CLOSED_CLASSES.split())
+FUNCTION_WORDS = frozenset(_CLOSED_CLASSES.split())
 
 
 def words_in(text: str) -> list[str]:
@@ -42,7 +42,7 @@ def stem(word: str) -> str:
 
 def content_stems(text: str) -> set[str]:
     """The stems of the words that are neither function words nor numbers."""
-    words = (word for word in words_in(text) if word.lower() not in _FUNCTION_WORDS)
+    words = (word for word in words_in(text) if word.lower() not in FUNCTION_WORDS)
     return {stem(word) for word in words if not word[0].isdigit()}
 
 
@@ -55,6 +55,6 @@ def names_in(text: str, *, at_starts: bool) -> set[str]:
     for sentence in sentences_in(text):
         words = words_in(sentence)
         for word in words if at_starts else words[1:]:
-            if word[0].isupper() and word.lower() not in _FUNCTION_WORDS:
+            if word[0].isupper() and word.lower() not in FUNCTION_WORDS:
                 names.add(stem(word))
     return names

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export import gate
 from export.bundle import BundleError, TaskSpec
-from export.gate import Gate, GateError, WorseError, judge
+from export.gate import Gate, GateError, Measured, WorseError
 from tests.bundles import copy_bundle, write_bundle
-from tests.records import open_records
+from tests.records import open_records, record
 from tests.students import Student
 from training.evaluation.record import Record
 from training.tasks import Task
 
 TASK = Task(name="problems", fields=["text"], template="{{text}}", answer="arithmetic")
+
+
+def judge(new: list[Record], old: list[Record]) -> Measured:
+    return gate.judge(new, old, TASK)
 
 
 def pair(
@@ -160,6 +165,63 @@ def test_a_gain_in_accuracy_does_not_make_up_for_much_overconfidence() -> None:
     old = calibrated(400, right=0.2, confidence=0.2)
     with pytest.raises(WorseError, match="significantly worse in calibration: "):
         judge(calibrated(400, right=0.3, confidence=0.99), old)
+
+
+TICKETS = Task(name="tickets", fields=["ticket"], template="{{ticket}}", labels=["yes", "no"])
+REASON = "This row has a reason of its own: it is number {}."
+
+
+def explained(whole: list[bool], fault: str = "Yes.") -> list[Record]:
+    """Records that are all right, with a reason where it is whole, else the fault."""
+    return [
+        record(i, rationale=REASON.format(i) if one else fault, reference=REASON.format(i))
+        for i, one in enumerate(whole)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "refused"), [(5, 0, False), (6, 0, True), (0, 9, False), (12, 10, False)]
+)
+def test_a_student_that_loses_its_reasons_is_refused(lost: int, gained: int, refused: bool) -> None:
+    """Though all of its labels are right: p is 0.0625 for 5 lost, 0.03125 for 6."""
+    rows = 200
+    old = explained([i >= gained for i in range(rows)])
+    new = explained([i < rows - lost for i in range(rows)])
+    if not refused:
+        measured = gate.judge(new, old, TICKETS)
+        assert measured["healthy"] == pytest.approx(1 - lost / rows)
+        assert measured["old_bare_label"] == pytest.approx(gained / rows)
+        return
+    with pytest.raises(WorseError) as found:
+        gate.judge(new, old, TICKETS)
+    assert str(found.value).startswith("significantly worse in rationale health: ")
+    assert str(found.value).endswith(
+        "on 200 rows; healthy rationales 97.0% against 100.0% (p = 0.031); more faults: only a "
+        "label, or nothing, 3.0% against 0.0%"
+    )
+
+
+def test_a_constructed_student_that_always_gives_its_label_is_named() -> None:
+    with pytest.raises(WorseError, match="only a label, or nothing, 100"):
+        gate.judge(explained([False] * 50), explained([True] * 50), TICKETS)
+
+
+def test_a_constructed_student_that_glues_is_named() -> None:
+    glues = explained([False] * 50, fault="This row has a reasonyes.")
+    with pytest.raises(WorseError, match="a word glued to a piece of a label, 100"):
+        gate.judge(glues, explained([True] * 50), TICKETS)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_equal_students_pass_whether_their_reasons_are_whole_or_not(whole: bool) -> None:
+    records = explained([whole] * 200)
+    measured = gate.judge(records, records, TICKETS)
+    assert measured["healthy"] == measured["old_healthy"] == float(whole)
+    assert measured["healthy_p"] == 1
+
+
+def test_rows_without_rationales_are_judged_by_their_labels() -> None:
+    assert "healthy" not in judge(*pair(both=200, only_new=0, only_old=0, neither=0))
 
 
 def write_rows(path: Path, rows: int = 2) -> Path:

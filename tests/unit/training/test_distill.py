@@ -9,11 +9,13 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from arithmetic.equations import evaluate_equation
-from tests.recorded import losses, record
+from tests.recorded import gradients_of, losses, record
+from tests.rounding import assert_same_gradients, assert_same_weights
 from tests.students import tiny_student
 from tests.word_problems import write_problems
 from training.config import load_config
 from training.distill import main
+from training.evaluation.health import FAULTS
 
 
 def test_a_checkpoint_with_its_record(
@@ -85,6 +87,36 @@ def test_every_term_is_logged(arguments: list[str], capsys: pytest.CaptureFixtur
     assert "'eval_mi_bound'" in printed
 
 
+def test_rationales_are_looked_at_while_training(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("'eval_rationales_healthy'") == 3  # of 6 steps, every second
+    assert "'eval_rationales_bare_label'" in printed
+    out = tmp_path / "out"
+    measured = json.loads((out / "student.json").read_text())["metrics"]["rationales"]
+    assert measured["rows"] == 12
+    assert measured.keys() == {"rows", "healthy", *FAULTS, "reference"}
+    assert all(0 <= share <= 1 for name, share in measured.items() if name != "rows")
+    tokenizer = json.loads((out / "tokenizer.json").read_text())
+    assert (tokenizer["truncation"], tokenizer["padding"]) == (None, None)
+
+
+@pytest.mark.parametrize("objective", ["finetune", "mi-infonce"])
+def test_what_does_not_explain_has_no_rationales_to_look_at(
+    objective: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if objective != "finetune":
+        path = tmp_path / "train.jsonl"
+        rows = [json.loads(line) | {"rationale": None} for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([*arguments, f"objective={objective}"]) == 0
+    assert "rationales" not in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert "rationales" not in record["metrics"]
+
+
 def test_the_options_of_an_objective(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +153,7 @@ def test_teacher_rationales_may_be_missing(arguments: list[str], tmp_path: Path)
         ("precision=fp16", "precision: Value error, T5's activations overflow in fp16"),
         ("report_to=wandb", "report_to: wandb needs a package; run pip install wandb"),
         ("gradient_accumulation_steps=2", "mi-infonce needs its batch in one piece"),
+        ("objective=mi", "objective: Value error, `mi` was found to teach students to write"),
     ],
 )
 def test_what_is_wrong_takes_one_line_and_exit_code_2(
@@ -223,16 +256,17 @@ def test_accumulated_batches_learn_what_one_does(arguments: list[str], tmp_path:
     found = []
     for parts in (1, 4):
         run = [*arguments, "objective=kl", f"gradient_accumulation_steps={parts}"]
-        run.append("learning_rate=1e-2")
         with pytest.MonkeyPatch.context() as patch:
             record(patch, tmp_path / f"{parts}.jsonl")
-            assert main([*run, f"output_dir={tmp_path / str(parts)}"]) == 0
-        weights = load_file(tmp_path / str(parts) / "model.safetensors")
-        found.append((losses(tmp_path / f"{parts}.jsonl"), weights))
-    (one, weights), (four, others) = found
+            assert main([*run, "learning_rate=1e-2", f"output_dir={tmp_path / str(parts)}"]) == 0
+        found.append(losses(tmp_path / f"{parts}.jsonl"))
+    one, four = found
     assert four == pytest.approx(one, rel=1e-5)
-    for name, weight in weights.items():
-        torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+    gradients, others = (gradients_of(tmp_path / f"{parts}.jsonl") for parts in (1, 4))
+    assert_same_gradients(others, gradients)
+    assert_same_weights(
+        tmp_path / "4", tmp_path / "1", gradients=gradients, learning_rate=1e-2, steps=len(one)
+    )
 
 
 def test_bf16_learns_nearly_the_same(arguments: list[str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from tests.rationales import record
 from training.evaluation.cases import choose_cases, choose_differences
 from training.evaluation.faithfulness import faithfulness
+from training.evaluation.health import measure_health
 from training.evaluation.record import Record
 from training.tasks import TASKS
 
@@ -15,7 +16,7 @@ FIELDS = {"premise": "A man sleeps.", "hypothesis": "A man is awake."}
 
 def chosen(records: list[Record], **rest: int) -> dict[str, list[int]]:
     measured = [faithfulness(one, SVAMP) for one in records]
-    cases = choose_cases(records, measured, **rest)
+    cases = choose_cases(records, measured, measure_health(records, SVAMP), **rest)
     json.dumps([asdict(case) for case in cases])
     kinds: dict[str, list[int]] = {}
     for case in cases:

@@ -22,7 +22,7 @@ RECORDS = [
     explained("3 + 4 = 7", index=0, confidence=0.9, reference=REFERENCE),
     explained("3 + 4 = 8, and 3 + 3 = 6", index=1, confidence=0.8, reference=REFERENCE),
     explained("4 - 3 = 1", index=2, label="( 4 - 3 )", confidence=0.6),
-    explained("3 + 4", index=3, label="( 4 - 3 )", confidence=0.3),
+    explained("Both count: 3 + 4", index=3, label="( 4 - 3 )", confidence=0.3),
     explained("I cannot say.", index=4, label="( 9 - 3 )", confidence=0.2),
     explained(None, index=5, confidence=0.2),
 ]
@@ -50,6 +50,31 @@ def test_what_rationales_come_to() -> None:
     kinds = {case.kind for case in found.cases}
     assert {"right label, wrong reasoning", "wrong label, right reasoning"} <= kinds
     to_json(found)
+
+
+def test_a_student_that_gives_its_label_for_a_reason_does_not_agree_with_itself() -> None:
+    """It has no reasons that could; and its faults are named, and shown."""
+    bare = [explained("( 3 + 4 )", index=i, reference=REFERENCE) for i in range(3)]
+    found = evaluate(bare, SVAMP)
+    assert found.accuracy.right.value == 1
+    assert found.rationales.measures["agrees"] == Mean(0, None)
+    assert found.rationales.health["bare_label"] == 1
+    assert found.rationales.health["healthy"] == 0
+    assert found.rationales.reference_health["healthy"] == 1
+    assert found.rationales.equal_reference == Mean(3, 0)
+    assert [case.kind for case in found.cases].count("only the label for a reason") == 3
+
+
+def test_a_student_that_glues() -> None:
+    task = SVAMP.model_copy(update={"labels": ["addition", "subtraction"], "answer": None})
+    text = "They say 3 + 4.addition"
+    rows = [
+        explained(text, task=task, gold="addition", index=i, reference=REFERENCE) for i in range(2)
+    ]
+    found = evaluate(rows, task)
+    assert found.rationales.health["glued"] == 1
+    assert found.rationales.equal_reference == Mean(2, 0)
+    assert [case.kind for case in found.cases].count("another fault of the rationale") == 2
 
 
 def test_a_fitted_temperature_is_tried_on_other_rows(numbers: list[float]) -> None:

@@ -90,8 +90,9 @@ def test_the_predicted_and_the_gold_label_are_judged_apart() -> None:
     [
         ("Of the above choices, only wooded areas have them.", "wooded area"),
         ("Beavers like a club. So the answer is (a) wooded area.", "wooded area"),
-        ("The answer is club.", "club"),
-        ("The answer is: clubs", "club"),
+        ("One dances there. The answer is club.", "club"),
+        ("One dances there. The answer is: clubs", "club"),
+        ("The answer is club.", None),  # no reason, and so no conclusion
         ("Of the above choices, only heading north is a goal.", "heading north"),
         ("Of these, a gift shop is the best.", "gift shop"),  # and not a shop
         ("In a club one sits. Only shops sell.", "shop"),

@@ -1,0 +1,92 @@
+"""A first-time user's task: tickets, distilled with the default objective, keep their reasons."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.made_rows import write_rows
+from tests.tickets import ticket
+from training.config import load_config
+from training.distill import main as distill
+from training.evaluate import main as evaluate
+from training.evaluation.predictions import read_predictions
+from training.evaluation.record import Record
+from training.significance import clustered, confidence_interval
+
+RECIPE = "tests/recipes/tickets.yaml"
+GIVEN = "task.explain_given_label=true"
+TEST_ROWS = 200
+
+
+class Tickets:
+    """Students of the tickets, each distilled and evaluated once, by the changes of its recipe."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        rows = write_rows(folder / "all.jsonl", ticket, 500 + TEST_ROWS, seed=0)
+        for name, some in (("train", rows[:500]), ("test", rows[500:])):
+            text = "".join(json.dumps(row) + "\n" for row in some)
+            (folder / f"{name}.jsonl").write_text(text)
+        self.evaluated = cache(self._evaluated)
+
+    def _evaluated(self, *changes: str) -> Path:
+        """The folder of the evaluation; the student's is beside it."""
+        student = self.folder / ("-".join(changes).replace("=", "-") or "default")
+        data = [f"data.{name}={self.folder / name}.jsonl" for name in ("train", "test")]
+        assert distill([RECIPE, *data, f"output_dir={student}", *changes]) == 0
+        out = student / "evaluation"
+        test = str(self.folder / "test.jsonl")
+        assert evaluate([str(student), "--data", test, "--out", str(out)]) == 0
+        return out
+
+    def rationales(self, *changes: str) -> dict[str, Any]:
+        report = json.loads((self.evaluated(*changes) / "report.json").read_text())
+        evaluation = report["evaluation"]
+        assert evaluation["accuracy"]["right"]["value"] >= 0.95
+        rationales: dict[str, Any] = evaluation["rationales"]
+        return rationales
+
+    def records(self, *changes: str) -> list[Record]:
+        return [*read_predictions(self.evaluated(*changes))]
+
+
+@pytest.fixture(scope="module")
+def tickets(tmp_path_factory: pytest.TempPathFactory) -> Tickets:
+    return Tickets(tmp_path_factory.mktemp("tickets"))
+
+
+@pytest.mark.parametrize("task", [[], [GIVEN]])
+def test_the_default_objective_keeps_the_reasons(tickets: Tickets, task: list[str]) -> None:
+    assert load_config(Path(RECIPE)).objective == "mi-infonce"
+    health = tickets.rationales(*task)["health"]
+    assert health["bare_label"] <= 0.01
+    assert health["glued"] <= 0.01
+
+    # as many are the teacher's own as with dss, or more, by the paired difference
+    ours, theirs = tickets.records(*task), tickets.records("objective=dss")
+    differences = [
+        (one.cluster, (one.rationale == one.reference) - (other.rationale == other.reference))
+        for one, other in zip(ours, theirs, strict=True)
+    ]
+    _, high = confidence_interval(*clustered(differences))
+    assert high is not None
+    assert high >= 0
+
+
+def test_what_was_the_default_loses_them_and_the_report_says_so(tickets: Tickets) -> None:
+    unsafe = ("objective=mi-unsafe",)
+    rationales = tickets.rationales(*unsafe)
+    bare = rationales["health"]["bare_label"]
+    assert bare >= 0.2
+    # none of which counts as a conclusion that agrees with the label
+    assert rationales["measures"]["agrees"]["count"] <= (1 - bare) * TEST_ROWS + 1e-9
+    evaluation = tickets.evaluated(*unsafe)
+    report = (evaluation / "report.md").read_text()
+    assert "are healthy; the most frequent fault: only a label, or nothing" in report
+    assert "### Only the label for a reason" in report
+    card = (evaluation.parent / "README.md").read_text()
+    (line,) = (line for line in card.splitlines() if line.startswith("| only a label, or nothing "))
+    assert float(line.split("|")[2].strip(" %")) >= 20

@@ -1,0 +1,209 @@
+"""Rationale health: whether a rationale is a reason at all, apart from whether it is a good one.
+
+A student can have every label right and no reason left: its rationales are its labels, or hold
+pieces of them. Accuracy does not see that, and neither does the agreement of label and rationale.
+All is read from the texts by rule, so that it costs nothing, and can be measured while training.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from spellchecker import SpellChecker
+
+from arithmetic.equations import evaluate_equation
+from training.evaluation.record import Record
+from training.evaluation.words import FUNCTION_WORDS, sentences_in, words_in
+from training.tasks import Task
+
+FAULTS = {
+    "bare_label": "only a label, or nothing",
+    "glued": "a word glued to a piece of a label",
+    "repeats": "a sentence twice, or words in a loop",
+    "cut": "the end within a sentence",
+    "shared": "the same text for another label",
+}  # of `Health`, for people
+SHORTEST_END = 4  # letters of a label's end that may follow a mark of a sentence
+GRAM = 3  # letters of a label's middle that may follow a word
+LOOP = 3  # times that words must stand one after the other, to be a loop
+LONGEST_LOOP = 8  # words
+
+_ENDS = re.compile(r"[.!?…。！？।؟][\"'”’»)\]]*$")
+_EDGES = "".join(map(chr, range(33, 48))) + ":;<=>?@[\\]^_`{|}~“”‘’«»…"
+_SENTENCE_MARKS = ".,:;!?"  # after which a word begins with a space
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is wrong with one rationale."""
+
+    bare_label: bool  # it says no more than a label, or nothing
+    glued: bool  # a word and a piece of a label stand together as one
+    repeats: bool  # a sentence stands twice, or words go round in a loop
+    cut: bool  # it ends within a sentence, where the others end with one
+    shared: bool  # it is the text of a row with another label, too
+
+    @property
+    def healthy(self) -> bool:
+        return not any(getattr(self, name) for name in FAULTS)
+
+
+def measure_health(records: Sequence[Record], task: Task) -> list[Health | None]:
+    """The health [N] of N records' rationales; None where a record has none.
+
+    - `bare_label`: without function words, nothing is left of the rationale but words of one label:
+      of the task, or its own, or the value of that.
+    - `glued`: a word that no input, reference or English dictionary has begins as a known word, and
+      goes on as a label, or a piece of one ("Theyubtraction"); or such a piece follows a mark of a
+      sentence without a space ("books.action").
+    - `repeats`: a sentence stands twice, or up to 8 words stand three times in a row.
+    - `cut`: no bare label, it ends in no mark of a sentence, though most references do. Where there
+      are no references, most rationales.
+    - `shared`: a row that got another label has the same rationale, and it is not the reference.
+    """
+    texts = [record.reference for record in records if record.reference]
+    ends = [bool(_ENDS.search(text.strip())) for text in texts or _rationales(records)]
+    marked = sum(ends) > len(ends) / 2
+    known = _known_words(records, task)
+    labels: dict[str, set[str]] = defaultdict(set)  # by the rationale that they got
+    for record in records:
+        labels[_normalised(record.rationale or "")].add(record.label)
+
+    def of(record: Record) -> Health | None:
+        text = record.rationale
+        if text is None:
+            return None
+        pieces = _pieces(_labels(record, task))
+        bare = is_bare_label(record, task)
+        return Health(
+            bare_label=bare,
+            glued=any(_is_glued(token, pieces, known) for token in text.lower().split()),
+            repeats=_repeats(text),
+            cut=marked and not bare and not _ENDS.search(text.strip()),
+            shared=len(labels[_normalised(text)]) > 1 and not equals_reference(record),
+        )
+
+    return [of(record) for record in records]
+
+
+def is_bare_label(record: Record, task: Task) -> bool:
+    """Whether a rationale says no more than a label, or its value; also where it says nothing."""
+    rationale = record.rationale or ""
+    if task.answer == "arithmetic" and evaluate_equation(rationale) is not None:
+        return True  # an equation alone, whether it is the label or another one
+    said = {word.lower() for word in words_in(rationale)} - FUNCTION_WORDS - {"answer"}
+    texts = [*_labels(record, task)]
+    if task.answer == "arithmetic" and (value := evaluate_equation(record.label)) is not None:
+        texts.append(f"{value:g} {value}")
+    return any(said <= {word.lower() for word in words_in(text)} for text in texts)
+
+
+def equals_reference(record: Record) -> bool | None:
+    """Whether a rationale is its row's reference, spaces apart; None where one of them is none."""
+    if record.rationale is None or record.reference is None:
+        return None
+    return _normalised(record.rationale) == _normalised(record.reference)
+
+
+def health_shares(found: Iterable[Health | None]) -> dict[str, float]:
+    """The shares of `healthy` rationales and of each fault, of those that there are; else empty."""
+    there = [one for one in found if one is not None]
+    if not there:
+        return {}
+    names = ("healthy", *FAULTS)
+    return {name: sum(getattr(one, name) for one in there) / len(there) for name in names}
+
+
+def _labels(record: Record, task: Task) -> tuple[str, ...]:
+    return (*(task.labels_of(record.input) or ()), record.label)
+
+
+def _rationales(records: Sequence[Record]) -> list[str]:
+    return [record.rationale for record in records if record.rationale]
+
+
+def _normalised(text: str) -> str:
+    return " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """What of labels can be glued to a word."""
+
+    words: frozenset[str]
+    ends: frozenset[str]  # of words, and the words themselves
+    grams: frozenset[str]  # of GRAM letters
+
+
+@lru_cache(maxsize=4096)
+def _pieces(labels: tuple[str, ...]) -> _Pieces:
+    words = {word.lower() for label in labels for word in words_in(label)}
+    words = {word for word in words if len(word) > 1 and not any(map(str.isdigit, word))}
+    ends = {word[-size:] for word in words for size in range(SHORTEST_END, len(word))}
+    grams = {
+        word[start : start + GRAM]
+        for word in words
+        if len(word) >= 2 * GRAM
+        for start in range(len(word) - GRAM + 1)
+    }
+    return _Pieces(frozenset(words), frozenset(ends | words), frozenset(grams))
+
+
+def _is_glued(token: str, pieces: _Pieces, known: frozenset[str]) -> bool:
+    token = token.strip(_EDGES)
+    if token in known or token in _english():
+        return False
+    parts = re.split(rf"[{re.escape(_SENTENCE_MARKS)}]+", token)
+    if any(part in pieces.ends for part in parts[1:]):
+        return True
+    for part in parts:
+        for place in range(1, len(part)):
+            left, right = part[:place], part[place:]
+            if left.isdigit() and right in pieces.ends:
+                return True
+            if (
+                len(left) > 1
+                and left in known
+                and (right in pieces.words or right[:GRAM] in pieces.grams)
+            ):
+                return True
+            if left in pieces.words and right in known:
+                return True
+    return False
+
+
+@cache
+def _english() -> SpellChecker:
+    return SpellChecker(language="en")
+
+
+def _known_words(records: Sequence[Record], task: Task) -> frozenset[str]:
+    """The words of all inputs, references and labels, in lower case."""
+    texts = {text for one in records for text in (one.text, one.reference) if text}
+    known = set(FUNCTION_WORDS)
+    for text in texts.union(*(_labels(record, task) for record in records)):
+        lower = text.lower()
+        known.update(token.strip(_EDGES) for token in lower.split())
+        known.update(words_in(lower))
+    return frozenset(known)
+
+
+def _repeats(text: str) -> bool:
+    sentences = [tuple(words_in(sentence.lower())) for sentence in sentences_in(text)]
+    sentences = [sentence for sentence in sentences if len(sentence) > 1]
+    if len(set(sentences)) < len(sentences):
+        return True
+    words = text.lower().split()
+    for size in range(1, LONGEST_LOOP + 1):
+        for start in range(len(words) - LOOP * size + 1):
+            looped = words[start : start + size]
+            if words[start : start + LOOP * size] == LOOP * looped and _has_letters(looped):
+                return True
+    return False
+
+
+def _has_letters(words: Sequence[str]) -> bool:
+    """Sums that go on, such as 2 + 2 + 2, have none."""
+    return any(character.isalpha() for word in words for character in word)

@@ -1,0 +1,75 @@
+"""A sample of rows that a student explains while it is trained, to see whether it gives reasons."""
+
+import copy
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from training.config import DistillConfig
+from training.data import DataError, Example
+from training.evaluation.checkpoint import Checkpoint, StudentRecord
+from training.evaluation.collect import record_of
+from training.evaluation.health import equals_reference, health_shares, measure_health
+from training.evaluation.labelled import LabelledRow, labelled_examples
+from training.evaluation.model import ModelError
+from training.student import Student
+
+WHILE_TRAINING = 64  # rows, at every evaluation
+AT_THE_END = 256
+ALARMING = 0.1  # a share of rationales that are no reasons
+
+log = logging.getLogger("duet.distill")
+
+
+@dataclass(frozen=True)
+class RationaleSample:
+    """Rows, and the student that is asked about them as it will be served, with its weights now."""
+
+    model: Checkpoint
+    rows: list[LabelledRow]
+
+    @classmethod
+    def draw(
+        cls, config: DistillConfig, student: Student, examples: Sequence[Example], size: int
+    ) -> Self:
+        """Up to `size` of the examples, always the same; those with a rationale come first."""
+        shuffled = random.Random(0).sample(examples, len(examples))
+        shuffled.sort(key=lambda example: example.rationale is None)
+        facts = {name: getattr(config, name) for name in StudentRecord.model_fields}
+        # asking sets a limit in the tokenizer, which is not to be saved with the student
+        student = student._replace(tokenizer=copy.deepcopy(student.tokenizer))
+        return cls(
+            Checkpoint(config.output_dir, StudentRecord(**facts), student),
+            labelled_examples(shuffled[:size], config.task, "validation"),
+        )
+
+    def measure(self) -> dict[str, float]:
+        """The shares of `health_shares`, and `reference`: those that are the row's own rationale.
+
+        Empty where the student cannot be asked, which is logged, as is a share that alarms.
+        """
+        task = self.model.task
+        try:
+            answers = self.model.answers(self.rows)
+            records = [
+                record_of(task, row, answer) for row, answer in zip(self.rows, answers, strict=True)
+            ]
+        except (ModelError, DataError) as error:
+            log.warning("rationales were not looked at: %s", error)
+            return {}
+        shares = health_shares(measure_health(records, task))
+        same = [one for record in records if (one := equals_reference(record)) is not None]
+        if same:
+            shares["reference"] = sum(same) / len(same)
+        for name, what in (("bare_label", "only a label"), ("glued", "glued to pieces of labels")):
+            if shares[name] > ALARMING:
+                log.warning(
+                    "warning: %.0f%% of %d rationales are %s; does the objective, or the data, "
+                    "teach that?",
+                    100 * shares[name],
+                    len(records),
+                    what,
+                )
+        return {name: round(share, 4) for name, share in shares.items()}
