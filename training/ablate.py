@@ -15,21 +15,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from training.ablation import Ablation, Cell, load_ablation, shuffle_rationales
-from training.ablation_report import Answer, as_data, as_markdown, results
+from training.ablation_report import Found, as_data, as_markdown, results
 from training.config import ConfigError, DistillConfig
-from training.data import DataError, Example, Row
+from training.data import DataError, Example
 from training.distill import distill
+from training.evaluation.checkpoint import Checkpoint
+from training.evaluation.collect import record_of
+from training.evaluation.labelled import labelled_examples
+from training.evaluation.record import Record
 from training.interruption import Interrupted
 from training.markdown import NoBlockError, rewrite_block
 from training.splits import group_key, load_splits
-
-BATCH = 50  # test rows that are answered at once
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,9 +71,9 @@ class Workbench:
 
     def missing(self) -> list[Cell]:
         """The cells without a result. Raises ConfigError where one has that of another plan."""
-        return [cell for cell in self.ablation.cells() if self.answers(cell) is None]
+        return [cell for cell in self.ablation.cells() if self.found(cell) is None]
 
-    def answers(self, cell: Cell) -> list[Answer] | None:
+    def found(self, cell: Cell) -> Found | None:
         """What a finished cell's student said of the test rows. Raises as `missing` does."""
         path = self._result(cell)
         if not path.is_file():
@@ -84,7 +84,8 @@ class Workbench:
                 f"--out: {path} is of another plan or recipe; choose another folder, "
                 "or delete that one's"
             )
-        return [Answer(**answer) for answer in record["answers"]]
+        task = self.ablation.config(cell, path.parent).task
+        return Found(task, [Record(**one) for one in record["records"]], record["mi_bound"])
 
     def distil_missing(self) -> None:
         """Distils what is missing, but for cells that another process has in work."""
@@ -94,24 +95,24 @@ class Workbench:
         start, waiting = time.monotonic(), len(missing)
         for cell in missing:
             with _claimed(self.out / str(cell)) as mine:
-                if not mine or self.answers(cell) is not None:
+                if not mine or self.found(cell) is not None:
                     continue
                 log(f"{cell}: its log is {self.out / str(cell) / 'train.log'}")
-                answers = self._distil(cell)
+                records = self._distil(cell)
             self.write_report()
-            right, left = sum(answer.right for answer in answers), len(self.missing())
+            right, left = sum(record.right for record in records), len(self.missing())
             seconds = (time.monotonic() - start) / (waiting - left) * left
             log(
-                f"{cell}: {right} of {len(answers)} test rows right; "
+                f"{cell}: {right} of {len(records)} test rows right; "
                 f"{len(cells) - left} of {len(cells)} done, about {seconds / 60:.0f} minutes left"
             )
 
-    def _distil(self, cell: Cell) -> list[Answer]:
+    def _distil(self, cell: Cell) -> list[Record]:
         folder, shuffle = self.out / str(cell), self.ablation.arms[cell.arm].shuffle
         config = self.ablation.config(cell, folder)
         splits = load_splits(config)
         if not splits.test:
-            raise ConfigError(f"{self.ablation.recipe}: data names no test rows to compare by")
+            raise ConfigError(f"{cell.dataset}: data names no test rows to compare by")
         train = shuffle_rationales(splits.train, shuffle, cell.seed)
         with (
             (folder / "train.log").open("a", buffering=1, encoding="utf-8") as file,
@@ -119,19 +120,21 @@ class Workbench:
             redirect_stderr(file),
         ):
             distill(config, replace(splits, train=train), command=shlex.join(["python", *sys.argv]))
-        answers = answer_test_rows(config, splits.test)
-        record = {
+        records = answer_test_rows(config, splits.test)
+        student = json.loads((folder / "student.json").read_bytes())
+        result = {
             "cell": self.ablation.identity(cell),
             "data": splits.reports,
-            "answers": [*map(asdict, answers)],
+            "mi_bound": student["metrics"]["test"].get("mi_bound"),
+            "records": [*map(asdict, records)],
         }
-        _write_whole(self._result(cell), json.dumps(record, indent=1))
-        return answers
+        _write_whole(self._result(cell), json.dumps(result, indent=1))
+        return records
 
     def write_report(self) -> str:
         """Writes `report.md` and `report.json` of what there is, and returns the Markdown."""
         cells = self.ablation.cells()
-        found = {cell: answers for cell in cells if (answers := self.answers(cell)) is not None}
+        found = {cell: one for cell in cells if (one := self.found(cell)) is not None}
         missing = [cell for cell in cells if cell not in found]
         compared = results(self.ablation, found)
         markdown = as_markdown(compared, len(cells), missing)
@@ -144,40 +147,15 @@ class Workbench:
         return self.out / str(cell) / "result.json"
 
 
-def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Answer]:
-    """The label of each row, as the student in `output_dir` decodes it greedily.
+def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Record]:
+    """What the student in `output_dir` says of each row, as it would be served in fp32.
 
     Rows that the recipe's `group_by` keeps together are one cluster.
     """
-    model = T5ForConditionalGeneration.from_pretrained(config.output_dir).eval()
-    tokenizer: Any = AutoTokenizer.from_pretrained(config.output_dir)
-    task, key = config.task, group_key(config.task, config.data.group_by)
-    answers = []
-    for start in range(0, len(examples), BATCH):
-        batch = examples[start : start + BATCH]
-        texts = [task.render(example.input) for example in batch]
-        codecs = [task.codec(text) for text in texts]
-        inputs = tokenizer(
-            [task.predict_prefix + codec.text for codec in codecs],
-            padding=True,
-            truncation=True,
-            max_length=config.max_input_tokens,
-            return_tensors="pt",
-        )
-        tokens = model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            max_new_tokens=config.max_label_tokens,
-            do_sample=False,
-            num_beams=1,
-        )
-        predictions = tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        for example, text, codec, predicted in zip(batch, texts, codecs, predictions, strict=True):
-            predicted = codec.unmask_label(predicted)
-            cluster = key(Row("test", example.input, example.label))
-            right = task.is_right(predicted, example.label)
-            answers.append(Answer(text, cluster, example.label, predicted, right))
-    return answers
+    key = group_key(config.task, config.data.group_by)
+    rows = labelled_examples(examples, config.task, "test", key)
+    answers = Checkpoint.load(config.output_dir).answers(rows)
+    return [record_of(config.task, row, answer) for row, answer in zip(rows, answers, strict=True)]
 
 
 @contextmanager

@@ -26,33 +26,39 @@ class Arm(_Part):
     shuffle: Fraction = Field(0.0, description="of the rationales: those that change their row")
 
 
+class DataSet(_Part):
+    """What students are distilled on: a recipe, and changes of it that all arms share."""
+
+    recipe: Path = Field(description="beside the plan's own file")
+    changes: Changes = []
+
+
 class Comparison(_Part):
     """Arms against a baseline, on the same test rows and with the same seeds."""
 
     title: str
-    splits: list[Name] = Field(min_length=1)
+    datasets: list[Name] = Field(min_length=1)
     baseline: Name
     arms: list[Name] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One student: an arm, on a split, with a seed."""
+    """One student: an arm, on a data set, with a seed."""
 
-    split: str
+    dataset: str
     arm: str
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.split}/{self.arm}/seed-{self.seed}"
+        return f"{self.dataset}/{self.arm}/seed-{self.seed}"
 
 
 class Ablation(_Part):
-    """A plan of students: every arm of a comparison, on its splits, with every seed."""
+    """A plan of students: every arm of a comparison, on its data sets, with every seed."""
 
-    recipe: Path = Field(description="what all have in common; beside the plan's own file")
     seeds: list[int] = Field(min_length=1)
-    splits: dict[Name, Changes] = Field(min_length=1)
+    datasets: dict[Name, DataSet] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
     comparisons: list[Comparison] = Field(min_length=1)
 
@@ -60,9 +66,9 @@ class Ablation(_Part):
     def _names_are_known(self) -> Self:
         for comparison in self.comparisons:
             where = f"comparisons: {comparison.title}"
-            for name in comparison.splits:
-                if name not in self.splits:
-                    raise ValueError(f"{where}: {name!r} is none of the splits")
+            for name in comparison.datasets:
+                if name not in self.datasets:
+                    raise ValueError(f"{where}: {name!r} is none of the datasets")
             for name in (comparison.baseline, *comparison.arms):
                 if name not in self.arms:
                     raise ValueError(f"{where}: {name!r} is none of the arms")
@@ -73,35 +79,40 @@ class Ablation(_Part):
     def cells(self) -> list[Cell]:
         """By seed first, so that what there is of a stopped ablation can be compared."""
         wanted = {
-            (split, arm)
+            (dataset, arm)
             for comparison in self.comparisons
-            for split in comparison.splits
+            for dataset in comparison.datasets
             for arm in (comparison.baseline, *comparison.arms)
         }
         return [
-            Cell(split, arm, seed)
+            Cell(dataset, arm, seed)
             for seed in self.seeds
-            for split in self.splits
+            for dataset in self.datasets
             for arm in self.arms
-            if (split, arm) in wanted
+            if (dataset, arm) in wanted
         ]
 
     def identity(self, cell: Cell) -> dict[str, Any]:
         """What decides what a cell's student becomes, the code apart."""
-        arm = self.arms[cell.arm]
-        changes = [*self.splits[cell.split], *arm.changes, f"seed={cell.seed}"]
-        return {"recipe": read_yaml(self.recipe), "changes": changes, "shuffle": arm.shuffle}
+        dataset, arm = self.datasets[cell.dataset], self.arms[cell.arm]
+        changes = [*dataset.changes, *arm.changes, f"seed={cell.seed}"]
+        return {"recipe": read_yaml(dataset.recipe), "changes": changes, "shuffle": arm.shuffle}
 
     def config(self, cell: Cell, folder: Path) -> DistillConfig:
         """The recipe of a cell's student, written to `folder`. Raises ConfigError."""
         output = f"output_dir={json.dumps(str(folder))}"  # JSON is YAML, whatever the path holds
-        return load_config(self.recipe, [*self.identity(cell)["changes"], output])
+        recipe = self.datasets[cell.dataset].recipe
+        return load_config(recipe, [*self.identity(cell)["changes"], output])
 
 
 def load_ablation(path: Path) -> Ablation:
-    """Reads a plan; its recipe's path is relative to it. Raises ConfigError."""
+    """Reads a plan; its recipes' paths are relative to it. Raises ConfigError."""
     ablation = validated(Ablation, read_yaml(path), path)
-    return ablation.model_copy(update={"recipe": path.parent / ablation.recipe})
+    datasets = {
+        name: dataset.model_copy(update={"recipe": path.parent / dataset.recipe})
+        for name, dataset in ablation.datasets.items()
+    }
+    return ablation.model_copy(update={"datasets": datasets})
 
 
 def shuffle_rationales(examples: list[Example], share: float, seed: int) -> list[Example]:

@@ -18,7 +18,7 @@ from training.ablate import main
 from training.ablation import load_ablation
 from training.trainer import TwoTaskTrainer
 
-CELLS = ["official/dss/seed-0", "official/mi/seed-0", "official/dss/seed-1", "official/mi/seed-1"]
+CELLS = ["sums/dss/seed-0", "sums/mi/seed-0", "sums/dss/seed-1", "sums/mi/seed-1"]
 
 
 @pytest.fixture
@@ -35,12 +35,11 @@ def plan(tmp_path: Path) -> Path:
     path.write_text(
         yaml.safe_dump(
             {
-                "recipe": "recipe.yaml",
                 "seeds": [0, 1],
-                "splits": {"official": []},
+                "datasets": {"sums": {"recipe": "recipe.yaml"}},
                 "arms": {"dss": {"changes": ["objective=dss"]}, "mi": {"shuffle": 0.5}},
                 "comparisons": [
-                    {"title": "T", "splits": ["official"], "baseline": "dss", "arms": ["mi"]}
+                    {"title": "T", "datasets": ["sums"], "baseline": "dss", "arms": ["mi"]}
                 ],
             }
         )
@@ -105,11 +104,13 @@ def test_stopped_twice_and_the_same_as_if_never(
     for cell in CELLS:
         result = (out / cell / "result.json").read_text()
         assert result == (whole / cell / "result.json").read_text()
-        answers = json.loads(result)["answers"]
-        assert len({answer["input"] for answer in answers}) == 10
-        record = json.loads((out / cell / "student.json").read_text())
-        right = sum(answer["right"] for answer in answers)
-        assert record["metrics"]["test"]["accuracy"] == pytest.approx(right / 10)
+        records = json.loads(result)["records"]
+        assert len({record["text"] for record in records}) == 10
+        assert all(record["rationale"] for record in records)
+        test = json.loads((out / cell / "student.json").read_text())["metrics"]["test"]
+        right = sum(record["right"] for record in records)
+        assert test["accuracy"] == pytest.approx(right / 10)
+        assert json.loads(result)["mi_bound"] == test["mi_bound"]
     assert (out / "report.md").read_text() == (whole / "report.md").read_text()
     assert json.loads((out / "report.json").read_text())["missing"] == []
 

@@ -3,26 +3,29 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.ablation_data import main as write_data
 from tests.conftest import ROOT
 from training.ablation import Ablation, Cell, load_ablation, shuffle_rationales
 from training.config import ConfigError
 from training.data import Example
 from training.splits import load_splits
 
-PLAN = ROOT / "training" / "ablations" / "svamp.yaml"
+PLAN = ROOT / "training" / "ablations" / "objectives.yaml"
 
 
 def plan(folder: Path, **changes: object) -> Path:
     """A plan beside the recipe of the word problems."""
-    recipe = ROOT / "tests" / "recipes" / "word-problems.yaml"
+    recipe = str(ROOT / "tests" / "recipes" / "word-problems.yaml")
     content = {
-        "recipe": str(recipe),
         "seeds": [0, 1],
-        "splits": {"official": [], "large": ["validation_rows=200"]},
+        "datasets": {
+            "sums": {"recipe": recipe},
+            "large": {"recipe": recipe, "changes": ["validation_rows=200"]},
+        },
         "arms": {"dss": {"changes": ["objective=dss"]}, "mi": {}, "half": {"shuffle": 0.5}},
         "comparisons": [
-            {"title": "A", "splits": ["official"], "baseline": "dss", "arms": ["mi"]},
-            {"title": "B", "splits": ["official", "large"], "baseline": "mi", "arms": ["half"]},
+            {"title": "A", "datasets": ["sums"], "baseline": "dss", "arms": ["mi"]},
+            {"title": "B", "datasets": ["sums", "large"], "baseline": "mi", "arms": ["half"]},
         ],
     }
     path = folder / "plan.yaml"
@@ -35,11 +38,11 @@ def test_what_two_comparisons_share_is_one_cell_and_seeds_come_first(tmp_path: P
     assert [str(cell) for cell in cells] == [
         f"{cell}/seed-{seed}"
         for seed in (0, 1)
-        for cell in ("official/dss", "official/mi", "official/half", "large/mi", "large/half")
+        for cell in ("sums/dss", "sums/mi", "sums/half", "large/mi", "large/half")
     ]
 
 
-def test_a_cell_is_the_recipe_with_the_changes_of_its_split_its_arm_and_its_seed(
+def test_a_cell_is_the_recipe_with_the_changes_of_its_data_set_its_arm_and_its_seed(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "it's: odd"
@@ -55,12 +58,13 @@ def test_a_cell_is_the_recipe_with_the_changes_of_its_split_its_arm_and_its_seed
         ({"arms": {"../dss": {}}}, "arms.../dss: "),
         ({"arms": {"dss": {"shuffle": 2}}}, "arms.dss.shuffle: "),
         ({"arms": {"dss": {}}}, "comparisons: A: 'mi' is none of the arms"),
-        ({"splits": {"official": []}}, "comparisons: B: 'large' is none of the splits"),
+        ({"datasets": {"sums": {"recipe": "a.yaml"}}}, "B: 'large' is none of the datasets"),
+        ({"datasets": {"sums": {}}}, "datasets.sums.recipe: Field required"),
         ({"colour": "red"}, "colour: "),
         (
             {
                 "comparisons": [
-                    {"title": "A", "splits": ["large"], "baseline": "mi", "arms": ["mi"]}
+                    {"title": "A", "datasets": ["large"], "baseline": "mi", "arms": ["mi"]}
                 ]
             },
             "the baseline mi is one of its arms",
@@ -103,25 +107,26 @@ def test_other_seeds_move_others() -> None:
     assert shuffle_rationales(rows, 0.5, seed=0) != shuffle_rationales(rows, 0.5, seed=1)
 
 
-def test_the_plan_that_comes_along(real_data: Path, tmp_path: Path) -> None:
+def test_the_plan_that_comes_along(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ablation: Ablation = load_ablation(PLAN)
     cells = ablation.cells()
-    assert len(cells) == 45  # 6 objectives on 2 splits and 3 more arms on one, 3 seeds each
-    data = f"data.path={real_data / 'dss'}"
-    changed = ablation.model_copy(
-        update={"splits": {name: [*split, data] for name, split in ablation.splits.items()}}
-    )
+    # 4 objectives on 6 data sets, the published one on 2, 7 arms more on the tickets, 2 on SVAMP
+    assert len(cells) == 3 * (4 * 6 + 2 + 7 + 2)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dss").symlink_to(real_data / "dss")
+    monkeypatch.chdir(tmp_path)
+    assert write_data(Path("data/dss"), Path("data/ablation")) == 0
     tests = {}
     for cell in cells:
-        if cell.arm in ("dss", "mi-shuffled-50", "mi-teacher-right"):
-            splits = load_splits(changed.config(cell, tmp_path))
-            assert (len(splits.train), len(splits.validation), len(splits.test)) == (700, 100, 100)
+        if cell.arm in ("dss", "shuffled-50"):
+            splits = load_splits(ablation.config(cell, tmp_path))
+            assert len(splits.train) >= 400
+            assert len(splits.validation) >= 80
+            assert len(splits.test) >= 95
             tests[cell] = splits.test
-    official, grouped = (
-        [tests[Cell(split, "dss", seed)] for seed in ablation.seeds]
-        for split in ("official", "grouped")
-    )
-    assert official[0] == official[1] == official[2]
-    assert grouped[0] != grouped[1]
-    assert tests[Cell("grouped", "mi-shuffled-50", 1)] == grouped[1]
-    assert tests[Cell("grouped", "mi-teacher-right", 1)] == grouped[1]
+    for dataset in ablation.datasets:
+        of_seeds = [tests[Cell(dataset, "dss", seed)] for seed in ablation.seeds]
+        assert (of_seeds[0] == of_seeds[1]) == (dataset != "svamp")  # whose test rows are drawn
+    assert tests[Cell("svamp", "shuffled-50", 1)] == tests[Cell("svamp", "dss", 1)]

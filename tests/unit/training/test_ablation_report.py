@@ -2,45 +2,56 @@ import json
 
 import pytest
 
+from tests.records import record
 from training.ablation import Ablation, Cell
-from training.ablation_report import Answer, as_data, as_markdown, results
+from training.ablation_report import Found, as_data, as_markdown, results
+from training.tasks import Task
 
 ABLATION = Ablation.model_validate(
     {
-        "recipe": "recipe.yaml",
         "seeds": [0, 1],
-        "splits": {"official": []},
+        "datasets": {"sums": {"recipe": "recipe.yaml"}},
         "arms": {"dss": {}, "mi": {}, "kl": {}},
         "comparisons": [
-            {"title": "Objectives", "splits": ["official"], "baseline": "dss", "arms": ["mi", "kl"]}
+            {"title": "Objectives", "datasets": ["sums"], "baseline": "dss", "arms": ["mi", "kl"]}
         ],
     }
 )
 
+TASK = Task(name="task", fields=["text"], template="{{text}}", labels=["yes", "no"])
 
-def answers(right: str, clusters: str = "abcdefgh") -> list[Answer]:
-    return [
-        Answer(f"question {place}", cluster, "1", "1" if one == "+" else "2", one == "+")
+
+def answers(right: str, clusters: str = "abcdefgh", mi_bound: float | None = 1.5) -> Found:
+    """Of a student that gives its label for a reason wherever it is wrong."""
+    rows = [
+        record(
+            place,
+            one == "+",
+            cluster=cluster,
+            rationale="A reason." if one == "+" else "no",
+            reference="A reason.",
+        )
         for place, (cluster, one) in enumerate(zip(clusters, right, strict=False))
     ]
+    return Found(TASK, rows, mi_bound)
 
 
 FOUND = {
-    Cell("official", "dss", 0): answers("++------"),
-    Cell("official", "dss", 1): answers("+-------"),
-    Cell("official", "mi", 0): answers("+++++---"),
-    Cell("official", "mi", 1): answers("+--++---"),
-    Cell("official", "kl", 0): answers("+-------"),
+    Cell("sums", "dss", 0): answers("++------"),
+    Cell("sums", "dss", 1): answers("+-------"),
+    Cell("sums", "mi", 0): answers("+++++---"),
+    Cell("sums", "mi", 1): answers("+--++---"),
+    Cell("sums", "kl", 0): answers("+-------"),
 }
-MISSING = [Cell("official", "kl", 1)]
+MISSING = [Cell("sums", "kl", 1)]
 
 
 def test_accuracies_and_differences_by_hand() -> None:
     (result,) = results(ABLATION, FOUND)
-    assert result.accuracies["dss"].mean == pytest.approx(3 / 16)
-    assert result.accuracies["dss"].by_seed == {0: 2 / 8, 1: 1 / 8}
-    assert (result.accuracies["mi"].rows, result.accuracies["mi"].clusters) == (16, 8)
-    mi = result.differences["mi"]
+    assert result.right.estimates["dss"].mean == pytest.approx(3 / 16)
+    assert result.right.estimates["dss"].by_seed == {0: 2 / 8, 1: 1 / 8}
+    assert (result.right.estimates["mi"].rows, result.right.estimates["mi"].clusters) == (16, 8)
+    mi = result.right.differences["mi"]
     assert mi.estimate.mean == pytest.approx(5 / 16)
     assert mi.estimate.by_seed == {0: 3 / 8, 1: 2 / 8}
     assert mi.p == pytest.approx(2 / 8)  # rows c, d, e differ: by 1, 2 and 2, all one way
@@ -51,7 +62,7 @@ def test_accuracies_and_differences_by_hand() -> None:
 
 def test_only_seeds_that_both_have_are_compared() -> None:
     (result,) = results(ABLATION, FOUND)
-    kl = result.differences["kl"]
+    kl = result.right.differences["kl"]
     assert kl.estimate.by_seed == {0: -1 / 8}
     assert kl.estimate.rows == 8
     assert (kl.p, kl.p_holm) == (1, 1)
@@ -59,33 +70,51 @@ def test_only_seeds_that_both_have_are_compared() -> None:
 
 def test_clusters_are_counted_once() -> None:
     found = {
-        Cell("official", "dss", 0): answers("++------", "aabbccdd"),
-        Cell("official", "mi", 0): answers("++++++--", "aabbccdd"),
+        Cell("sums", "dss", 0): answers("++------", "aabbccdd"),
+        Cell("sums", "mi", 0): answers("++++++--", "aabbccdd"),
     }
     (result,) = results(ABLATION, found)
-    mi = result.differences["mi"]
+    mi = result.right.differences["mi"]
     assert (mi.estimate.rows, mi.estimate.clusters) == (8, 4)
     assert mi.p == pytest.approx(2 / 4)  # the clusters b and c
 
 
+def test_health_and_information_by_hand() -> None:
+    (result,) = results(ABLATION, FOUND)
+    assert result.healthy.estimates["dss"].mean == pytest.approx(3 / 16)
+    assert result.shares["dss"]["bare_label"] == pytest.approx(13 / 16)
+    assert result.shares["dss"]["reference"] == pytest.approx(3 / 16)
+    assert result.shares["dss"]["glued"] == 0
+    assert result.healthy.differences["mi"].p_holm == pytest.approx(2 / 4)
+    assert result.mi_bounds == {"dss": 1.5, "mi": 1.5, "kl": 1.5}
+    # that of the seeds that have one
+    unknown = FOUND | {Cell("sums", "mi", 1): answers("+--++---", mi_bound=None)}
+    unknown |= {Cell("sums", "kl", 0): answers("+-------", mi_bound=None)}
+    assert results(ABLATION, unknown)[0].mi_bounds == {"dss": 1.5, "mi": 1.5, "kl": None}
+
+
 def test_the_markdown_tells_what_is_missing() -> None:
     text = as_markdown(results(ABLATION, FOUND), 6, MISSING)
-    assert text.startswith("5 of 6 students.\n\n**Objectives, official split**\n\n16 answers in 8 ")
-    (line,) = (line for line in text.splitlines() if line.startswith("| mi |"))
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert text.startswith("5 of 6 students.\n\n**Objectives: sums**\n\n16 answers in 8 clusters.")
+    labels, rationales = (line for line in text.splitlines() if line.startswith("| mi |"))
+    cells = [cell.strip() for cell in labels.strip("|").split("|")]
     assert cells[1] == "50.0"
-    assert cells[3:5] == ["62.5, 37.5", "+31.2"]
-    assert cells[6:] == ["+37.5, +25.0", "0.250", "0.500"]
-    assert text.endswith("Not there yet: official/kl/seed-1.")
+    assert cells[3] == "+31.2"
+    assert cells[5:] == ["0.500", "62.5, 37.5"]
+    cells = [cell.strip() for cell in rationales.strip("|").split("|")]
+    assert cells[1] == "50.0"
+    assert cells[6:] == ["50.0", "0.0", "0.0", "0.0", "0.0", "50.0", "1.50"]
+    assert text.endswith("Not there yet: sums/kl/seed-1.")
 
 
 def test_the_data_can_be_written() -> None:
     data = json.loads(json.dumps(as_data(results(ABLATION, FOUND), MISSING)))
-    assert data["missing"] == ["official/kl/seed-1"]
-    assert data["results"][0]["differences"]["mi"]["estimate"]["by_seed"] == {"0": 0.375, "1": 0.25}
+    assert data["missing"] == ["sums/kl/seed-1"]
+    (result,) = data["results"]
+    assert result["right"]["differences"]["mi"]["estimate"]["by_seed"] == {"0": 0.375, "1": 0.25}
 
 
 def test_nothing_yet() -> None:
     (result,) = results(ABLATION, {})
-    assert not result.accuracies
+    assert not result.right.estimates
     assert "Nothing yet." in as_markdown([result], 6, ABLATION.cells())

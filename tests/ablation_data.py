@@ -1,0 +1,69 @@
+"""Writes the data that `make ablate` trains on, beside the archive of Distilling Step-by-Step.
+
+`python -m tests.ablation_data data/dss data/ablation`. Tickets, reviews and word problems are made;
+of ANLI the archive's validation rows are parted, by premise, as its training rows are large.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.made_rows import Row, write_rows
+from tests.reviews import review
+from tests.tickets import ticket
+from training.data import DataError
+from training.rows import load_rows
+from training.sources import DssSource
+from training.splits import group_key, hold_out
+from training.tasks import TASKS
+from training.word_problems.problems import problem
+from training.word_problems.scenes import all_scenes
+
+MADE: dict[str, tuple[Callable[[random.Random], Row], int]] = {
+    "tickets": (ticket, 480),
+    "reviews": (review, 600),
+    "numbers": (lambda rng: word_problem(rng), 4000),
+}  # and how many rows are trained on
+TEST_ROWS = 100
+
+
+def word_problem(rng: random.Random) -> Row:
+    """Of the two kinds of scenes that a student of the ablation's size can learn."""
+    scenes = [scene for scene in all_scenes() if scene.kind in ("change", "combine")]
+    made = problem(rng, scenes=scenes)
+    return {"input": made.text, "label": made.label, "rationale": made.rationale}
+
+
+def write_anli(archive: Path, train: Path, test: Path) -> None:
+    task = TASKS["anli1"]
+    source = DssSource(format="dss", path=archive, train="valid", test=None)
+    rows, _ = load_rows(source, task)
+    kept, held_out = hold_out(rows, TEST_ROWS, 0, group_key(task, "{{premise}}"))
+    for path, some in ((train, kept), (test, held_out)):
+        records = ({**row.input, "label": row.label, "rationale": row.rationales} for row in some)
+        _write(path, records)
+
+
+def _write(path: Path, records: Iterable[object]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def main(archive: Path, out: Path) -> int:
+    out.mkdir(parents=True, exist_ok=True)
+    for name, (make, rows) in MADE.items():
+        made = write_rows(out / f"{name}.jsonl", make, rows + TEST_ROWS, seed=0)
+        for split, some in (("train", made[:rows]), ("test", made[rows:])):
+            _write(out / f"{name}-{split}.jsonl", some)
+        (out / f"{name}.jsonl").unlink()
+    try:
+        write_anli(archive, out / "anli1-train.jsonl", out / "anli1-test.jsonl")
+    except DataError as error:
+        print(f"ablation_data: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:])))
