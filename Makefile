@@ -8,7 +8,8 @@ DEV := cpu,training,export,evaluation,teacher,otel,dev
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 RECIPE ?= training/recipes/svamp-mini.yaml
-PLAN ?= training/ablations/svamp.yaml
+PLAN ?= training/ablations/objectives.yaml
+DSS ?= data/dss
 CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= bundles/svamp-mini
 URL ?= http://127.0.0.1:8000
@@ -88,7 +89,8 @@ distill-mini ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
-ablate: $(VENV)/.dev ## Compare the objectives by PLAN (an hour on one core; ARGS="--out FOLDER …")
+ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core; ARGS="--out FOLDER …")
+	$(BIN)/python -m tests.ablation_data $(DSS) data/ablation
 	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme training/README.md $(ARGS)
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
