@@ -28,7 +28,7 @@ serve: $(VENV)/.serve ## Install what serving needs (no torch) and serve on 127.
 	$(BIN)/python -m service $(ARGS)
 
 test: $(VENV)/.dev ## Install what the tests need and run them
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same ones alone
 	DUET_TEST_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_promise.py $(ARGS)

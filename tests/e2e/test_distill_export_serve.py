@@ -76,8 +76,12 @@ def test_the_make_targets_give_a_student_that_learnt(data: Path, tmp_path: Path)
     )
     assert "'loss_mi'" in printed
     assert measured(checkpoint)["accuracy"] >= LEARNT
-    parity = json.loads((bundle / "manifest.json").read_text())["provenance"]["parity"]
-    assert parity["rows"] >= 200
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["provenance"]["parity"]["rows"] >= 200
+    assert manifest["metrics"]["rationales"]["healthy"] >= 0.9
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "Of 100 rationales on validation rows:" in card
+    assert "| only a label, or nothing | 0.0 % |" in card
 
     rows = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     with serve(tmp_path / "log", "--models", str(bundle)) as server:

@@ -399,6 +399,7 @@ def test_a_worse_student_leaves_the_bundle_that_it_is_held_against(
         "## Beside the bundle before",
         f"It was held against tiny, version 1 (manifest checksum `{first.checksum[:12]}`), on the",
         "| accuracy | 100.0 % | 0.0 % | +100.0 points, +100.0 to +100.0, p = 1.9e-06 |",
+        f"| healthy rationales | {100 * measured['healthy']:.1f} % | ",
         f"--version 2 --precision fp32 --gate-against {out} --data {rows}",
     ):
         assert expected in card
@@ -409,9 +410,11 @@ def test_a_worse_student_leaves_the_bundle_that_it_is_held_against(
     assert convert.main([str(checkpoint), "--out", str(out), "--version", "3", *gate]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(
-        "convert: no bundle written: significantly worse in label accuracy: accuracy 0.0% against "
-        "100.0% (-100.0 points, 95 % interval -100.0 to -100.0, p = 1.9e-06), Brier score 0.0000 "
+        "convert: no bundle written: significantly worse in label accuracy and in rationale "
+        "health: accuracy 0.0% against 100.0% (-100.0 points, 95 % interval -100.0 to -100.0, "
+        "p = 1.9e-06), Brier score 0.0000 "
     )
+    assert "; more faults: only a label, or nothing, " in error
     assert contents(out) == old
     assert names(tmp_path / "bundles") == ["tiny"]
 
