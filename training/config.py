@@ -206,7 +206,10 @@ class DistillConfig(_Part):
         }
         objective = info.data.get("objective")
         if value > 1 and objective in why:
-            raise ValueError(f"{objective} needs its batch in one piece: {why[objective]}")
+            raise ValueError(
+                f"{objective} needs its batch in one piece: {why[objective]}; take 1 and a smaller "
+                "batch_size, or another objective, such as dss"
+            )
         return value
 
     @field_validator("examples")

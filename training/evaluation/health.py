@@ -27,6 +27,7 @@ FAULTS = {
 }  # of `Health`, for people
 SHORTEST_END = 4  # letters of a label's end that may follow a mark of a sentence
 GRAM = 3  # letters of a label's middle that may follow a word
+LONGEST_SUFFIX = 2  # letters that a form of a label may have more
 LOOP = 3  # times that words must stand one after the other, to be a loop
 LONGEST_LOOP = 8  # words
 
@@ -153,7 +154,7 @@ def _pieces(labels: tuple[str, ...]) -> _Pieces:
 
 def _is_glued(token: str, pieces: _Pieces, known: frozenset[str]) -> bool:
     token = token.strip(_EDGES)
-    if token in known or token in _english():
+    if token in known or token in _english() or _is_inflected(token, pieces.words):
         return False
     parts = re.split(rf"[{re.escape(_SENTENCE_MARKS)}]+", token)
     if any(part in pieces.ends for part in parts[1:]):
@@ -169,9 +170,17 @@ def _is_glued(token: str, pieces: _Pieces, known: frozenset[str]) -> bool:
                 and (right in pieces.words or right[:GRAM] in pieces.grams)
             ):
                 return True
-            if left in pieces.words and right in known:
+            if left in pieces.words and len(right) > 1 and right in known:
                 return True
     return False
+
+
+def _is_inflected(token: str, words: Iterable[str]) -> bool:
+    return any(
+        token.startswith(word[:-1]) and len(token) <= len(word) + LONGEST_SUFFIX
+        for word in words
+        if len(word) > SHORTEST_END
+    )
 
 
 @cache

@@ -1,5 +1,7 @@
 """Each fault of a rationale, of texts written by hand, and what is none."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.rationales import record
@@ -12,6 +14,8 @@ from training.evaluation.health import (
     measure_health,
 )
 from training.evaluation.record import Record
+from training.rows import load_rows
+from training.sources import DssSource
 from training.tasks import TASKS, LabelField, Task
 
 TICKETS = Task(
@@ -65,6 +69,7 @@ def word_problem(rationale: str, label: str = "( 48.0 / 6.0 )") -> set[str]:
         "An outage, since it fails for everyone.",
         "It is a cancellation, so the plan ends.",
         "Two cancellations of plans are asked for.",  # an inflection of a label
+        "The how-tos do not help.",
         "He says (rightly) that it's down.",
         'The customer says "it is down."',
     ],
@@ -217,6 +222,25 @@ def test_shares_are_of_the_rationales_that_there_are() -> None:
         "cut": pytest.approx(1 / 3),
         "shared": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("cqa", "train"), ("anli1", "valid"), ("svamp", "train")]
+)
+def test_a_big_models_rationales_are_healthy(real_data: Path, name: str, split: str) -> None:
+    """Of real texts, and without references, so that no word is known from them."""
+    task = TASKS[name]
+    source = DssSource(format="dss", path=real_data / "dss", train=split, test=None)
+    rows, _ = load_rows(source, task)
+    records = [
+        record(row.rationales[0], task=task, input=row.input, gold=row.label, index=index)
+        for index, row in enumerate(rows)
+        if row.rationales and row.label is not None
+    ]
+    shares = health_shares(measure_health(records, task))
+    assert len(records) > 700
+    assert shares["healthy"] > 0.99
+    assert shares["glued"] == shares["bare_label"] == shares["cut"] == 0
 
 
 def test_the_reference_itself() -> None:
