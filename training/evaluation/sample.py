@@ -66,8 +66,8 @@ class RationaleSample:
         for name, what in (("bare_label", "only a label"), ("glued", "glued to pieces of labels")):
             if shares[name] > ALARMING:
                 log.warning(
-                    "warning: %.0f%% of %d rationales are %s; does the objective, or the data, "
-                    "teach that?",
+                    "warning: %.0f%% of %d rationales are %s; look at the objective and at the "
+                    "rationales of the data (training/README.md, Rationale health)",
                     100 * shares[name],
                     len(records),
                     what,
