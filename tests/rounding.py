@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 GRADIENTS = 1e-5  # of the largest one of a tensor: what rounding may do to any of them
 LATER = 10  # times that, after steps that differed by rounding themselves
+FEW = 0.001  # of all weights
 
 
 def assert_same_gradients(one: Path, other: Path) -> None:
@@ -28,11 +29,13 @@ def assert_same_weights(
     """Of two students, whose first gradients are in a file: within what rounding comes to.
 
     Step t of Adam moves a weight by lr·m/√v, which is at most lr·√t, and √v ≥ |g₁|/√t. So where all
-    gradients are off by δ, it moves a weight at most lr·2t·δ/|g₁| too far, and never lr·2√t.
+    gradients are off by δ, it moves a weight at most lr·2t·δ/|g₁| too far, and never lr·2√t. Where
+    rounding opens a ReLU, or closes it, gradients are off by more: so a few weights may be.
     """
     first = load_file(gradients)
     weights, expected = (load_file(folder / "model.safetensors") for folder in (one, other))
-    narrow = []  # where the bound says something
+    most = learning_rate * sum(2 * step**0.5 for step in range(1, steps + 1))
+    narrow, outside = [], []  # where the bound says something, and where it does not hold
     for name, weight in expected.items():
         size = first[name].abs()
         error = LATER * GRADIENTS * size.max()
@@ -40,6 +43,9 @@ def assert_same_weights(
             torch.clamp(2 * step * error / size, max=2 * step**0.5) for step in range(1, steps + 1)
         ]
         bound = learning_rate * torch.stack(moved).sum(dim=0)
-        assert ((weights[name] - weight).abs() <= bound + 1e-7).all(), name
+        difference = (weights[name] - weight).abs()
+        assert (difference <= most).all(), name
         narrow.append((bound < learning_rate).flatten())
+        outside.append((difference > bound + 1e-7).flatten())
     assert torch.cat(narrow).float().mean() > 0.5
+    assert torch.cat(outside).float().mean() < FEW

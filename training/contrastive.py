@@ -37,7 +37,7 @@ class ContrastiveHeads(nn.Module):
 
 
 def info_nce(
-    pairs: Pairs, mine: slice, *, temperature: float, mask_same_label: bool = False
+    pairs: Pairs, mine: slice | Tensor, *, temperature: float, mask_same_label: bool = False
 ) -> Tensor:
     """Symmetric InfoNCE (arXiv 1807.03748; both directions averaged, as in arXiv 2103.00020).
 

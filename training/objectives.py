@@ -83,11 +83,13 @@ def mi_infonce(predict: Pass, explain: Pass, options: Options, whole: WholeBatch
     assert whole.pairs is not None
     per_row = info_nce(
         whole.pairs,
-        slice(whole.first_pair, whole.first_pair + len(predict.labels)),
+        whole.own,
         temperature=options.temperature,
         mask_same_label=options.mask_same_label,
     )
-    term = per_row.sum() / whole.rationale_rows
+    # the gradient of all rows, as each has this part's among its negatives; the value of this part
+    term = per_row.sum() - per_row.sum().detach() + per_row[whole.of_part].sum().detach()
+    term = term / whole.rationale_rows
     return _with_term("loss_mi", term, dss(predict, explain, options, whole), options)
 
 

@@ -63,14 +63,16 @@ class WholeBatch(NamedTuple):
     Each loss is a sum over its part, divided by a count of the whole; so the parts of accumulated
     gradients add up to the loss of the big batch. Where P processes' gradients are averaged, the
     counts are those of all of them, divided by P, and `pairs` holds the rows of all, gathered so
-    that gradients flow back through it.
+    that gradients flow back through it. Of accumulated parts `pairs` holds all, and gradients flow
+    back to this one's rows alone.
     """
 
     label_tokens: Tensor | float
     rationale_tokens: Tensor | float
     rationale_rows: Tensor | float
     pairs: Pairs | None = None
-    first_pair: int = 0  # where this part's rows begin in `pairs`
+    own: slice | Tensor = slice(None)  # of `pairs`: the rows of this process, in all parts
+    of_part: slice = slice(None)  # of those: this part's
 
     @classmethod
     def of(cls, predict: Pass, explain: Pass, pairs: Pairs | None = None) -> WholeBatch:

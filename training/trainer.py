@@ -19,6 +19,7 @@ from transformers import (
 from transformers.trainer_utils import EvalLoopOutput
 
 from arithmetic.masking import Codec
+from training.accumulation import AccumulatedPairs
 from training.batches import IGNORED, TokenizedExamples
 from training.contrastive import ContrastiveHeads
 from training.distributed import gather_pairs
@@ -67,6 +68,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         self.plan = plan
         self.rationales = rationales
         self._terms: dict[bool, _Terms] = {True: _Terms(), False: _Terms()}  # by model.training
+        self._parts: AccumulatedPairs | None = None  # of the step in work
         self._states: list[tuple[torch.Tensor, torch.Tensor]] = []  # of the rows evaluated so far
         if plan is not None:
             self.add_callback(_CountEpochs(plan))
@@ -94,7 +96,19 @@ class TwoTaskTrainer(Seq2SeqTrainer):
             labels, rationales = ((batch[name]["labels"] != IGNORED) for name in batch)
             counts += torch.stack([labels.sum(), rationales.sum(), rationales.any(dim=1).sum()])
         counts = self.accelerator.reduce(counts.to(self.args.device), "sum")
+        if self.objective == "mi-infonce" and len(batches) > 1:
+            self._parts = self._pairs_of_parts(batches)
         return batches, counts.clamp(min=1) / self.args.world_size
+
+    def _pairs_of_parts(self, batches: list[Batch]) -> AccumulatedPairs:
+        parts = AccumulatedPairs()
+        self.model_wrapped.train()  # as it will be in the step
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for batch in batches:
+                parts.before_part()
+                passes = self._passes(self.model_wrapped, self._prepare_inputs(batch))
+                parts.append(*self._pairs(*passes))
+        return parts
 
     def compute_loss(
         self,
@@ -103,6 +117,8 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        if self._parts is not None and model.training:
+            self._parts.begin_part()
         return self._losses(*self._passes(model, inputs), num_items_in_batch)["loss"]
 
     def _passes(self, model: torch.nn.Module, inputs: Batch) -> tuple[Pass, Pass]:
@@ -124,14 +140,22 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         if counts is not None:
             whole = WholeBatch(*counts)
         if self.objective == "mi-infonce":
-            pairs: Pairs = model.get_submodule(HEADS)(predict, explain, options.detach)
-            first = 0
-            if model.training and self.args.world_size > 1:
-                pairs, first = gather_pairs(pairs)
-            whole = whole._replace(pairs=pairs, first_pair=first)
+            pairs, own = self._pairs(predict, explain)
+            whole = whole._replace(pairs=pairs, own=own)
+            if self._parts is not None and model.training:
+                whole = self._parts.whole_with(whole)
         losses = OBJECTIVES[self.objective](predict, explain, options, whole)
         self._terms[model.training].add(losses)
         return losses
+
+    def _pairs(self, predict: Pass, explain: Pass) -> tuple[Pairs, slice]:
+        """The views of all processes' rows, in training, and which of them are this one's."""
+        model = self.accelerator.unwrap_model(self.model)
+        pairs: Pairs = model.get_submodule(HEADS)(predict, explain, self.options.detach)
+        first, rows = 0, len(pairs.usable)
+        if model.training and self.args.world_size > 1:
+            pairs, first = gather_pairs(pairs)
+        return pairs, slice(first, first + rows)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         measured = next((name for name in logs if name.endswith("_loss")), None)

@@ -38,14 +38,14 @@ def two_processes(arguments: list[str], file: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-@pytest.mark.parametrize("objective", ["kl", "mi-infonce"])
+@pytest.mark.parametrize(("objective", "parts"), [("kl", 1), ("mi-infonce", 1), ("mi-infonce", 2)])
 def test_two_processes_learn_what_one_does(
-    arguments: list[str], tmp_path: Path, objective: str
+    arguments: list[str], tmp_path: Path, objective: str, parts: int
 ) -> None:
     run = [*arguments, f"objective={objective}"]
     expected = alone(run, tmp_path)
     file = tmp_path / "losses"
-    two_processes([*run, *CHANGES], file)
+    two_processes([*run, f"gradient_accumulation_steps={parts}", *CHANGES], file)
     ranks = [losses(file.with_name(f"losses{rank}")) for rank in (0, 1)]
     for step in range(STEPS):
         mean = (ranks[0][step] + ranks[1][step]) / 2  # as gradients are averaged

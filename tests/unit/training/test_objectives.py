@@ -376,7 +376,7 @@ def test_the_parts_of_a_batch_give_its_loss_and_its_gradients(
 
     def loss_of_part(start: int, stop: int) -> torch.Tensor:
         parts = (Pass(one.logits[start:stop], one.labels[start:stop]) for one in (predict, explain))
-        part = WholeBatch(*(count / processes for count in whole[:3]), pairs, first_pair=start)
+        part = WholeBatch(*(count / processes for count in whole[:3]), pairs, slice(start, stop))
         return OBJECTIVES[name](*parts, options, part)["loss"]
 
     expected = OBJECTIVES[name](predict, explain, options, whole)["loss"]
