@@ -9,7 +9,6 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 
 RECIPE ?= training/recipes/svamp-mini.yaml
 PLAN ?= training/ablations/objectives.yaml
-DSS ?= data/dss
 CHECKPOINT ?= runs/svamp-mini
 BUNDLE ?= bundles/svamp-mini
 URL ?= http://127.0.0.1:8000
@@ -19,7 +18,7 @@ ARGS ?=
 
 .PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
 	test-transformers5 test-containers soak bench bench-training bench-bulk bench-ray lint types \
-	format distill-mini ablate export-mini refresh openapi audit sbom licences clean
+	format distill-mini ablation-data ablate export-mini refresh openapi audit sbom licences clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,8 +88,10 @@ distill-mini ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
+ablation-data: $(VENV)/.dev ## Write the data of the ablation's own plan, with the archive in data/dss
+	$(BIN)/python -m tests.ablation_data data/dss data/ablation
+
 ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core; ARGS="--out FOLDER …")
-	$(BIN)/python -m tests.ablation_data $(DSS) data/ablation
 	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme training/README.md $(ARGS)
 
 export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
