@@ -4,6 +4,7 @@
 of ANLI the archive's validation rows are parted, by premise, as its training rows are large.
 """
 
+import argparse
 import json
 import random
 import sys
@@ -66,4 +67,7 @@ def main(archive: Path, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    parser = argparse.ArgumentParser(prog="ablation_data", description=__doc__)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("out", type=Path)
+    sys.exit(main(**vars(parser.parse_args())))
