@@ -5,13 +5,11 @@ of ANLI the archive's validation rows are parted, by premise, as its training ro
 """
 
 import argparse
-import json
 import random
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.made_rows import Row, write_rows
+from tests.made_rows import Row, make_rows, write_rows
 from tests.reviews import review
 from tests.tickets import ticket
 from training.data import DataError
@@ -22,11 +20,6 @@ from training.tasks import TASKS
 from training.word_problems.problems import problem
 from training.word_problems.scenes import all_scenes
 
-MADE: dict[str, tuple[Callable[[random.Random], Row], int]] = {
-    "tickets": (ticket, 480),
-    "reviews": (review, 600),
-    "numbers": (lambda rng: word_problem(rng), 4000),
-}  # and how many rows are trained on
 TEST_ROWS = 100
 
 
@@ -37,6 +30,10 @@ def word_problem(rng: random.Random) -> Row:
     return {"input": made.text, "label": made.label, "rationale": made.rationale}
 
 
+# and how many rows are trained on
+MADE = {"tickets": (ticket, 480), "reviews": (review, 600), "numbers": (word_problem, 4000)}
+
+
 def write_anli(archive: Path, train: Path, test: Path) -> None:
     task = TASKS["anli1"]
     source = DssSource(format="dss", path=archive, train="valid", test=None)
@@ -44,20 +41,15 @@ def write_anli(archive: Path, train: Path, test: Path) -> None:
     kept, held_out = hold_out(rows, TEST_ROWS, 0, group_key(task, "{{premise}}"))
     for path, some in ((train, kept), (test, held_out)):
         records = ({**row.input, "label": row.label, "rationale": row.rationales} for row in some)
-        _write(path, records)
-
-
-def _write(path: Path, records: Iterable[object]) -> None:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+        write_rows(path, records)
 
 
 def main(archive: Path, out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     for name, (make, rows) in MADE.items():
-        made = write_rows(out / f"{name}.jsonl", make, rows + TEST_ROWS, seed=0)
-        for split, some in (("train", made[:rows]), ("test", made[rows:])):
-            _write(out / f"{name}-{split}.jsonl", some)
-        (out / f"{name}.jsonl").unlink()
+        made = make_rows(make, rows + TEST_ROWS, seed=0)
+        write_rows(out / f"{name}-train.jsonl", made[:rows])
+        write_rows(out / f"{name}-test.jsonl", made[rows:])
     try:
         write_anli(archive, out / "anli1-train.jsonl", out / "anli1-test.jsonl")
     except DataError as error:

@@ -1,19 +1,22 @@
-"""Rows that a program makes from a seed, as files to distil from."""
+"""Rows that a program makes from a seed, and files of them to distil from."""
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 Row = dict[str, str]  # input, label, rationale
 
 
-def write_rows(path: Path, make: Callable[[random.Random], Row], rows: int, seed: int) -> list[Row]:
-    """Writes `rows` rows with different inputs as JSON lines, and returns them."""
+def make_rows(make: Callable[[random.Random], Row], rows: int, seed: int) -> list[Row]:
+    """`rows` rows with different inputs."""
     rng, made = random.Random(seed), dict[str, Row]()
     while len(made) < rows:
         row = make(rng)
         made[row["input"]] = row
-    text = "".join(json.dumps(row) + "\n" for row in made.values())
-    path.write_text(text, encoding="utf-8")
     return list(made.values())
+
+
+def write_rows(path: Path, rows: Iterable[object]) -> None:
+    """Writes rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -5,7 +5,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from tests.made_rows import write_rows
+from tests.made_rows import make_rows, write_rows
 
 RECIPE = Path(__file__).with_name("recipes") / "word-problems.yaml"
 
@@ -89,4 +89,6 @@ def distillation(folder: Path, *overrides: str) -> list[str]:
 
 def write_problems(path: Path, rows: int, seed: int) -> list[dict[str, str]]:
     """Writes `rows` different problems as JSON lines, and returns them."""
-    return write_rows(path, problem, rows, seed)
+    made = make_rows(problem, rows, seed)
+    write_rows(path, made)
+    return made

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made_rows import write_rows
+from tests.made_rows import make_rows, write_rows
 from tests.tickets import ticket
 from training.distill import main as distill
 from training.evaluate import main as evaluate
@@ -39,9 +39,9 @@ def test_log_card_and_report_name_the_fault(
             yield Answer(row.gold, 1.0, scores, rationale.format(gold=row.gold), False)
 
     monkeypatch.setattr(Checkpoint, "answers", answers)
-    write_rows(tmp_path / "train.jsonl", ticket, 80, seed=0)
+    write_rows(tmp_path / "train.jsonl", make_rows(ticket, 80, seed=0))
     rows = tmp_path / "test.jsonl"
-    write_rows(rows, ticket, 30, seed=1)
+    write_rows(rows, make_rows(ticket, 30, seed=1))
     student = tmp_path / "student"
     data = [f"data.train={tmp_path / 'train.jsonl'}", "data.test=null", "validation_rows=20"]
     run = ["steps=2", "eval_every=1", "batch_size=4", f"output_dir={student}"]

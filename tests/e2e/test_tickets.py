@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.made_rows import write_rows
+from tests.made_rows import make_rows, write_rows
 from tests.tickets import ticket
 from training.config import load_config
 from training.distill import main as distill
@@ -26,10 +26,9 @@ class Tickets:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        rows = write_rows(folder / "all.jsonl", ticket, 500 + TEST_ROWS, seed=0)
-        for name, some in (("train", rows[:500]), ("test", rows[500:])):
-            text = "".join(json.dumps(row) + "\n" for row in some)
-            (folder / f"{name}.jsonl").write_text(text)
+        rows = make_rows(ticket, 500 + TEST_ROWS, seed=0)
+        write_rows(folder / "train.jsonl", rows[:500])
+        write_rows(folder / "test.jsonl", rows[500:])
         self.evaluated = cache(self._evaluated)
 
     def _evaluated(self, *changes: str) -> Path:
