@@ -164,11 +164,8 @@ def _is_glued(token: str, pieces: _Pieces, known: frozenset[str]) -> bool:
             left, right = part[:place], part[place:]
             if left.isdigit() and right in pieces.ends:
                 return True
-            if (
-                len(left) > 1
-                and left in known
-                and (right in pieces.words or right[:GRAM] in pieces.grams)
-            ):
+            word = left in FUNCTION_WORDS or (len(left) > 1 and left in known)
+            if word and (right in pieces.words or right[:GRAM] in pieces.grams):
                 return True
             if left in pieces.words and len(right) > 1 and right in known:
                 return True

@@ -121,6 +121,7 @@ def test_a_choice_of_the_row_is_a_bare_label_of_that_row() -> None:
     [
         "The page does not load so it is anoutage.",
         "The pagecancellation does not load.",
+        "AcancellationAcancellation is what it is.",
         "It is outagethe page does not load.",
         "The page billingoutage does not load.",
         "It does not load.outage is what it is.",
