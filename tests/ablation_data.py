@@ -30,7 +30,7 @@ def word_problem(rng: random.Random) -> Row:
     return {"input": made.text, "label": made.label, "rationale": made.rationale}
 
 
-# and how many rows are trained on
+# what makes the rows, and how many are trained on
 MADE = {"tickets": (ticket, 480), "reviews": (review, 600), "numbers": (word_problem, 4000)}
 
 

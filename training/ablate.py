@@ -24,7 +24,7 @@ from training.config import ConfigError, DistillConfig
 from training.data import DataError, Example
 from training.distill import distill
 from training.evaluation.checkpoint import Checkpoint
-from training.evaluation.collect import record_of
+from training.evaluation.collect import ask
 from training.evaluation.labelled import labelled_examples
 from training.evaluation.record import Record
 from training.interruption import Interrupted
@@ -154,8 +154,7 @@ def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Rec
     """
     key = group_key(config.task, config.data.group_by)
     rows = labelled_examples(examples, config.task, "test", key)
-    answers = Checkpoint.load(config.output_dir).answers(rows)
-    return [record_of(config.task, row, answer) for row, answer in zip(rows, answers, strict=True)]
+    return ask(Checkpoint.load(config.output_dir), rows)
 
 
 @contextmanager

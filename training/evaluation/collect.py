@@ -1,6 +1,7 @@
 """Asks a model about all rows, and writes down what it says."""
 
 import logging
+from collections.abc import Sequence
 from itertools import islice, tee
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def collect(model: Model, data: Data, folder: Path, *, source: str, force: bool 
             for row, answer in zip(rows, model.answers(asked), strict=True):
                 predictions.append(record_of(model.task, row, answer))
                 progress.update()
+
+
+def ask(model: Model, rows: Sequence[LabelledRow]) -> list[Record]:
+    """What a model says of a few rows, without a folder. Raises ModelError, DataError."""
+    answers = model.answers(rows)
+    return [record_of(model.task, row, answer) for row, answer in zip(rows, answers, strict=True)]
 
 
 def record_of(task: Task, row: LabelledRow, answer: Answer) -> Record:

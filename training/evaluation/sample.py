@@ -10,7 +10,7 @@ from typing import Self
 from training.config import DistillConfig
 from training.data import DataError, Example
 from training.evaluation.checkpoint import Checkpoint, StudentRecord
-from training.evaluation.collect import record_of
+from training.evaluation.collect import ask
 from training.evaluation.health import equals_reference, health_shares, measure_health
 from training.evaluation.labelled import LabelledRow, labelled_examples
 from training.evaluation.model import ModelError
@@ -50,16 +50,12 @@ class RationaleSample:
 
         Empty where the student cannot be asked, which is logged, as is a share that alarms.
         """
-        task = self.model.task
         try:
-            answers = self.model.answers(self.rows)
-            records = [
-                record_of(task, row, answer) for row, answer in zip(self.rows, answers, strict=True)
-            ]
+            records = ask(self.model, self.rows)
         except (ModelError, DataError) as error:
             log.warning("rationales were not looked at: %s", error)
             return {}
-        shares = health_shares(measure_health(records, task))
+        shares = health_shares(measure_health(records, self.model.task))
         same = [one for record in records if (one := equals_reference(record)) is not None]
         if same:
             shares["reference"] = sum(same) / len(same)
