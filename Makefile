@@ -89,7 +89,7 @@ distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
 ablation-data: $(VENV)/.dev ## Write the data of the ablation's own plan, with the archive in data/dss
-	$(BIN)/python -m tests.ablation_data data/dss data/ablation
+	$(BIN)/python -m tests.support.ablation_data data/dss data/ablation
 
 ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core; ARGS="--out FOLDER …")
 	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme training/README.md $(ARGS)

@@ -8,21 +8,18 @@ import json
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import starmap
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     TypeAdapter,
     ValidationError,
-    model_validator,
 )
 
-from arithmetic.masking import Numbers, check_maskable
+from tasks.task import Fields, Name, Task
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -34,7 +31,6 @@ MODEL_CARD = "MODEL_CARD.md"
 DRAFT = "draft.bin"  # optional
 REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
 
-MAX_LABELS: Final = 1000  # of a closed set
 MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
 MAX_FILE_BYTES: Final = {GOLDEN: 4 * 2**20, MODEL_CARD: 4 * 2**20, TOKENIZER: 2**28}
 MAX_GRAPH_BYTES: Final = 2**31  # protobuf's own limit, and so that of every other file
@@ -47,9 +43,6 @@ DRAFT_HEADER: Final = b"DUETDRAFT\0\0\0\1\0\0\0"  # format 1
 DRAFT_ORDER: Final = 4
 
 Precision = Literal["fp32", "int8", "fp16", "bf16"]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Label = Annotated[str, StringConstraints(pattern=r"\S")]
-Fields = dict[str, str | list[str]]  # an input: texts, and lists of labels to choose from
 
 
 class BundleError(ValueError):
@@ -58,74 +51,6 @@ class BundleError(ValueError):
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class LabelField(_Part):
-    """Each input brings its own labels, as a list in one of its fields."""
-
-    field: str
-
-
-class TaskSpec(_Part):
-    """What the service must know of a task, as data."""
-
-    name: Name
-    fields: list[str] = Field(min_length=1, description="names of the input's fields, in order")
-    template: str = Field(description="Jinja2 template that renders the fields to one text")
-    predict_prefix: str = "predict: "
-    explain_prefix: str = "explain: "
-    labels: (
-        Literal["open"]
-        | Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS)]
-        | LabelField
-    ) = Field(
-        "open",
-        description="open: the label is decoded freely; a list: it is one of these; field: it is "
-        "one of those that this field of the input holds",
-    )
-    answer: Literal["arithmetic"] | None = Field(
-        None, description="arithmetic: the label is an equation, its value is the answer"
-    )
-    numbers: Numbers | None = Field(
-        None,
-        description="masked, counted: see `arithmetic.masking`; null: text like any other",
-    )
-    explain_given_label: bool = Field(
-        False,
-        description="the rationale is written after its label, which it then explains, as in "
-        "PredictAndExplain (Camburu et al., 2018); else beside it, from the input alone",
-    )
-    examples: list[Fields] = Field(default=[], description="inputs to try")
-
-    @property
-    def choices(self) -> str | None:
-        """The field that holds an input's labels, where one does."""
-        return self.labels.field if isinstance(self.labels, LabelField) else None
-
-    def form(self) -> Fields:
-        """What an input looks like."""
-        return {name: ["…"] if name == self.choices else "…" for name in self.fields}
-
-    @model_validator(mode="after")
-    def _check_labels(self) -> Self:
-        if self.choices is not None and self.choices not in self.fields:
-            raise ValueError(f"labels: {self.choices!r} is none of the input's fields")
-        if isinstance(self.labels, list) and len(set(self.labels)) < len(self.labels):
-            raise ValueError("labels: one of them stands there twice")
-        check_maskable(self.numbers, self.labels)
-        return self
-
-    @model_validator(mode="after")
-    def _examples_fit(self) -> Self:
-        for example in self.examples:
-            if set(example) != set(self.fields) or not all(starmap(self._fits, example.items())):
-                raise ValueError(f"an example must give each of {', '.join(self.fields)} a text")
-        return self
-
-    def _fits(self, field: str, value: str | list[str]) -> bool:
-        if field != self.choices:
-            return isinstance(value, str) and bool(value.strip())
-        return isinstance(value, list) and bool(value) and all(map(str.strip, value))
 
 
 class Geometry(_Part):
@@ -185,7 +110,7 @@ class Manifest(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: Name
     version: Name
-    task: TaskSpec
+    task: Task
     model: Geometry
     precision: Precision
     limits: Limits

@@ -18,8 +18,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from export.bundle import Calibration, Name
-from training.tasks import Fields, Task, texts_in
+from export.bundle import Calibration
+from tasks.task import Fields, Name, Task, texts_in
 
 RECORD = "student.json"
 EXAMPLES = "examples.jsonl"

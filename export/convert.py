@@ -13,13 +13,14 @@ import transformers
 from pydantic import TypeAdapter
 
 from export import bundle
-from export.bundle import BundleError, Name, Precision
+from export.bundle import BundleError, Precision
 from export.checkpoint import CheckpointError, load_checkpoint
 from export.gate import Gate, GateError, WorseError
 from export.layers import UnsupportedModelError
 from export.optimum import OptimumMissingError, export_with_optimum
 from export.parity import ParityError
 from export.writing import write_bundle
+from tasks.task import Name
 
 log = logging.getLogger("duet.export")
 

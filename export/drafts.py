@@ -3,11 +3,11 @@
 import logging
 from pathlib import Path
 
-from arithmetic.masking import Codec
 from export.checkpoint import Checkpoint
 from export.ngrams import write_draft_table
 from export.parity import batches
 from export.reference import OnnxStudent
+from tasks.placeholders import Codec
 
 INPUTS = 1000  # at most, that the student writes on
 MAX_SHARE = 0.1  # of the bundle

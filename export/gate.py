@@ -12,7 +12,8 @@ from typing import Self
 
 from export import bundle
 from export.bundle import Manifest
-from training.data import DataError
+from tasks.task import Task
+from training.data.row import DataError
 from training.evaluation.calibration import brier, confidence_and_right
 from training.evaluation.collect import collect
 from training.evaluation.comparison import compare, mcnemar
@@ -23,8 +24,7 @@ from training.evaluation.model import ModelError
 from training.evaluation.predictions import read_predictions
 from training.evaluation.record import Record
 from training.evaluation.served import served
-from training.significance import Array
-from training.tasks import Task
+from training.evaluation.significance import Array
 
 SIGNIFICANT = 0.05  # p-values below it, beside which stand intervals of 95 %
 WANTED_ROWS = 200  # fewer tell little

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from arithmetic.masking import Codec
 from export.bundle import TOKENIZER, Geometry
 from export.checkpoint import Voice
 from export.reference import Given, OnnxStudent, pad, until_end
-from training.tasks import Task
+from tasks.placeholders import Codec
+from tasks.task import Task
 
 TOLERANCE = 1e-4  # of log-probabilities, in fp32
 LEAST_EQUAL_LABELS = 0.99  # a share of the rows, in lower precisions

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import GraphBuilder, OpBuilder
 
-from training.rounding import SMALLEST, quantize_weight
+from training.student.rounding import SMALLEST, quantize_weight
 
 EMBEDDING = "embedding"  # the weight whose rows are looked up
 ACTIVATION_LEVELS = 127  # on each side of zero

@@ -11,16 +11,7 @@ import transformers
 from pydantic import TypeAdapter
 
 from export import bundle
-from export.bundle import (
-    Fields,
-    Geometry,
-    Golden,
-    Limits,
-    Manifest,
-    Precision,
-    Provenance,
-    TaskSpec,
-)
+from export.bundle import Geometry, Golden, Limits, Manifest, Precision, Provenance
 from export.checkpoint import Checkpoint
 from export.drafts import write_drafts
 from export.gate import Gate, Measured
@@ -28,6 +19,7 @@ from export.graphs import build_graphs, geometry_of
 from export.layers import UnsupportedModelError
 from export.parity import LabelParity, Parity, check_labels, check_parity
 from export.reference import NoKernelError, OnnxStudent
+from tasks.task import Fields, Task
 
 WANTED_INPUTS, PARITY_INPUTS = 200, 256  # of the parity gate: at least, and at most
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
@@ -181,7 +173,7 @@ def _manifest(
     return Manifest(
         name=record.name,
         version=version,
-        task=TaskSpec(**record.task.model_dump(), examples=checkpoint.golden),
+        task=Task(**record.task.model_dump() | {"examples": checkpoint.golden}),
         model=geometry,
         precision=precision,
         limits=Limits(

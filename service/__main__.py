@@ -12,7 +12,7 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp, SettingsError
 
-from export.bundle import BundleError, TaskSpec
+from export.bundle import BundleError
 from service.app import create_app
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
@@ -21,6 +21,7 @@ from service.logs import log_config
 from service.registry import Registry
 from service.server import STOP_SIGNALS, Server, kill_at_next
 from service.settings import Settings, problem_of
+from tasks.task import Task
 
 logger = logging.getLogger("service")
 
@@ -59,7 +60,7 @@ def main() -> None:
         create_app(settings, registry),
         server_header=False,
         log_config=None,
-        access_log=False,  # `service.access` has its own
+        access_log=False,  # `service.middleware.access` has its own
         timeout_graceful_shutdown=settings.grace_period,
     )
     Server(config, registry).run(sockets=[listener])
@@ -104,7 +105,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _curl(url: str, task: TaskSpec, *, key: bool = False) -> str:
+def _curl(url: str, task: Task, *, key: bool = False) -> str:
     """A command that asks the default model about a real input of its task."""
     fields = task.examples[0] if task.examples else task.form()
     inputs = fields if len(fields) > 1 else next(iter(fields.values()))

@@ -9,16 +9,17 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, errors, openapi
-from service.access import REQUEST_ID, STAGES, Access
-from service.body_limits import BodyLimits
-from service.head import Head
 from service.metrics import Metrics
-from service.page_headers import PageHeaders
+from service.middleware.access import REQUEST_ID, STAGES, Access
+from service.middleware.body_limits import BodyLimits
+from service.middleware.head import Head
+from service.middleware.page_headers import PageHeaders
+from service.middleware.shedding import Shedding
+from service.oip import routes as oip
 from service.registry import Registry
-from service.routes import admin, health, metrics, models, oip, page, predict
+from service.routes import admin, health, metrics, models, page, predict
 from service.security import KeyRing, guarded
 from service.settings import Settings
-from service.shedding import Shedding
 from service.telemetry import telemetry
 
 DOCS: Final = "/docs"

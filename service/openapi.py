@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from pydantic.json_schema import models_json_schema
 
-from service.access import REQUEST_ID
+from service.middleware.access import REQUEST_ID
 from service.routes.stream import PAYLOADS
 
 HEADER_REFERENCE: Final = {"$ref": "#/components/headers/RequestId"}

@@ -13,9 +13,10 @@ from pydantic import (
     model_validator,
 )
 
-from export.bundle import Bundle, Fields, Limits, Provenance, TaskSpec
+from export.bundle import Bundle, Limits, Provenance
 from service.engine.prediction import Labelled, Prediction, Score, Usage
 from service.errors import InvalidInput
+from tasks.task import Fields, Task
 
 EXAMPLE = "A baker fills 6 trays with 12 rolls each and sells 40. How many rolls are left?"
 JSON_KINDS = {bool: "a boolean", dict: "an object", float: "a number", int: "a number"}
@@ -186,7 +187,7 @@ class ModelInfo(BaseModel):
         description="of the bundle's manifest, which has the SHA-256 of every file of it"
     )
     default: bool = Field(description="whether requests that name no model go to this one")
-    task: TaskSpec
+    task: Task
     precision: str
     limits: Limits
     metrics: dict[str, dict[str, float | int | str]]

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
 
-from service.engine.admission import MAX_QUEUE, TIMEOUT
+from service.admission import MAX_QUEUE, TIMEOUT
 from service.engine.devices import DeviceChoice
 from service.logs import LogFormat, LogLevel
 

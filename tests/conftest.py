@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.bundles import drafting_bundle, student, tiny_bundle
-from tests.stepped import runner
+from tests.support.bundles import drafting_bundle, student, tiny_bundle
+from tests.support.stepped_runner import runner
 
 __all__ = ["drafting_bundle", "runner", "student", "tiny_bundle"]  # fixtures
 

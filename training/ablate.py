@@ -18,18 +18,19 @@ from pathlib import Path
 
 import torch
 
-from training.ablation import Ablation, Cell, load_ablation, shuffle_rationales
-from training.ablation_report import Found, as_data, as_markdown, results
-from training.config import ConfigError, DistillConfig
-from training.data import DataError, Example
+from training.config import DistillConfig
+from training.data.row import DataError, Example
+from training.data.splits import group_key, load_splits
 from training.distill import distill
+from training.evaluation.ablation import Ablation, Cell, load_ablation, shuffle_rationales
 from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.collect import ask
 from training.evaluation.labelled import labelled_examples
 from training.evaluation.record import Record
-from training.interruption import Interrupted
-from training.markdown import NoBlockError, rewrite_block
-from training.splits import group_key, load_splits
+from training.reports.ablation import Found, as_data, as_markdown, results
+from training.reports.markdown import NoBlockError, rewrite_block
+from training.run.interruption import Interrupted
+from training.yaml_files import ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:

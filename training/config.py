@@ -1,7 +1,7 @@
 """The recipe of a distillation: a YAML file, with `key=value` overrides from the command line."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -10,18 +10,15 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from training.sources import AnySource
-from training.tasks import TASKS, Fields, Task, texts_in
-from training.yaml_text import parse_yaml
-
-Model = TypeVar("Model", bound=BaseModel)
+from tasks.builtin import TASKS
+from tasks.task import Fields, Task, texts_in
+from training.data.sources import AnySource
+from training.yaml_files import ConfigError, parse_text, read_yaml, validated
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -39,10 +36,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "temperature": {"mi-infonce": 0.1},
     "mask_same_label": {"mi-infonce": False},
 }
-
-
-class ConfigError(ValueError):
-    """A recipe is wrong. The message names the file and the key."""
 
 
 class _Part(BaseModel):
@@ -255,49 +248,6 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
     return validated(DistillConfig, content, recipe)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys and values of a YAML file. Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
-    content = _parsed(text, str(path))
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values, such as `task: svamp`")
-    return content
-
-
-def validated(model: type[Model], content: dict[str, Any], path: Path) -> Model:
-    """The content of a file as a model. Raises ConfigError, which names the file and the keys."""
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{_key_of(problem, content)}: {problem['msg']}" for problem in error.errors()
-        )
-        raise ConfigError(f"{path}: {problems}") from error
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return parse_yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{where}: not YAML ({error})") from error
-
-
-def _key_of(problem: ErrorDetails, content: Any) -> str:
-    """The key that a problem is at, as the recipe writes it: without pydantic's tags of unions."""
-    keys = []
-    for part in problem["loc"]:
-        try:
-            content = content[part]
-        except (KeyError, IndexError, TypeError):
-            if problem["type"] != "missing" or part != problem["loc"][-1]:
-                continue
-        keys.append(str(part))
-    return ".".join(keys or map(str, problem["loc"]))
-
-
 def dump_config(config: DistillConfig) -> str:
     """The whole recipe, with what it took by default, as YAML that `load_config` reads as equal."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -307,7 +257,7 @@ def _lay_over(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r}: expected key=value, such as steps=500")
-    value = _parsed(text, repr(override))
+    value = parse_text(text, repr(override))
     *parents, last = key.split(".")
     place = content
     for parent in parents:

@@ -17,23 +17,24 @@ from safetensors import safe_open
 from scipy.stats import binomtest
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
-from training.averaging import mean_weights
-from training.batches import TokenizedExamples, TwoPassCollator, tokenize
-from training.cascade import conclude
-from training.config import ConfigError, DistillConfig, dump_config, load_config
-from training.data import DataError, Example
-from training.distributed import leave_group
+from training.config import DistillConfig, dump_config, load_config
+from training.data.batches import TokenizedExamples, TwoPassCollator, tokenize
+from training.data.cascade import conclude
+from training.data.row import DataError, Example
+from training.data.sampler import Plan
+from training.data.splits import Splits, load_splits
 from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSample
-from training.interruption import Interrupted, SaveWhenSignalled
 from training.objectives import Options
-from training.output import Metrics, Output, step_of
-from training.plan import Plan
-from training.reporting import reporting
-from training.rounding import round_weights
-from training.splits import Splits, load_splits
-from training.student import Student, as_trained, load_student, student_texts
+from training.run.averaging import mean_weights
+from training.run.distributed import leave_group
+from training.run.folder import Metrics, Output, step_of
+from training.run.interruption import Interrupted, SaveWhenSignalled
+from training.run.reporting import reporting
+from training.student.load import Student, as_trained, load_student, student_texts
+from training.student.rounding import round_weights
+from training.student.unpadded import UnpaddedT5
 from training.trainer import LabelAccuracy, TwoTaskTrainer
-from training.unpadded import UnpaddedT5
+from training.yaml_files import ConfigError
 
 COLLATORS = 2  # processes that pad batches, which takes as long as a GPU's step of a small student
 

@@ -16,15 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from training.config import ConfigError, load_config
-from training.data import DataError
+from tasks.task import Task
+from training.config import load_config
+from training.data.row import DataError
 from training.evaluation.collect import collect
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions, read_run
 from training.evaluation.temperature import Temperature, fit_temperature, write_calibration
-from training.report_page import Page
-from training.tasks import Task
+from training.reports.page import Page
+from training.yaml_files import ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         # here, so that what is missing is told before any row is asked about
         from training.evaluation.judge import JudgeError
         from training.evaluation.overlap import EmbedderError
-        from training.report import ReportError, compare_evaluations
+        from training.reports.report import ReportError, compare_evaluations
     except ModuleNotFoundError as error:
         print(
             f"evaluate: the package {error.name} is missing: pip install '.[evaluation]'",
@@ -150,7 +151,7 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
 def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
     from training.evaluation.evaluation import evaluate
     from training.evaluation.judge import Endpoint
-    from training.report import SEED, EvaluationReport, versions, write_evaluation
+    from training.reports.report import SEED, EvaluationReport, versions, write_evaluation
 
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)

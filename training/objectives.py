@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.batches import IGNORED
-from training.contrastive import info_nce
-from training.passes import Pass, WholeBatch
+from training.data.batches import IGNORED
+from training.student.contrastive import info_nce
+from training.student.passes import Pass, WholeBatch
 
 Losses = dict[str, Tensor]
 

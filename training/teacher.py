@@ -20,6 +20,8 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
+from tasks.builtin import TASKS
+from tasks.task import Task
 from training.annotation.command_line import failed_of, journal_of, parse_arguments
 from training.annotation.dialogue import Dialogue
 from training.annotation.journal import Answer, Journal, JournalError
@@ -27,10 +29,10 @@ from training.annotation.prompt import load_prompt
 from training.annotation.results import ResultFiles, keys_of_failures, results
 from training.annotation.rows import Rows
 from training.annotation.tokens import LIMITS, answer_limit
-from training.config import ConfigError, load_config
-from training.data import DataError
-from training.sources import Columns, DssSource
-from training.tasks import TASKS, Task
+from training.config import load_config
+from training.data.row import DataError
+from training.data.sources import Columns, DssSource
+from training.yaml_files import ConfigError
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,18 +18,18 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalLoopOutput
 
-from arithmetic.masking import Codec
-from training.accumulation import AccumulatedPairs
-from training.batches import IGNORED, TokenizedExamples
-from training.contrastive import ContrastiveHeads
-from training.distributed import gather_pairs
+from tasks.placeholders import Codec
+from tasks.task import Task
+from training.data.batches import IGNORED, TokenizedExamples
+from training.data.sampler import Plan
 from training.evaluation.sample import RationaleSample
-from training.information import information_bound
 from training.objectives import OBJECTIVES, Losses, Options
-from training.passes import Pairs, Pass, WholeBatch
-from training.plan import Plan
-from training.tasks import Task
-from training.unpadded import UnpaddedT5
+from training.run.accumulation import AccumulatedPairs
+from training.run.distributed import gather_pairs
+from training.student.contrastive import ContrastiveHeads
+from training.student.mi_bound import information_bound
+from training.student.passes import Pairs, Pass, WholeBatch
+from training.student.unpadded import UnpaddedT5
 
 Batch = dict[str, Any]  # TwoPassCollator's: for each pass, a dict of tensors
 HEADS = "contrastive_heads"  # of the model, in training with mi-infonce

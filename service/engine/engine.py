@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arithmetic.equations import evaluate_equation
-from arithmetic.masking import Codec
-from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, Fields, read
-from service.engine.admission import MAX_QUEUE, TIMEOUT, Admission
+from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, read
+from service.admission import MAX_QUEUE, TIMEOUT, Admission
 from service.engine.devices import DeviceChoice
 from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation, confidence_of
@@ -23,6 +21,9 @@ from service.engine.runner import Runner
 from service.engine.scheduler import Scheduler
 from service.engine.text import TextProcessor
 from service.errors import InvalidParameter, ServiceError
+from tasks.equations import evaluate_equation
+from tasks.placeholders import Codec
+from tasks.task import Fields
 
 
 @dataclass

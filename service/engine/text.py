@@ -6,14 +6,13 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from arithmetic.masking import Codec, codec_of
-from export.bundle import MAX_LABELS, TOKENIZER, Bundle, BundleError
+from export.bundle import TOKENIZER, Bundle, BundleError
 from service.engine.labels import LabelTrie
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
+from tasks.placeholders import Codec, codec_of
+from tasks.task import MAX_LABELS
 
 # The fields of a task, or a string where the task has one field.
 Input = str | Mapping[str, str | Sequence[str]]
@@ -30,7 +29,7 @@ class Prompt(NamedTuple):
 class TextProcessor:
     """Renders, tokenises and reads back the texts of one bundle's task.
 
-    Raises BundleError where the bundle's template or tokenizer cannot be used.
+    Raises BundleError where the bundle's tokenizer cannot be used.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -38,11 +37,6 @@ class TextProcessor:
         self.task = bundle.manifest.task
         self.max_tokens = bundle.manifest.limits.input_tokens
         self.max_label_tokens = bundle.manifest.limits.label_tokens
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
-        try:
-            self._template = environment.from_string(self.task.template)
-        except Exception as error:  # a template is data: reading it may raise whatever it likes
-            raise BundleError(f"{bundle.folder}: the task's template: {error}") from error
         path = bundle.path(TOKENIZER)
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
@@ -115,10 +109,10 @@ class TextProcessor:
 
     def _render(self, fields: dict[str, str | list[str]]) -> str:
         try:
-            text = self._template.render(fields)
+            text = self.task.render(fields)
             text.encode()  # which half of a surrogate pair cannot be
             return text
-        except Exception as error:  # so may using it
+        except Exception as error:  # a template is data: it may raise whatever it likes
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
     def _encode(self, text: str, truncate: bool) -> Prompt:

@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Header, HTTPException, Request
 
-from service.access import CLIENT_CLOSED_REQUEST
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from service.engine.text import Input
 from service.errors import InputError, TooManyInputs
 from service.metrics import Metrics
+from service.middleware.access import CLIENT_CLOSED_REQUEST
 from service.registry import Registry
 from service.settings import Settings
 

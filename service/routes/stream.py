@@ -10,9 +10,9 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.types import Send
 
-from service.access import STAGES
 from service.engine.prediction import Labelled, Prediction
 from service.errors import ErrorBody, ServiceError, body_of
+from service.middleware.access import STAGES
 from service.routes.timing import timing_headers
 from service.schemas import LabelAnswer, PredictAnswer, RationalePiece
 

@@ -14,8 +14,8 @@ from tests.benchmarks.effort import FULL, QUICK
 from tests.benchmarks.geometry import BASE, SMALL, TINY, Geometry
 from tests.benchmarks.progress import log
 from tests.benchmarks.report import Report
-from tests.servers import ROOT
-from training.markdown import rewrite_block
+from tests.support.server_process import ROOT
+from training.reports.markdown import rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
 PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules

@@ -22,9 +22,9 @@ from tests.benchmarks import machine
 from tests.benchmarks.progress import log
 from tests.benchmarks.report import Report
 from tests.benchmarks.workers import in_a_process
-from tests.servers import ROOT, environment
-from tests.word_problems import problem
-from training.markdown import rewrite_block, table
+from tests.support.server_process import ROOT, environment
+from tests.support.simple_problems import problem
+from training.reports.markdown import rewrite_block, table
 
 MAX_ROWS = 32
 CONCURRENCY = 64  # requests at the engine
@@ -158,7 +158,7 @@ def command(rows: Path, out: Path, explain: bool, threads: int) -> list[str]:
     options = ["--device", "cpu", "--threads", str(threads), "--max-rows", str(MAX_ROWS)]
     options += ["--explain"] * explain
     paths = ["--input", str(rows), "--output", str(out)]
-    return [sys.executable, "-m", "service.batch", *paths, *options]
+    return [sys.executable, "-m", "service.bulk", *paths, *options]
 
 
 def run_command(rows: Path, out: Path, explain: bool, threads: int) -> Bulk:

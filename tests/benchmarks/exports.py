@@ -12,12 +12,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from export import bundle
-from export.bundle import Limits, Manifest, TaskSpec
+from export.bundle import Limits, Manifest
 from export.optimum import export_with_optimum
+from tasks.task import Task
 from tests.benchmarks.geometry import FIRST_WORD, LABEL_TOKENS, SMALL, UNUSED, Geometry
 from tests.benchmarks.layout import CHECKPOINT, CTRANSLATE2_TYPES, OPTIMUM, PRECISIONS
-from tests.bundles import write_bundle
-from tests.students import Student, save_checkpoint
+from tests.support.bundles import write_bundle
+from tests.support.tiny_students import Student, save_checkpoint
 
 
 def random_student(geometry: Geometry) -> Student:
@@ -85,7 +86,7 @@ def export_random(geometry: Geometry, folder: Path, peers: Collection[str]) -> N
         manifest = write_bundle(
             closed,
             student,
-            task=TaskSpec(
+            task=Task(
                 name="words",
                 fields=["text"],
                 template="{{text}}",

@@ -21,8 +21,8 @@ from tests.benchmarks.report import Report, milliseconds
 from tests.benchmarks.serving import bodies
 from tests.benchmarks.workers import in_a_process
 from tests.cluster.clusters import deploy, serving
-from tests.word_problems import problem
-from training.markdown import rewrite_block, table
+from tests.support.simple_problems import problem
+from training.reports.markdown import rewrite_block, table
 
 CLIENTS = 64  # more than one replica has slots
 TURNS = (1, 2, 1)  # replicas: one on both sides of two, should the machine get slower or faster

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.benchmarks.comparison import Comparison
-from training.markdown import table
+from training.reports.markdown import table
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tests.benchmarks.geometry import Geometry
 from tests.benchmarks.layout import PRECISIONS
 from tests.benchmarks.report import Report, comparison_table, milliseconds, ways_table
 from tests.benchmarks.workers import in_a_process
-from training.markdown import table
+from training.reports.markdown import table
 
 MEGABYTE = 1e6
 WAYS = "How each peer was fastest, and how many of its texts are the first peer's:"

@@ -16,7 +16,7 @@ import psutil
 from tests.benchmarks.geometry import Geometry
 from tests.benchmarks.layout import CHECKPOINT
 from tests.benchmarks.peers import THREADS
-from tests.servers import ROOT, TIMEOUT, Server, serve
+from tests.support.server_process import ROOT, TIMEOUT, Server, serve
 
 
 @contextmanager

@@ -21,15 +21,15 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from training.batches import TwoPassCollator, tokenize
 from training.config import DistillConfig
+from training.data.batches import TwoPassCollator, tokenize
+from training.data.sampler import Plan
+from training.data.splits import Splits
 from training.objectives import Options
-from training.passes import Pass
-from training.plan import Plan
-from training.splits import Splits
-from training.student import student_texts, train_tokenizer
+from training.student.load import student_texts, train_tokenizer
+from training.student.passes import Pass
+from training.student.unpadded import UnpaddedT5
 from training.trainer import TwoTaskTrainer
-from training.unpadded import UnpaddedT5
 
 Side = Literal["Duet", "two forwards", "Seq2SeqTrainer"]
 OPTIONS = Options(detach="predict")

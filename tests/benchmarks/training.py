@@ -14,8 +14,8 @@ from tests.benchmarks.geometry import SMALL, UNUSED
 from tests.benchmarks.progress import log
 from tests.benchmarks.report import Report
 from tests.benchmarks.workers import Workers, in_a_process
-from tests.word_problems import write_problems
-from training.markdown import table
+from tests.support.simple_problems import write_problems
+from training.reports.markdown import table
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "svamp-mini.yaml"
 # By objective, what stands beside Duet. The first has each pass in a forward of its own.
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _load(folder: Path) -> Any:
     from training.config import load_config
-    from training.splits import load_splits
+    from training.data.splits import load_splits
 
     if folder.is_dir():
         config = load_config(RECIPE, [f"data.path={folder}"])

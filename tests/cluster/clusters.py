@@ -16,14 +16,14 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
-from tests.servers import ROOT
+from tests.support.server_process import ROOT
 
-CONFIG = ROOT / "service" / "ray_app.yaml"
+CONFIG = ROOT / "service" / "ray" / "app.yaml"
 ENVIRONMENT = {  # of all processes of Ray
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one into the home folder
     "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "0.5",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.ray_proxy.middlewares",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "service.ray.proxy.middlewares",
 }
 APPLICATION, DEPLOYMENT = "duet", "Duet"
 TIMEOUT = 600  # seconds; reached only where something hangs

@@ -11,7 +11,7 @@ import yaml
 from ray.serve import Deployment
 from ray.serve.schema import ServeDeploySchema
 
-from service.ray_app import app
+from service.ray.app import app
 from service.settings import Settings
 from tests.cluster.clusters import CONFIG
 
@@ -61,7 +61,7 @@ def test_wrong_arguments_are_told(arguments: dict[str, Any], message: str) -> No
 def test_the_file_for_serve_deploy_is_one() -> None:
     config = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text()))
     (application,) = config.applications
-    assert application.import_path == "service.ray_app:app"
+    assert application.import_path == "service.ray.app:app"
     found = deployment(**application.args)
     (options,) = application.deployments
     assert options.name == found.name

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("ray", reason="needs Ray: make test-ray")
 
 from tests.cluster.clusters import TIMEOUT, processes
-from tests.servers import ROOT, environment
-from tests.word_problems import write_problems
+from tests.support.server_process import ROOT, environment
+from tests.support.simple_problems import write_problems
 
 ROWS, SHARD_ROWS = 1500, 50
 ANSWERED = f"{ROWS:,} of {ROWS + 1:,} rows are answered"
@@ -25,7 +25,7 @@ ANSWERED = f"{ROWS:,} of {ROWS + 1:,} rows are answered"
 @contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.batch", *map(str, arguments)],
+        [sys.executable, "-m", "service.bulk", *map(str, arguments)],
         cwd=ROOT,
         env=environment(RAY_AUTH_TOKEN=secrets.token_hex(32)),
         stdout=subprocess.PIPE,

@@ -26,8 +26,8 @@ from service.engine.engine import Engine
 from service.engine.prediction import PredictRequest
 from service.settings import EMBEDDED_STUDENT
 from tests.cluster.clusters import Deployed, deploy, serving
-from tests.servers import events
-from tests.word_problems import problem
+from tests.support.server_process import events
+from tests.support.simple_problems import problem
 
 REQUESTS, CLIENTS, TEXTS = 2000, 48, 200
 

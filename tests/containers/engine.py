@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.servers import ROOT
+from tests.support.server_process import ROOT
 
 TIMEOUT = 180  # seconds; Prometheus must have come twice
 COMPOSE = os.environ.get("DUET_TEST_COMPOSE", "docker compose").split()

@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.containers.engine import compose, docker, inspect, logs, wait_until, wait_until_healthy
-from tests.servers import ROOT, TIMEOUT, events
+from tests.support.server_process import ROOT, TIMEOUT, events
 
 URL = "http://127.0.0.1:8000"
 PROMETHEUS = "http://127.0.0.1:9090"

@@ -1,3 +1,3 @@
-from tests.browsers import browser
+from tests.support.chromium import browser
 
 __all__ = ["browser"]  # a fixture

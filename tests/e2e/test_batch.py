@@ -14,14 +14,14 @@ import pytest
 
 from service.engine.engine import Engine
 from service.engine.prediction import PredictRequest
-from tests.servers import ROOT, TIMEOUT, environment
-from tests.word_problems import write_problems
+from tests.support.server_process import ROOT, TIMEOUT, environment
+from tests.support.simple_problems import write_problems
 
 ROWS, SHARD_ROWS = 400, 20
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "service.batch", *map(str, arguments)]
+    return [sys.executable, "-m", "service.bulk", *map(str, arguments)]
 
 
 @contextmanager

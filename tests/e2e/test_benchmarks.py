@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from tests.benchmarks.work import Wants
-from tests.servers import ROOT, environment
+from tests.support.server_process import ROOT, environment
 
 
 def test_the_benchmarks_run_without_the_optional_peers(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.made_rows import make_rows, write_rows
-from tests.tickets import ticket
+from tests.support.seeded_rows import make_rows, write_rows
+from tests.support.tickets import ticket
 from training.distill import main as distill
 from training.evaluate import main as evaluate
 from training.evaluation.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ def test_log_card_and_report_name_the_fault(
     data = [f"data.train={tmp_path / 'train.jsonl'}", "data.test=null", "validation_rows=20"]
     run = ["steps=2", "eval_every=1", "batch_size=4", f"output_dir={student}"]
     with caplog.at_level(logging.WARNING):
-        assert distill(["tests/recipes/tickets.yaml", *data, *run]) == 0
+        assert distill(["tests/support/recipes/tickets.yaml", *data, *run]) == 0
     warnings = [line for line in caplog.messages if alarm in line]
     assert len(warnings) == 3  # two evaluations, and the last one
     assert all(line.startswith("warning: 100% of 20 rationales ") for line in warnings)

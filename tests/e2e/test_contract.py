@@ -16,8 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from export.bundle import Limits
-from tests.bundles import LIMITS, copy_bundle
-from tests.servers import ROOT, serve
+from tests.support.bundles import LIMITS, copy_bundle
+from tests.support.server_process import ROOT, serve
 
 EXAMPLES = os.environ.get("DUET_TEST_EXAMPLES")
 CONFIG = Path(__file__).with_name("contract.toml")

@@ -8,15 +8,15 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from arithmetic.equations import evaluate_equation
-from tests.chat import chatting
-from tests.servers import ROOT, TIMEOUT, serve
-from tests.teachers import command, lines, program, teach
-from tests.word_problems import write_problems
+from tasks.builtin import TASKS
+from tasks.equations import evaluate_equation
+from tests.support.fake_openai import chatting
+from tests.support.fake_teacher import command, lines, program, teach
+from tests.support.server_process import ROOT, TIMEOUT, serve
+from tests.support.simple_problems import write_problems
 from training.distill import main
-from training.tasks import TASKS
 
-RECIPE = "tests/recipes/word-problems.yaml"
+RECIPE = "tests/support/recipes/word-problems.yaml"
 LEARNT = 0.8  # share of held-out labels that are right; guessing one of three signs is far below
 REASONED = 0.6
 

@@ -9,13 +9,13 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
+from examples.word_problems.operations import main as write_operations
 from service.settings import BUNDLES
-from tests.evaluations import evaluated
-from tests.servers import ROOT, serve
-from training.report import read_evaluation
-from training.word_problems.operations import main as write_operations
+from tests.support.evaluated_students import evaluated
+from tests.support.server_process import ROOT, serve
+from training.reports.report import read_evaluation
 
-RECIPES = ROOT / "training" / "recipes"
+RECIPES = ROOT / "examples" / "word_problems" / "recipes"
 FIXTURES = ROOT / "tests" / "fixtures"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -33,7 +33,7 @@ def recipe_of(real_data: Path, tmp_path: Path) -> dict[str, list[Any]]:
     equations = [
         RECIPES / "svamp-numbers.yaml",
         f"data.path={real_data / 'dss'}",
-        *("data.extra=null", "data.swaps=0"),
+        "data.train_only=null",
     ]
     folder = tmp_path / "operations"
     arguments = [*map(str, equations), "--out", str(folder)]

@@ -13,10 +13,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.complaints import complaint_of
-from tests.evaluations import TASKS, evaluated, write_bundle_of, write_checkpoint, write_rows
-from tests.servers import ROOT, TIMEOUT, Server, environment, serve
-from tests.students import Student, learned_student
+from tests.support.command_errors import complaint_of
+from tests.support.evaluated_students import (
+    TASKS,
+    evaluated,
+    write_bundle_of,
+    write_checkpoint,
+    write_rows,
+)
+from tests.support.server_process import ROOT, TIMEOUT, Server, environment, serve
+from tests.support.tiny_students import Student, learned_student
 from training.evaluate import main
 from training.evaluation.record import Record
 
@@ -81,7 +87,15 @@ def test_a_killed_evaluation_of_a_bundle_leaves_no_service(folder: Path, tmp_pat
     whole = evaluated(tmp_path / "whole", *arguments)
     out = tmp_path / "out"
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.half_written", "19", *arguments, "--out", str(out)],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.interrupted_evaluation",
+            "19",
+            *arguments,
+            "--out",
+            str(out),
+        ],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

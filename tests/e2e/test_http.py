@@ -15,9 +15,9 @@ import httpx2 as httpx
 import pytest
 
 from export.bundle import DECODER, TOKENIZER
-from tests.bundles import reference
-from tests.servers import ROOT, TIMEOUT, Server, command, environment, serve
-from tests.students import Student, problems
+from tests.support.bundles import reference
+from tests.support.server_process import ROOT, TIMEOUT, Server, command, environment, serve
+from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 JSON = {"content-type": "application/json"}
@@ -231,7 +231,7 @@ def test_a_log_of_json_holds_the_inputs_only_if_asked(
     text = server.log.read_text()
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert all(line["level"] == "INFO" for line in lines)
-    requests = [line for line in lines if line["logger"] == "service.access"]
+    requests = [line for line in lines if line["logger"] == "service.middleware.access"]
     assert [line["request_id"] for line in requests] == ["trace-False", "trace-True"]
     for line in requests:
         assert (line["method"], line["route"], line["status"]) == ("POST", "/predict", 200)

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import pytest
 
-from tests.bundles import copy_bundle
-from tests.servers import ROOT, TIMEOUT, Server, command, environment, serve
-from tests.students import problems
-from tests.tampering import flip_a_bit
+from tests.support.bundles import copy_bundle
+from tests.support.corrupt_bundles import flip_a_bit
+from tests.support.server_process import ROOT, TIMEOUT, Server, command, environment, serve
+from tests.support.tiny_students import problems
 
 BODY = json.dumps({"inputs": problems(1)[0], "explain": True}).encode()
 HEAD = (

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import ROOT, TIMEOUT, command, environment
+from tests.support.server_process import ROOT, TIMEOUT, command, environment
 
 
 def test_onnxruntime_keeps_no_id_to_report_by(tmp_path: Path) -> None:

@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from export.bundle import LabelField, TaskSpec
-from tests.browsers import accessible, ask, finished, open_page
-from tests.bundles import reference, write_bundle
-from tests.servers import Server, serve
-from tests.students import Student, problems
+from tasks.task import LabelField, Task
+from tests.support.bundles import reference, write_bundle
+from tests.support.chromium import accessible, ask, finished, open_page
+from tests.support.server_process import Server, serve
+from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 PHONE = {"width": 360, "height": 740}
-NLI = TaskSpec(
+NLI = Task(
     name="nli",
     fields=["premise", "hypothesis"],
     template="{{premise}}</s>{{hypothesis}}",
     labels=["yes", "no", "maybe"],
     examples=[{"premise": "Ann has 3 pens.", "hypothesis": "Ann has 3 <b>pens</b>."}],
 )
-CQA = TaskSpec(
+CQA = Task(
     name="cqa",
     fields=["question", "choices"],
     template="{{question}}{% for choice in choices %}\n{{choice}}{% endfor %}",

@@ -10,11 +10,11 @@ from service.app import create_app
 from service.engine.engine import Engine
 from service.registry import Registry
 from service.settings import Settings
-from tests.browsers import accessible, ask, finished, open_page
-from tests.bundles import reference
-from tests.servers import serve_here
-from tests.stepped import SteppedRunner, stepped_engine_of
-from tests.students import Student, problems
+from tests.support.bundles import reference
+from tests.support.chromium import accessible, ask, finished, open_page
+from tests.support.server_process import serve_here
+from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
+from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 

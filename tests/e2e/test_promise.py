@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import pytest
 
-from export.bundle import DRAFT, LabelField, Limits, Precision, TaskSpec, seal
+from export.bundle import DRAFT, Limits, Precision, seal
 from export.ngrams import write_draft_table
 from service.engine.engine import Engine, Prediction, PredictRequest, Timings
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Slots
-from tests.bundles import TASK, write_bundle
-from tests.students import Student, learned_student, problems, tiny_student
+from tasks.task import LabelField, Task
+from tests.support.bundles import TASK, write_bundle
+from tests.support.tiny_students import Student, learned_student, problems, tiny_student
 
 REQUESTS = int(os.environ.get("DUET_TEST_REQUESTS", 2000))
 LIMITS = Limits(input_tokens=200, label_tokens=16, rationale_tokens=64)
@@ -108,7 +109,7 @@ def single_tokens(student: Student) -> list[str]:
 
 def make_requests(
     task: str, words: Sequence[str], student: Student, rng: random.Random
-) -> tuple[TaskSpec, list[PredictRequest]]:
+) -> tuple[Task, list[PredictRequest]]:
     """Requests of a task whose inputs have from one token to the most that may be."""
     most = LIMITS.input_tokens - len(student.tokenizer("predict:")["input_ids"])
     known = problems(20)

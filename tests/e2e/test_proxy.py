@@ -19,11 +19,11 @@ from service.app import create_app
 from service.engine.engine import Engine
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import reference
-from tests.proxies import Proxy, free_ports, proxy
-from tests.servers import TIMEOUT, events, serve_here
-from tests.stepped import SteppedRunner, stepped_engine_of
-from tests.students import Student, problems
+from tests.support.bundles import reference
+from tests.support.haproxy import Proxy, free_ports, proxy
+from tests.support.server_process import TIMEOUT, events, serve_here
+from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
+from tests.support.tiny_students import Student, problems
 
 STREAM = {"inputs": problems(1)[0], "explain": True, "stream": True}
 FULL = {"error": "the queue is full", "error_type": "overloaded"}

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import pytest
 
-from tests.servers import ROOT, serve
+from tests.support.server_process import ROOT, serve
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

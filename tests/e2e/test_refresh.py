@@ -14,15 +14,16 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from export.bundle import TaskSpec, read
-from tests.bundles import write_bundle
-from tests.servers import ROOT, TIMEOUT, Server, serve
-from tests.students import Student, save_checkpoint
-from tests.word_problems import write_problems
-from training.report import read_evaluation
-from training.tasks import TASKS
+from export.bundle import read
+from tasks.builtin import TASKS
+from tasks.task import Task
+from tests.support.bundles import write_bundle
+from tests.support.server_process import ROOT, TIMEOUT, Server, serve
+from tests.support.simple_problems import write_problems
+from tests.support.tiny_students import Student, save_checkpoint
+from training.reports.report import read_evaluation
 
-RECIPE = "tests/recipes/word-problems.yaml"
+RECIPE = "tests/support/recipes/word-problems.yaml"
 KEY = "secret"
 ROWS = 100
 
@@ -94,7 +95,7 @@ def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student:
     (tmp_path / "train.jsonl").write_text("".join(lines[:500]), encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text("".join(lines[500:]), encoding="utf-8")
     bundle = tmp_path / "word-problems"
-    task = TaskSpec(**TASKS["svamp"].model_dump())
+    task = Task(**TASKS["svamp"].model_dump())
     write_bundle(bundle, student, name=bundle.name, task=task)
     with serve(tmp_path / "log", "--models", str(bundle), DUET_ADMIN_KEYS=KEY) as server:
         url = f"URL={server.url}"

@@ -14,9 +14,9 @@ import httpx2 as httpx
 import pytest
 
 from export.bundle import read_manifest, seal
-from tests.bundles import copy_bundle, reference, write_bundle
-from tests.servers import TIMEOUT, Server, serve
-from tests.students import Student, problems, tiny_student
+from tests.support.bundles import copy_bundle, reference, write_bundle
+from tests.support.server_process import TIMEOUT, Server, serve
+from tests.support.tiny_students import Student, problems, tiny_student
 
 KEY = "secret"
 

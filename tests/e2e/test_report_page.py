@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browsers import accessible
-from tests.reports import HOSTILE, write_report
+from tests.support.chromium import accessible
+from tests.support.made_up_reports import HOSTILE, write_report
 from training.evaluate import main
 
 

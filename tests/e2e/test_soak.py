@@ -5,7 +5,7 @@ from pathlib import Path
 from service.settings import EMBEDDED_STUDENT
 from tests.soak import overload, soak
 from tests.soak.traffic import OTHERS, PREDICTIONS
-from tests.students import problems
+from tests.support.tiny_students import problems
 
 
 def test_nothing_is_lost_or_wrong_near_capacity(tmp_path: Path) -> None:

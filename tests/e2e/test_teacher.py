@@ -9,9 +9,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.chat import Chat, Reply, chatting, completion, said
-from tests.servers import ROOT, TIMEOUT
-from tests.teachers import (
+from tests.support.fake_openai import Chat, Reply, chatting, completion, said
+from tests.support.fake_teacher import (
     MUTE,
     Row,
     annotated,
@@ -24,7 +23,8 @@ from tests.teachers import (
     solved,
     teach,
 )
-from tests.word_problems import write_problems
+from tests.support.server_process import ROOT, TIMEOUT
+from tests.support.simple_problems import write_problems
 
 ROWS = 1000
 KILLS = 10

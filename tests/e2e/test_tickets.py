@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.made_rows import make_rows, write_rows
-from tests.tickets import ticket
+from tests.support.seeded_rows import make_rows, write_rows
+from tests.support.tickets import ticket
 from training.config import load_config
 from training.distill import main as distill
 from training.evaluate import main as evaluate
 from training.evaluation.predictions import read_predictions
 from training.evaluation.record import Record
-from training.significance import clustered, confidence_interval
+from training.evaluation.significance import clustered, confidence_interval
 
-RECIPE = "tests/recipes/tickets.yaml"
+RECIPE = "tests/support/recipes/tickets.yaml"
 GIVEN = "task.explain_given_label=true"
 TEST_ROWS = 200
 

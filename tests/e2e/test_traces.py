@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
-from tests.servers import serve
+from tests.support.server_process import serve
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

@@ -21,9 +21,9 @@ from export.reference import pad, until_end
 from service.engine.engine import Engine, Prediction, PredictRequest
 from service.engine.generation import Generation
 from service.engine.job import Job
-from tests.bundles import TASK, write_bundle
-from tests.rebuilt import rebuilt_student
-from tests.students import Kind, Student, tiny_student
+from tests.support.bundles import TASK, write_bundle
+from tests.support.rebuilt_student import rebuilt_student
+from tests.support.tiny_students import Kind, Student, tiny_student
 
 SVAMP_MINI = Path(__file__).parents[1] / "fixtures/svamp-mini"
 REAL, MADE = 440, 150  # inputs, of SVAMP, and for each of the random students

@@ -8,9 +8,9 @@ import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from export import convert
-from tests.pretrained import write_pretrained
-from tests.servers import TIMEOUT, serve
-from tests.word_problems import RECIPE, write_problems
+from tests.support.pretrained_t5 import write_pretrained
+from tests.support.server_process import TIMEOUT, serve
+from tests.support.simple_problems import RECIPE, write_problems
 from training import distill
 
 UNSEEN = "Zoë ships 9 kayaks, then 7 whatsoever. Quickly: how many?"

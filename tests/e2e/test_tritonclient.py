@@ -11,10 +11,10 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from export.bundle import LabelField
-from tests.bundles import TASK, reference, write_bundle
-from tests.servers import ROOT, Server, serve
-from tests.students import Student, problems
+from tasks.task import LabelField
+from tests.support.bundles import TASK, reference, write_bundle
+from tests.support.server_process import ROOT, Server, serve
+from tests.support.tiny_students import Student, problems
 
 CHOICES = TASK.model_copy(
     update={

@@ -7,9 +7,9 @@ import sys
 from importlib.util import find_spec
 
 import service
-from tests.servers import ROOT
+from tests.support.server_process import ROOT
 
-NEEDS_AN_EXTRA = {"service.batch.cluster": "ray", "service.ray_app": "ray"}
+NEEDS_AN_EXTRA = {"service.ray.cluster": "ray", "service.ray.app": "ray"}
 FORBIDDEN = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "training")
 
 SCRIPT = """

@@ -14,7 +14,7 @@ from export import bundle
 from service.engine.devices import CPU, CUDA_PROVIDER, DeviceError, _load_libraries
 from service.engine.runner import Runner
 from service.settings import EMBEDDED_STUDENT
-from tests.servers import ROOT, TIMEOUT, command, environment, serve
+from tests.support.server_process import ROOT, TIMEOUT, command, environment, serve
 
 if CUDA_PROVIDER not in onnxruntime.get_available_providers():
     pytest.skip("needs onnxruntime-gpu: make test-gpu-build", allow_module_level=True)

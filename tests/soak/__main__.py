@@ -13,8 +13,8 @@ from tests.benchmarks.exports import export_random
 from tests.benchmarks.geometry import SMALL
 from tests.soak import overload, soak
 from tests.soak.report import report_overload, report_soak
-from tests.students import problems
-from training.markdown import rewrite_block
+from tests.support.tiny_students import problems
+from training.reports.markdown import rewrite_block
 
 SECONDS = {"soak": 600.0, "overload": 20.0}
 

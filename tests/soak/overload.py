@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.bundles import copy_bundle
-from tests.servers import TIMEOUT, Server, serve
 from tests.soak.caller import Caller, Tally, closed_loop, connect, open_loop
 from tests.soak.crowd import gather_crowd
 from tests.soak.traffic import Answers, Traffic
+from tests.support.bundles import copy_bundle
+from tests.support.server_process import TIMEOUT, Server, serve
 
 NAME = "student"
 CLIENTS = 32

@@ -8,7 +8,7 @@ from tests.soak.caller import Tally
 from tests.soak.overload import Overload
 from tests.soak.overload import Plan as OverloadPlan
 from tests.soak.soak import Soak
-from training.markdown import table
+from training.reports.markdown import table
 
 MEGABYTE = 2**20
 GROWTH = 5  # % that memory may have grown by in the end

@@ -15,13 +15,14 @@ from typing import Any
 
 import httpx2 as httpx
 
-from export.bundle import TaskSpec, read_manifest, seal
+from export.bundle import read_manifest, seal
 from service.settings import EMBEDDED_STUDENT
-from tests.bundles import TASK, copy_bundle, write_bundle
-from tests.servers import TIMEOUT, Server, serve
+from tasks.task import Task
 from tests.soak.caller import Tally, closed_loop, connect, open_loop
 from tests.soak.traffic import MAX_BODY_BYTES, PREDICTIONS, Answers, Traffic
-from tests.students import problems, tiny_student
+from tests.support.bundles import TASK, copy_bundle, write_bundle
+from tests.support.server_process import TIMEOUT, Server, serve
+from tests.support.tiny_students import problems, tiny_student
 
 EMBEDDED, MADE = "svamp-numbers", "made"
 WEIGHTS = ("a", "b")  # of the made model, which comes with these in turns
@@ -90,7 +91,7 @@ class Bundles:
         self._numbers = itertools.count(1)
         self.served.mkdir()
         for seed, (name, path) in enumerate(self._made.items()):
-            task = TaskSpec.model_validate(TASK.model_dump() | CLOSED)
+            task = Task.model_validate(TASK.model_dump() | CLOSED)
             write_bundle(path, tiny_student(seed=seed), name=MADE, version=f"{name}-0", task=task)
         copy_bundle(EMBEDDED_STUDENT, self.served / EMBEDDED, version="only-0")
         shutil.copytree(self._made[WEIGHTS[0]], self.served / MADE)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.servers import events
+from tests.support.server_process import events
 
 JSON = {"content-type": "application/json"}
 MAX_BODY_BYTES = 200_000  # that the servers under load are set to take

@@ -9,7 +9,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.servers import ROOT
+from tests.support.server_process import ROOT
 
 COPYLEFT = re.compile(r"GPL|General Public|SSPL|EUPL|UNKNOWN", re.I)
 

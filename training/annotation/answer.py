@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from arithmetic.equations import evaluate_equation
+from tasks.equations import evaluate_equation
+from tasks.task import Task, texts_in
 from training.annotation.prompt import ANSWER
-from training.completions import Unparsed, one_of
-from training.data import Row
-from training.tasks import Task, texts_in
+from training.data.completions import Unparsed, one_of
+from training.data.row import Row
 
 LEAKED_WORDS = 8  # in a row, of the prompt, that a rationale does not hold by chance
 MAX_LABEL_CHARACTERS = 256  # of an open label: more is a text that goes on after its label

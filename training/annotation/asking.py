@@ -11,7 +11,7 @@ from training.annotation.dialogue import Dialogue
 from training.annotation.endpoint import Endpoint, EndpointError, Unanswered
 from training.annotation.journal import Answer, Journal, JournalError
 from training.annotation.progress import Progress
-from training.data import DataError, Row
+from training.data.row import DataError, Row
 
 GIVE_UP = 20  # requests that failed, one after the other, and nobody asks any more
 

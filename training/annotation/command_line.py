@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from training.tasks import TASKS
+from tasks.builtin import TASKS
 
 
 def parse_arguments(description: str | None, argv: list[str] | None) -> argparse.Namespace:

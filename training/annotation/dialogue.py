@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.task import Task
 from training.annotation.answer import Annotation, Parser
 from training.annotation.journal import Answer
 from training.annotation.prompt import ANSWER, Message, Prompt
-from training.completions import Unparsed
-from training.data import DataError, Row
-from training.tasks import Task
+from training.data.completions import Unparsed
+from training.data.row import DataError, Row
 
 REPAIRS = 1  # times that a teacher is told what was wrong of its answer
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from arithmetic.equations import evaluate_equation
-from training.config import ConfigError, read_yaml, validated
-from training.tasks import Fields, Task, render_template
+from tasks.equations import evaluate_equation
+from tasks.task import Fields, Task, render_template
+from training.yaml_files import ConfigError, read_yaml, validated
 
 PROMPTS = Path(__file__).with_name("prompts")
 ANSWER = "Answer:"  # begins the last line of an answer in plain text

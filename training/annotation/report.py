@@ -13,12 +13,12 @@ import jinja2
 import numpy as np
 from scipy import stats
 
+from tasks.task import Task
 from training.annotation.answer import Annotation
 from training.annotation.dialogue import Failure
 from training.annotation.results import Result
 from training.annotation.vote import Consensus
-from training.markdown import as_fenced, as_plain, table
-from training.tasks import Task
+from training.reports.markdown import as_fenced, as_plain, table
 
 EACH = 3  # rows to read, of a kind
 SEED = 0  # by which they are drawn

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from tasks.task import Task
 from training.annotation.dialogue import Dialogue, Exchange, Failure
 from training.annotation.journal import Journal
 from training.annotation.rows import SourceRow
 from training.annotation.vote import Consensus, vote
-from training.data import DataError, Row
-from training.sources import Columns
-from training.tasks import Task
+from training.data.row import DataError, Row
+from training.data.sources import Columns
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
-from training.data import DataError, Row
-from training.files import READERS, Format
-from training.rows import RowReader
-from training.sources import Columns
-from training.tasks import Task
+from tasks.task import Task
+from training.data.files import READERS, Format
+from training.data.load import RowReader
+from training.data.row import DataError, Row
+from training.data.sources import Columns
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.task import Task
 from training.annotation.answer import Annotation
 from training.annotation.dialogue import Failure
-from training.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 
-from arithmetic.equations import evaluate_equation
+from tasks.equations import evaluate_equation
 
 _TOKEN = re.compile(
     r"""(?P<number>(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w))

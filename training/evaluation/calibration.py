@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.evaluation.record import Record
 from training.evaluation.selective import Selective, measure_selective
-from training.significance import Array
+from training.evaluation.significance import Array
 
 BINS = 15  # as in Guo et al., 2017
 MOST_SWEPT = 1000  # bins: only a confidence that parts right from wrong gets so far

@@ -12,15 +12,15 @@ from typing import Literal, NamedTuple, TypeVar
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
-from arithmetic.masking import Codec
-from training.config import ConfigError
-from training.data import DataError
+from tasks.placeholders import Codec
+from tasks.task import MAX_LABELS, Task
+from training.data.row import DataError
 from training.evaluation.decoding import Ids, batches_of, generate, score
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import Answer, ModelError, batched
 from training.evaluation.temperature import FILE as CALIBRATION
-from training.student import Student, load_pretrained
-from training.tasks import MAX_LABELS, Task
+from training.student.load import Student, load_pretrained
+from training.yaml_files import ConfigError
 
 RECORD = "student.json"
 TOGETHER = 128  # rows that are sorted by length, and cut into batches

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tasks.task import Task
 from training.evaluation.labelled import Data, LabelledRow
 from training.evaluation.model import Answer, Model
 from training.evaluation.predictions import Predictions
 from training.evaluation.record import Record
-from training.tasks import Task
 
 log = logging.getLogger("duet.evaluation")
 

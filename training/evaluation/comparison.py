@@ -8,7 +8,7 @@ from scipy import stats
 from training.evaluation.calibration import brier, confidence_and_right, ece, equal_width
 from training.evaluation.estimate import Estimate, estimate, mean_estimate
 from training.evaluation.record import Record
-from training.significance import clustered, sign_flip_test
+from training.evaluation.significance import clustered, sign_flip_test
 
 
 class DifferentRowsError(ValueError):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.evaluation.estimate import Estimate, estimate
 from training.evaluation.record import Record
-from training.significance import Array
+from training.evaluation.significance import Array
 
 CONSTANT = 1e-12  # a variance below this share of the whole sample's is rounding
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor, LogitsProcessorList, T5ForConditionalGeneration
 
-from training.batches import IGNORED
+from training.data.batches import IGNORED
 
 BATCH_TOKENS = 16_384  # of prompts and what may be written after them, padding included
 SCORED_TOKENS = 1024  # of labels at once: each takes memory for the whole vocabulary's logits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.evaluation.record import Record
-from training.significance import Array, bootstrap_interval
+from training.evaluation.significance import Array, bootstrap_interval
 
 
 @dataclass(frozen=True)

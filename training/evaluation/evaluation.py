@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
+from tasks.task import Task
 from training.evaluation.accuracy import Accuracy, measure_accuracy
 from training.evaluation.calibration import (
     Calibration,
@@ -21,7 +22,6 @@ from training.evaluation.judge import Endpoint, Judgement, judge
 from training.evaluation.overlap import Overlap, overlaps
 from training.evaluation.record import Record
 from training.evaluation.temperature import Temperature, tempered
-from training.tasks import Task
 
 MEANS = (
     "agrees",

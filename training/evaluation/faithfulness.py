@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.task import Task
 from training.evaluation.arithmetic import (
     Expression,
     number_words_in,
@@ -18,7 +19,6 @@ from training.evaluation.arithmetic import (
 from training.evaluation.health import is_bare_label
 from training.evaluation.record import Record
 from training.evaluation.words import content_stems, names_in, sentences_in, stem, words_in
-from training.tasks import Task
 
 REPEATED = 4  # words of an n-gram, in `repetition`
 

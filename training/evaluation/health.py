@@ -13,10 +13,10 @@ from functools import cache, lru_cache
 
 from spellchecker import SpellChecker
 
-from arithmetic.equations import evaluate_equation
+from tasks.equations import evaluate_equation
+from tasks.task import Task
 from training.evaluation.record import Record
 from training.evaluation.words import FUNCTION_WORDS, sentences_in, words_in
-from training.tasks import Task
 
 FAULTS = {
     "bare_label": "only a label, or nothing",

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from tasks.task import Fields, Task
 from training.config import DistillConfig
-from training.data import DataError, Example, Report, Row
-from training.files import READERS, Format
-from training.rows import RowReader
-from training.splits import Key, group_key, load_splits
-from training.tasks import Fields, Task
+from training.data.files import READERS, Format
+from training.data.load import RowReader
+from training.data.row import DataError, Example, Report, Row
+from training.data.splits import Key, group_key, load_splits
 
 Split = Literal["validation", "test"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
+from tasks.task import Task
 from training.evaluation.labelled import LabelledRow
-from training.tasks import Task
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.differences import differences
 from training.evaluation.record import Record
+from training.run.differences import differences
 
 PREDICTIONS = "predictions.jsonl"
 RUN = "run.json"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.tasks import Fields
+from tasks.task import Fields
 
 
 @dataclass(frozen=True)

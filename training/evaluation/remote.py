@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import urllib3
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from tasks.task import Task
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import Answer, ModelError, batched
-from training.tasks import Task
 
 BATCH = 8  # rows of a request, where the service takes so many
 IN_FLIGHT = 6  # requests: so that a service of 32 rows always has some more waiting

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from training.config import DistillConfig
-from training.data import DataError, Example
+from training.data.row import DataError, Example
 from training.evaluation.checkpoint import Checkpoint, StudentRecord
 from training.evaluation.collect import ask
 from training.evaluation.health import equals_reference, health_shares, measure_health
 from training.evaluation.labelled import LabelledRow, labelled_examples
 from training.evaluation.model import ModelError
-from training.student import Student
+from training.student.load import Student
 
 WHILE_TRAINING = 64  # rows, at every evaluation
 AT_THE_END = 256

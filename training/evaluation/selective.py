@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from training.significance import Array
+from training.evaluation.significance import Array
 
 POINTS = 100  # of a curve, at most
 

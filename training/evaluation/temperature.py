@@ -25,7 +25,7 @@ from training.evaluation.calibration import (
     nll,
 )
 from training.evaluation.record import Record
-from training.significance import Array
+from training.evaluation.significance import Array
 
 FILE = "calibration.json"
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures: beyond them the rows say nothing of a best one

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from service.settings import Settings
-from tests.servers import ROOT
-from tests.unit.docker.dockerfiles import read
+from tests.support.dockerfiles import read
+from tests.support.server_process import ROOT
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE = yaml.safe_load(TEXT)

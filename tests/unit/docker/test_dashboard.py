@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
-from tests.servers import ROOT
+from tests.support.server_process import ROOT
 
 DASHBOARD = json.loads((ROOT / "docker/grafana/dashboards/duet.json").read_text())
 RULES = ROOT / "docker/prometheus/rules.yml"

@@ -6,8 +6,8 @@ import pytest
 
 from service import __version__
 from service.settings import Settings
-from tests.servers import ROOT
-from tests.unit.docker.dockerfiles import Stage, read
+from tests.support.dockerfiles import Stage, read
+from tests.support.server_process import ROOT
 
 ARGUMENTS, STAGES = read(ROOT / "docker" / "Dockerfile")
 SERVING = ("cpu", "gpu")

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from tests.servers import ROOT, TIMEOUT, serve_here
+from tests.support.server_process import ROOT, TIMEOUT, serve_here
 
 
 def check(port: int, host: str = "0.0.0.0") -> tuple[int, str]:

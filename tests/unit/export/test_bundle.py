@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from export import bundle
-from export.bundle import BundleError, Geometry, Golden, Limits, Manifest, Provenance, TaskSpec
-from tests.tampering import TAMPERINGS
+from export.bundle import BundleError, Geometry, Golden, Limits, Manifest, Provenance
+from tasks.task import Task
+from tests.support.corrupt_bundles import TAMPERINGS
 
 GOLDEN = [Golden(fields={"text": "1 + 1?"}, label="( 1 + 1 )", rationale="One and one.")]
 
@@ -31,7 +32,7 @@ def manifest() -> Manifest:
     return Manifest(
         name="tiny",
         version="1.0",
-        task=TaskSpec(name="svamp", fields=["text"], template="{{text}}", answer="arithmetic"),
+        task=Task(name="svamp", fields=["text"], template="{{text}}", answer="arithmetic"),
         model=Geometry(
             d_model=32,
             encoder_layers=2,

@@ -15,14 +15,15 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from arithmetic.masking import MaskedNumbers
 from export import bundle, convert, graphs, writing
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
-from tests.bundles import reference
-from tests.records import closed_records, open_records
-from tests.records import record as make_record
-from tests.students import (
+from tasks.builtin import TASKS
+from tasks.placeholders import MaskedNumbers
+from tests.support.bundles import reference
+from tests.support.prediction_records import closed_records, open_records
+from tests.support.prediction_records import record as make_record
+from tests.support.tiny_students import (
     KINDS,
     answers,
     learned_student,
@@ -31,7 +32,6 @@ from tests.students import (
     tiny_student,
 )
 from training.evaluation.temperature import fit_temperature, tempered, write_calibration
-from training.tasks import TASKS
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from export import gate
-from export.bundle import BundleError, TaskSpec
+from export.bundle import BundleError
 from export.gate import Gate, GateError, Measured, WorseError
-from tests.bundles import copy_bundle, write_bundle
-from tests.records import open_records, record
-from tests.students import Student
+from tasks.task import Task
+from tests.support.bundles import copy_bundle, write_bundle
+from tests.support.prediction_records import open_records, record
+from tests.support.tiny_students import Student
 from training.evaluation.record import Record
-from training.tasks import Task
 
 TASK = Task(name="problems", fields=["text"], template="{{text}}", answer="arithmetic")
 
@@ -262,7 +262,7 @@ def test_another_task_is_refused(
 def test_choices_are_the_same_task(student: Student, tmp_path: Path) -> None:
     choices = {"fields": ["text", "options"], "labels": {"field": "options"}, "answer": None}
     task = Task.model_validate(TASK.model_dump() | choices)
-    write_bundle(tmp_path / "bundle", student, task=TaskSpec(**task.model_dump()))
+    write_bundle(tmp_path / "bundle", student, task=Task(**task.model_dump()))
     rows = tmp_path / "rows.jsonl"
     row = json.dumps({"text": "Which?", "options": ["a", "b"], "label": "a"})
     rows.write_text(f"{row}\n{row}\n")

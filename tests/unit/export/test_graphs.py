@@ -14,7 +14,7 @@ import torch
 from export.bundle import DECODER, Precision
 from export.graphs import DTYPES, build_graphs
 from export.reference import OnnxStudent, pad
-from tests.students import KINDS, Kind, Student, save_graphs, tiny_student
+from tests.support.tiny_students import KINDS, Kind, Student, save_graphs, tiny_student
 
 WIDTH = 48  # M, the entries of a cache
 

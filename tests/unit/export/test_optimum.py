@@ -9,7 +9,14 @@ import torch
 from export import convert
 from export.checkpoint import load_checkpoint
 from export.reference import until_end
-from tests.students import KINDS, Kind, problems, save_checkpoint, save_graphs, tiny_student
+from tests.support.tiny_students import (
+    KINDS,
+    Kind,
+    problems,
+    save_checkpoint,
+    save_graphs,
+    tiny_student,
+)
 
 onnxruntime_classes = pytest.importorskip("optimum.onnxruntime")
 

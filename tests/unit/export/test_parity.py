@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from arithmetic.masking import Codec
 from export.bundle import Precision
 from export.checkpoint import Voice
 from export.parity import (
@@ -19,7 +18,9 @@ from export.parity import (
     is_near_tie,
 )
 from export.reference import OnnxStudent
-from tests.students import (
+from tasks.builtin import TASKS
+from tasks.placeholders import Codec
+from tests.support.tiny_students import (
     KINDS,
     Student,
     answers,
@@ -28,7 +29,6 @@ from tests.students import (
     save_graphs,
     tiny_student,
 )
-from training.tasks import TASKS
 
 VOICES = [Voice("predict: ", 8), Voice("explain: ", 24)]
 

@@ -13,8 +13,8 @@ from export.bundle import DECODER, ENCODER, Precision
 from export.graphs import build_graphs
 from export.quantize import quantize
 from export.reference import OnnxStudent
-from tests.students import KINDS, Kind, save_graphs, tiny_student
-from training.rounding import quantize_weight
+from tests.support.tiny_students import KINDS, Kind, save_graphs, tiny_student
+from training.student.rounding import quantize_weight
 
 D, N = 512, 96
 

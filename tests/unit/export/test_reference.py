@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from export.reference import NoKernelError, OnnxStudent, pad, until_end
-from tests.bundles import LIMITS, explanation, reference
-from tests.students import KINDS, problems, save_graphs, tiny_student
+from tests.support.bundles import LIMITS, explanation, reference
+from tests.support.tiny_students import KINDS, problems, save_graphs, tiny_student
 
 
 @pytest.fixture(params=KINDS)

@@ -10,8 +10,8 @@ import yaml
 
 from service import __version__
 from service.settings import Settings
-from tests.servers import ROOT
-from tests.unit.docker.dockerfiles import read
+from tests.support.dockerfiles import read
+from tests.support.server_process import ROOT
 
 CHART = ROOT / "kubernetes" / "duet"
 EVERYTHING = ("--values", str(ROOT / "tests/unit/kubernetes/everything.yaml"))

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
+from service.app import create_app
 from service.engine.engine import Engine
-from tests.stepped import SteppedRunner, stepped_engine_of
+from service.registry import Registry
+from service.settings import Settings
+from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +33,15 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
 def stepped_engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
     with stepped_engine_of(runner, tiny_bundle) as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def client(engine: Engine) -> TestClient:
+    settings = Settings(max_client_batch=3, max_body_bytes=100_000)
+    return TestClient(create_app(settings, Registry({"tiny": engine})))
+
+
+@pytest.fixture
+def stepped_client(stepped_engine: Engine) -> TestClient:
+    """Its engine steps when the test lets it."""
+    return TestClient(create_app(Settings(), Registry({"tiny": stepped_engine})))

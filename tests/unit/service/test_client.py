@@ -17,10 +17,10 @@ from service.errors import Overloaded
 from service.registry import Registry
 from service.schemas import LabelAnswer, PredictAnswer, PredictBody
 from service.settings import Settings
-from tests.bundles import reference
-from tests.servers import serve_here
-from tests.stepped import TIMEOUT, SteppedRunner
-from tests.students import Student, problems
+from tests.support.bundles import reference
+from tests.support.server_process import serve_here
+from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.tiny_students import Student, problems
 
 TEXTS = problems(3)
 

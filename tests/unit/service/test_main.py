@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from export.bundle import TaskSpec
 from service.__main__ import _curl, _is_loopback, _listen, _url
 from service.settings import Settings, problem_of
+from tasks.task import Task
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
@@ -47,13 +47,13 @@ def test_the_url_is_one_that_a_browser_here_can_open(host: str, url: str) -> Non
     ],
 )
 def test_the_command_holds_an_example(fields: dict[str, str], inputs: object) -> None:
-    task = TaskSpec(name="task", fields=list(fields), template="", examples=[fields])
+    task = Task(name="task", fields=list(fields), template="", examples=[fields])
     *_, body = shlex.split(_curl("http://a", task))
     assert json.loads(body) == {"inputs": inputs, "explain": True}
 
 
 def test_the_command_tells_where_a_key_belongs() -> None:
-    task = TaskSpec(name="task", fields=["text"], template="")
+    task = Task(name="task", fields=["text"], template="")
     assert "x-api-key: KEY" in shlex.split(_curl("http://a", task, key=True))
     assert "KEY" not in _curl("http://a", task)
 

@@ -7,7 +7,7 @@ from service import openapi
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
-from tests.servers import ROOT
+from tests.support.server_process import ROOT
 
 COMMITTED = json.loads((ROOT / "service" / "openapi.json").read_text(encoding="utf-8"))
 OPERATIONS = [

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.ray_proxy import DIED, middlewares
+from service.ray.proxy import DIED, middlewares
 
 
 def client(app: ASGIApp) -> TestClient:

@@ -14,9 +14,9 @@ from service.engine.prediction import Prediction, PredictRequest
 from service.errors import ModelNotFound, ModelRefused
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import copy_bundle, reference, write_bundle
-from tests.students import Student, problems
-from tests.tampering import flip_a_bit, truncate
+from tests.support.bundles import copy_bundle, reference, write_bundle
+from tests.support.corrupt_bundles import flip_a_bit, truncate
+from tests.support.tiny_students import Student, problems
 
 
 def load(*folders: Path) -> Registry:

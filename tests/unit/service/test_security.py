@@ -13,8 +13,8 @@ from service.errors import install_handlers
 from service.registry import Registry
 from service.security import KeyRing, guarded
 from service.settings import Settings
-from tests.stepped import SteppedRunner
-from tests.students import problems
+from tests.support.stepped_runner import SteppedRunner
+from tests.support.tiny_students import problems
 
 TEXT = problems(1)[0]
 SETTINGS = {"api_keys": "user,another", "admin_keys": "chief"}

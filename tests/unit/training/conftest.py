@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.word_problems import distillation
+from tests.support.simple_problems import distillation
 
 
 @pytest.fixture(autouse=True)

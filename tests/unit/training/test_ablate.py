@@ -12,10 +12,10 @@ import pytest
 import torch
 import yaml
 
-from tests.servers import ROOT, environment
-from tests.word_problems import write_problems
+from tests.support.server_process import ROOT, environment
+from tests.support.simple_problems import RECIPE, write_problems
 from training.ablate import main
-from training.ablation import load_ablation
+from training.evaluation.ablation import load_ablation
 from training.trainer import TwoTaskTrainer
 
 CELLS = ["sums/dss/seed-0", "sums/mi/seed-0", "sums/dss/seed-1", "sums/mi/seed-1"]
@@ -26,7 +26,7 @@ def plan(tmp_path: Path) -> Path:
     """Four tiny students."""
     write_problems(tmp_path / "train.jsonl", rows=60, seed=0)
     write_problems(tmp_path / "test.jsonl", rows=10, seed=1)
-    recipe = yaml.safe_load((ROOT / "tests" / "recipes" / "word-problems.yaml").read_text())
+    recipe = yaml.safe_load((RECIPE).read_text())
     recipe |= {"steps": 24, "eval_every": 8, "batch_size": 8, "validation_rows": 12}
     recipe["data"] |= {name: str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
     recipe["model"]["scratch"]["d_model"] = 32

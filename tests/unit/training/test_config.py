@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.complaints import complaint_of
-from training.config import OPTIONS, ConfigError, dump_config, load_config
-from training.tasks import TASKS
+from tasks.builtin import TASKS
+from tests.support.command_errors import complaint_of
+from training.config import OPTIONS, dump_config, load_config
+from training.yaml_files import ConfigError
 
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
 MINI = RECIPES / "svamp-mini.yaml"

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
-from arithmetic.equations import evaluate_equation
-from tests.recorded import gradients_of, losses, record
-from tests.rounding import assert_same_gradients, assert_same_weights
-from tests.students import tiny_student
-from tests.word_problems import write_problems
+from tasks.equations import evaluate_equation
+from tests.support.recorded_losses import gradients_of, losses, record
+from tests.support.rounding_bounds import assert_same_gradients, assert_same_weights
+from tests.support.simple_problems import write_problems
+from tests.support.tiny_students import tiny_student
 from training.config import load_config
 from training.distill import main
 from training.evaluation.health import FAULTS

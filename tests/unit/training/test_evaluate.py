@@ -12,20 +12,20 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from export.bundle import Limits
-from tests.bundles import copy_bundle
-from tests.complaints import complaint_of
-from tests.evaluations import evaluated, write_checkpoint, write_rows
-from tests.half_written import evaluate_until
-from tests.judges import judging, said
-from tests.servers import ROOT, environment
-from tests.students import Student
-from tests.word_problems import RECIPE, write_problems
+from tasks.task import Task
+from tests.support.bundles import copy_bundle
+from tests.support.command_errors import complaint_of
+from tests.support.evaluated_students import evaluated, write_checkpoint, write_rows
+from tests.support.fake_judge import judging, said
+from tests.support.interrupted_evaluation import evaluate_until
+from tests.support.server_process import ROOT, environment
+from tests.support.simple_problems import RECIPE, write_problems
+from tests.support.tiny_students import Student
 from training.evaluate import main
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.predictions import read_predictions
 from training.evaluation.temperature import fit_temperature, tempered
-from training.report import read_evaluation
-from training.tasks import Task
+from training.reports.report import read_evaluation
 
 SHORT = Limits(input_tokens=64, label_tokens=6, rationale_tokens=6)
 ROWS = 280  # more than are answered together, twice
@@ -59,7 +59,7 @@ def test_killed_and_the_same_as_if_never(
     assert expected.count(b"\n") == ROWS
     arguments = [str(checkpoint), "--data", str(data), "--out", str(out)]
     killed = subprocess.run(
-        [sys.executable, "-m", "tests.half_written", "200", *arguments],
+        [sys.executable, "-m", "tests.support.interrupted_evaluation", "200", *arguments],
         cwd=ROOT,
         env=environment(),
         capture_output=True,

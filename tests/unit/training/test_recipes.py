@@ -4,16 +4,17 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from tests.archive import write_archive
+from examples.word_problems.operations import OPERATIONS
+from tasks.builtin import TASKS
 from tests.conftest import ROOT
-from tests.students import tiny_student
+from tests.support.dss_archive import write_archive
+from tests.support.tiny_students import tiny_student
 from training.config import DistillConfig, load_config
+from training.data.splits import load_splits
 from training.distill import main
-from training.splits import load_splits
-from training.tasks import TASKS
-from training.word_problems.operations import OPERATIONS
 
 RECIPES = ROOT / "training" / "recipes"
+WORD_PROBLEMS = ROOT / "examples" / "word_problems" / "recipes"
 STAGES = (
     "word-problems",
     "word-problems-noisy",
@@ -66,12 +67,13 @@ def config_of(data: str, model: str, *overrides: str) -> DistillConfig:
 
 def test_there_is_one_for_each_data_set_and_model() -> None:
     expected = {recipe_of(data, model) for data in SPLITS for model in ("mini", *PRETRAINED)}
-    stages = {RECIPES / f"{name}.yaml" for name in STAGES}
-    assert set(RECIPES.glob("*.yaml")) == expected | stages
+    assert set(RECIPES.glob("*.yaml")) == expected
+    stages = {WORD_PROBLEMS / f"{name}.yaml" for name in STAGES}
+    assert set(WORD_PROBLEMS.glob("*.yaml")) == stages
 
 
 def test_later_stages_go_on_from_the_first() -> None:
-    stages = [load_config(RECIPES / f"{name}.yaml") for name in STAGES]
+    stages = [load_config(WORD_PROBLEMS / f"{name}.yaml") for name in STAGES]
     first, second, third, equations, operations = stages
     assert second.model == str(first.output_dir)
     assert third.model == str(second.output_dir)

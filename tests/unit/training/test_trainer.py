@@ -8,18 +8,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import EvalPrediction, Seq2SeqTrainingArguments, T5ForConditionalGeneration
 
-from arithmetic.masking import Codec, MaskedNumbers
-from tests.students import answers, problems, tiny_student
-from training.batches import IGNORED, TokenizedExamples, TwoPassCollator
-from training.contrastive import ContrastiveHeads
-from training.data import Example
+from tasks.builtin import TASKS
+from tasks.placeholders import Codec, MaskedNumbers
+from tests.support.tiny_students import answers, problems, tiny_student
+from training.data.batches import IGNORED, TokenizedExamples, TwoPassCollator
+from training.data.row import Example
+from training.data.sampler import Plan
 from training.objectives import OBJECTIVES, Options
-from training.passes import Pass, WholeBatch
-from training.plan import Plan
-from training.student import as_trained, train_tokenizer
-from training.tasks import TASKS
+from training.student.contrastive import ContrastiveHeads
+from training.student.load import as_trained, train_tokenizer
+from training.student.passes import Pass, WholeBatch
+from training.student.unpadded import UnpaddedT5
 from training.trainer import HEADS, LabelAccuracy, TwoTaskTrainer
-from training.unpadded import UnpaddedT5
 
 SVAMP = TASKS["svamp"]
 OPTIONS = Options(alpha=0.3, beta=0.2, reduction="mean", detach="predict")

@@ -20,9 +20,9 @@ from export import bundle
 from export.bundle import BundleError, Precision
 from service.engine.devices import CPU, CUDA_PROVIDER, DeviceChoice, DeviceError, candidates, cuda
 from service.engine.runner import Runner
-from tests.bundles import write_bundle
-from tests.deferred import DEFERRED
-from tests.students import Student
+from tests.support.asynchronous_device import DEFERRED
+from tests.support.bundles import write_bundle
+from tests.support.tiny_students import Student
 
 NO_DRIVER = "cudaErrorInsufficientDriver: CUDA driver version is insufficient"
 

@@ -13,9 +13,9 @@ from service.engine.generation import Generation, best_width
 from service.engine.job import Job
 from service.engine.runner import Runner
 from service.engine.scheduler import Scheduler
-from tests.bundles import LIMITS, Text, reference, write_bundle
-from tests.stepped import TIMEOUT
-from tests.students import KINDS, problems, tiny_student
+from tests.support.bundles import LIMITS, Text, reference, write_bundle
+from tests.support.stepped_runner import TIMEOUT
+from tests.support.tiny_students import KINDS, problems, tiny_student
 
 TEXTS = problems(24)
 

@@ -14,9 +14,9 @@ from export import bundle
 from service.engine.devices import CPU, Device
 from service.engine.engine import Engine, Prediction, PredictRequest
 from service.engine.runner import BFLOAT16, Runner, _bind
-from tests.bundles import TASK, reference, write_bundle
-from tests.deferred import DEFERRED, DeferredArray, pending
-from tests.students import Student, problems
+from tests.support.asynchronous_device import DEFERRED, DeferredArray, pending
+from tests.support.bundles import TASK, reference, write_bundle
+from tests.support.tiny_students import Student, problems
 
 TEXTS = problems(12)
 

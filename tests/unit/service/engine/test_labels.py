@@ -14,9 +14,9 @@ from service.engine.generation import Generation
 from service.engine.job import Job
 from service.engine.labels import STEP_TOKENS, LabelTrie, Scoring, rank
 from service.engine.scheduler import Scheduler
-from tests.bundles import reference, write_bundle
-from tests.stepped import TIMEOUT, SteppedRunner
-from tests.students import KINDS, Student, problems, tiny_student
+from tests.support.bundles import reference, write_bundle
+from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.tiny_students import KINDS, Student, problems, tiny_student
 
 ALPHABET = 6  # few, so that random labels share beginnings
 

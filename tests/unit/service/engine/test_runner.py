@@ -11,8 +11,8 @@ from export import bundle
 from export.bundle import DECODER, BundleError, Precision
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Slots
-from tests.bundles import write_bundle
-from tests.students import Student, problems, tiny_student
+from tests.support.bundles import write_bundle
+from tests.support.tiny_students import Student, problems, tiny_student
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 

@@ -12,9 +12,9 @@ from service.engine.job import Job
 from service.engine.labels import LabelTrie, Scoring
 from service.engine.scheduler import ENCODED_TOKENS, Scheduler
 from service.errors import EngineUnavailable, InternalError
-from tests.bundles import reference
-from tests.stepped import TIMEOUT, SteppedRunner
-from tests.students import Student, problems
+from tests.support.bundles import reference
+from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.tiny_students import Student, problems
 
 
 @pytest.fixture

@@ -5,17 +5,16 @@ import pytest
 from tokenizers import Tokenizer, decoders, models
 
 from export import bundle
-from export.bundle import TOKENIZER, Bundle, BundleError, LabelField, TaskSpec
+from export.bundle import TOKENIZER, Bundle, BundleError, read_manifest, seal
 from service.engine.text import Prompt, TextProcessor
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
-from tests.students import Student
+from tasks.task import LabelField, Task
+from tests.support.tiny_students import Student
 
-PAIR = TaskSpec(
-    name="nli", fields=["premise", "hypothesis"], template="{{premise}}</s>{{hypothesis}}"
-)
+PAIR = Task(name="nli", fields=["premise", "hypothesis"], template="{{premise}}</s>{{hypothesis}}")
 
 
-CHOICE = TaskSpec(
+CHOICE = Task(
     name="cqa",
     fields=["question", "choices"],
     template="{{question}}{% for choice in choices %}\n({{loop.index}}) {{choice}}{% endfor %}",
@@ -162,7 +161,7 @@ def test_a_huge_text_is_refused_by_its_beginning(text: TextProcessor) -> None:
 
 
 def test_a_template_that_fails_on_an_input_is_told_of(source: Bundle) -> None:
-    task = TaskSpec(name="counting", fields=["text"], template="{{ range(text|int) | list }}")
+    task = Task(name="counting", fields=["text"], template="{{ range(text|int) | list }}")
     manifest = source.manifest.model_copy(update={"task": task})
     counting = TextProcessor(Bundle(source.folder, manifest, []))
     with pytest.raises(InvalidInput, match="the template of counting refuses it: Range too big"):
@@ -179,23 +178,26 @@ def test_a_template_that_fails_on_an_input_is_told_of(source: Bundle) -> None:
         "{{ " + "9" * 5000 + " }}",
     ],
 )
-def test_a_template_that_cannot_be_read_is_refused(source: Bundle, template: str) -> None:
-    task = TaskSpec(name="broken", fields=["text"], template=template)
-    manifest = source.manifest.model_copy(update={"task": task})
-    with pytest.raises(BundleError, match="tiny: the task's template: "):
-        TextProcessor(Bundle(source.folder, manifest, []))
+def test_a_template_that_cannot_be_read_is_refused(
+    source: Bundle, template: str, tmp_path: Path
+) -> None:
+    task = source.manifest.task.model_copy(update={"template": template})
+    seal(tmp_path, source.manifest.model_copy(update={"task": task}))
+    with pytest.raises(BundleError, match=r"manifest.json: task: .*the template fails on text: "):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("template", [r"{{ '\ud800' }}", "{{ '%c'|format(text|int) }}"])
 def test_a_template_that_writes_no_characters_is_told_of(source: Bundle, template: str) -> None:
-    task = TaskSpec(name="halves", fields=["text"], template=template)
+    task = Task(name="halves", fields=["text"], template=template)
     manifest = source.manifest.model_copy(update={"task": task})
     with pytest.raises(InvalidInput, match=r"the template of halves refuses it: .*surrogates"):
         TextProcessor(Bundle(source.folder, manifest, [])).codec("55296")
 
 
 def test_templates_are_sandboxed(source: Bundle) -> None:
-    task = TaskSpec(name="escape", fields=["text"], template="{{ text.__class__.__mro__ }}")
+    template = "{{ text.__class__.__mro__ if text == 'a' }}"
+    task = Task(name="escape", fields=["text"], template=template)
     manifest = source.manifest.model_copy(update={"task": task})
     escaping = TextProcessor(Bundle(source.folder, manifest, []))
     with pytest.raises(InvalidInput, match="unsafe"):

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from tests.students import problems
+from tests.support.tiny_students import problems
 
 INPUTS = int(os.environ.get("DUET_TEST_INPUTS", 300))
 

@@ -15,13 +15,14 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.bundle import LabelField, Limits, TaskSpec
+from export.bundle import Limits
 from service.app import create_app
 from service.engine.engine import Engine
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import TASK, write_bundle
-from tests.students import Student
+from tasks.task import LabelField, Task
+from tests.support.bundles import TASK, write_bundle
+from tests.support.tiny_students import Student
 from tests.unit.service.fuzz.strategies import (
     INPUTS,
     damaged_bytes,
@@ -34,13 +35,13 @@ from tests.unit.service.fuzz.strategies import (
 
 TASKS: Final = {
     "open": TASK,
-    "closed": TaskSpec(
+    "closed": Task(
         name="nli",
         fields=["premise", "hypothesis"],
         template="{{premise}}</s>{{hypothesis}}",
         labels=["yes", "no", "not sure"],
     ),
-    "choices": TaskSpec(
+    "choices": Task(
         name="cqa",
         fields=["question", "choices"],
         template="{{question}}{% for choice in choices %}\n({{loop.index}}) {{choice}}{% endfor %}",
@@ -65,7 +66,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, student: Student) -> Iterat
 
 
 @st.composite
-def inputs(draw: st.DrawFn, task: TaskSpec) -> Any:
+def inputs(draw: st.DrawFn, task: Task) -> Any:
     """An input that is nearly always one of the task's."""
     fields = {field: draw(texts if rarely(draw) else plain_texts) for field in task.fields}
     if task.choices:
@@ -99,7 +100,7 @@ def predict_bodies(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def columns(draw: st.DrawFn, task: TaskSpec, field: str, rows: int) -> tuple[list[str], list[int]]:
+def columns(draw: st.DrawFn, task: Task, field: str, rows: int) -> tuple[list[str], list[int]]:
     """The elements and the shape of a tensor for a field, nearly always ones that fit."""
     parts, shape = plain_texts, [rows]
     if field == task.choices:

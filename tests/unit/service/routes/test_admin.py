@@ -10,9 +10,9 @@ from export.bundle import read_manifest, seal
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import copy_bundle, reference
-from tests.students import Student, problems
-from tests.tampering import TAMPERINGS
+from tests.support.bundles import copy_bundle, reference
+from tests.support.corrupt_bundles import TAMPERINGS
+from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 KEY = {"x-api-key": "secret"}

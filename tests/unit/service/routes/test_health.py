@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 
 from service.engine import scheduler
 from service.engine.engine import Engine, PredictRequest
-from tests.stepped import SteppedRunner
+from tests.support.stepped_runner import SteppedRunner
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health"])

@@ -14,8 +14,8 @@ from service.app import create_app
 from service.engine.engine import Engine, PredictRequest
 from service.registry import Registry
 from service.settings import Settings
-from tests.stepped import SteppedRunner
-from tests.students import problems
+from tests.support.stepped_runner import SteppedRunner
+from tests.support.tiny_students import problems
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 TEXT = problems(1)[0]

@@ -1,7 +1,7 @@
 from fastapi.testclient import TestClient
 
-from tests.bundles import LIMITS, TASK
-from tests.students import problems
+from tests.support.bundles import LIMITS, TASK
+from tests.support.tiny_students import problems
 
 
 def test_a_model_tells_what_it_takes(client: TestClient) -> None:

@@ -11,16 +11,16 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from export.bundle import LabelField
 from service.app import create_app
 from service.engine.engine import Engine
 from service.errors import INTERNAL
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import LIMITS, TASK, reference, write_bundle
-from tests.servers import serve_here
-from tests.stepped import TIMEOUT, SteppedRunner
-from tests.students import Student, problems
+from tasks.task import LabelField
+from tests.support.bundles import LIMITS, TASK, reference, write_bundle
+from tests.support.server_process import serve_here
+from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 

@@ -8,10 +8,10 @@ from fastapi.testclient import TestClient
 
 from service.engine.engine import Engine
 from service.errors import INTERNAL
-from tests.bundles import reference
-from tests.servers import events, serve_here
-from tests.stepped import TIMEOUT, SteppedRunner
-from tests.students import Student, problems
+from tests.support.bundles import reference
+from tests.support.server_process import events, serve_here
+from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 

@@ -2,10 +2,11 @@ import json
 
 import pytest
 
+from tasks.builtin import TASKS
+from tasks.task import Fields, Task
 from training.annotation.answer import Annotation, Parser
-from training.completions import Unparsed
-from training.data import Row
-from training.tasks import TASKS, Fields, Task
+from training.data.completions import Unparsed
+from training.data.row import Row
 
 CHOICES: Fields = {"question": "What writes?", "choices": ["a pen", "A pen", "new york", "to go."]}
 INPUTS: dict[str, Fields] = {

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.teachers import lines, solved
-from tests.word_problems import write_problems
+from tasks.builtin import TASKS
+from tests.support.fake_teacher import lines, solved
+from tests.support.simple_problems import write_problems
 from training.annotation.asking import GIVE_UP, Asking, Ended
 from training.annotation.budget import Budget, BudgetReached, Prices
 from training.annotation.dialogue import Dialogue
@@ -14,8 +15,7 @@ from training.annotation.journal import Answer, Journal, JournalError
 from training.annotation.progress import Progress
 from training.annotation.prompt import load_prompt
 from training.annotation.rows import Rows
-from training.data import DataError, Row
-from training.tasks import TASKS
+from training.data.row import DataError, Row
 
 SVAMP = TASKS["svamp"]
 REFUSED = Answer(None, refused="flagged")

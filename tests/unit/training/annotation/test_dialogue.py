@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
+from tasks.builtin import TASKS
 from training.annotation.answer import Annotation
 from training.annotation.dialogue import Dialogue, Exchange, Failure
 from training.annotation.journal import Answer
 from training.annotation.prompt import Prompt, load_prompt
-from training.data import DataError, Row
-from training.tasks import TASKS
+from training.data.row import DataError, Row
 
 SVAMP, CQA, ESNLI = TASKS["svamp"], TASKS["cqa"], TASKS["esnli"]
 ROW = Row("rows.jsonl, line 1", {"text": "Ada has 3 eggs and gets 4. How many?"}, "( 3 + 4 )")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat import Chat, Reply, Respond, chatting, completion, said
+from tests.support.fake_openai import Chat, Reply, Respond, chatting, completion, said
 from training.annotation.endpoint import Address, Endpoint, EndpointError, Unanswered
 from training.annotation.journal import Answer
 from training.annotation.pace import Pace

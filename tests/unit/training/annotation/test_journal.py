@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import TIMEOUT
-from tests.teachers import environment
+from tests.support.fake_teacher import environment
+from tests.support.server_process import TIMEOUT
 from training.annotation.journal import Answer, Journal, JournalError, Spent
 
 WHOLE = Answer("So “so”.\nAnswer: 7", "stop", "teacher-1", None, 30, 4, tokens_guessed=False)

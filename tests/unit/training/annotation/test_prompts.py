@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.builtin import NLI_LABELS, TASKS
+from tasks.task import LabelField, Task
 from training.annotation.answer import Annotation, Parser
 from training.annotation.prompt import Prompt, load_prompt
-from training.config import ConfigError
-from training.data import Row
-from training.tasks import NLI_LABELS, TASKS, LabelField, Task
+from training.data.row import Row
+from training.yaml_files import ConfigError
 
 TONE = Task(name="tone", fields=["review"], template="{{review}}", labels=["good", "bad"])
 QUIZ = Task(

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from tests.teachers import lines
+from tasks.builtin import TASKS
+from tests.support.fake_teacher import lines
 from training.annotation.dialogue import Dialogue, Failure
 from training.annotation.journal import Answer, Journal
 from training.annotation.prompt import Prompt
 from training.annotation.results import Result, ResultFiles, keys_of_failures, results
 from training.annotation.rows import Rows
 from training.annotation.vote import Consensus
-from training.data import DataError
-from training.rows import load_rows
-from training.sources import Columns, FilesSource
-from training.tasks import TASKS
+from training.data.load import load_rows
+from training.data.row import DataError
+from training.data.sources import Columns, FilesSource
 
 SVAMP = TASKS["svamp"]
 PROMPT = Prompt(instructions="Solve it.", question="{{ text }}")

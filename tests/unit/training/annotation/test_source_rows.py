@@ -4,10 +4,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.word_problems import write_problems
+from tasks.builtin import TASKS
+from tests.support.simple_problems import write_problems
 from training.annotation.rows import Rows
-from training.data import DataError
-from training.tasks import TASKS
+from training.data.row import DataError
 
 SVAMP = TASKS["svamp"]
 

@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from tasks.builtin import TASKS
+from tasks.task import Task
 from training.annotation.answer import Annotation
 from training.annotation.dialogue import Exchange, Failure, Request
 from training.annotation.report import EACH, Right, Tally, counted, write_report
 from training.annotation.results import Result
 from training.annotation.rows import SourceRow
 from training.annotation.vote import Consensus
-from training.data import Row
-from training.tasks import TASKS, Task
+from training.data.row import Row
 
 TONE = Task(name="tone", fields=["text"], template="{{text}}", labels=["good", "bad"])
 FACTS = {"model": "m", "cost": None, "label_given": False, "rows_from": "rows_1.jsonl"}

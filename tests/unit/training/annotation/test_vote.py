@@ -1,7 +1,8 @@
+from tasks.builtin import NLI_LABELS, TASKS
+from tasks.task import Task
 from training.annotation.answer import Annotation
 from training.annotation.dialogue import Failure
 from training.annotation.vote import Consensus, vote
-from training.tasks import NLI_LABELS, TASKS, Task
 
 SVAMP = TASKS["svamp"]
 TONE = Task(name="tone", fields=["text"], template="{{text}}", labels=["good", "bad"])

@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 from torchmetrics.functional import classification
 
-from tests.records import closed_records, open_records, record, to_json
+from tests.support.prediction_records import closed_records, open_records, record, to_json
 from training.evaluation.accuracy import ClassScore, measure_accuracy
 
 LABELS = ["entailment", "neutral", "contradiction"]

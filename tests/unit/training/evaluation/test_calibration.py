@@ -7,7 +7,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
-from tests.records import closed_records, open_records, record, softmax, to_json
+from tests.support.prediction_records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import (
     Bin,
     Calibration,

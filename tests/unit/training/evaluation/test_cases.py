@@ -3,12 +3,12 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.rationales import record
+from tasks.builtin import TASKS
+from tests.support.rationale_records import record
 from training.evaluation.cases import choose_cases, choose_differences
 from training.evaluation.faithfulness import faithfulness
 from training.evaluation.health import measure_health
 from training.evaluation.record import Record
-from training.tasks import TASKS
 
 SVAMP, NLI = TASKS["svamp"], TASKS["esnli"]
 FIELDS = {"premise": "A man sleeps.", "hypothesis": "A man is awake."}

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.word_problems import write_problems
+from tasks.builtin import TASKS
+from tasks.task import Task
+from tests.support.simple_problems import write_problems
 from training.evaluation.collect import collect, record_of
 from training.evaluation.labelled import LabelledRow, from_file
 from training.evaluation.model import Answer, ModelError
 from training.evaluation.predictions import read_predictions
-from training.tasks import TASKS, Task
 
 SVAMP = TASKS["svamp"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.records import open_records, record, to_json
+from tests.support.prediction_records import open_records, record, to_json
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.comparison import DifferentRowsError, compare, mcnemar
 from training.evaluation.record import Record

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.records import open_records, record, to_json
+from tests.support.prediction_records import open_records, record, to_json
 from training.evaluation.correlation import correlate, correlate_with_right, pearson, spearman
 
 GENERATOR = np.random.default_rng(0)

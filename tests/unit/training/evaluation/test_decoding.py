@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from tests.bundles import LIMITS, TASK, explanation, reference
-from tests.students import Student, problems, tiny_student
+from tests.support.bundles import LIMITS, TASK, explanation, reference
+from tests.support.tiny_students import Student, problems, tiny_student
 from training.evaluation import decoding
 from training.evaluation.decoding import batches_of, generate, score
 

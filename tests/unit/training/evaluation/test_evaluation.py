@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.judges import judging, said
-from tests.rationales import record as explained
-from tests.records import closed_records, open_records, softmax, to_json
-from tests.servers import ROOT, environment
+from tasks.builtin import TASKS
+from tests.support.fake_judge import judging, said
+from tests.support.prediction_records import closed_records, open_records, softmax, to_json
+from tests.support.rationale_records import record as explained
+from tests.support.server_process import ROOT, environment
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.evaluation import Mean, evaluate
 from training.evaluation.judge import Endpoint
 from training.evaluation.temperature import fit_temperature, tempered
-from training.tasks import TASKS
 
 SVAMP = TASKS["svamp"]
 REFERENCE = "Ada has 3 apples and gets 4. 3 + 4 = 7. The answer is 7."
@@ -147,16 +147,16 @@ def test_no_rows_and_a_label_that_is_none() -> None:
 MANY = """
 import resource, sys
 from pathlib import Path
-import training.significance
-from tests.rationales import record
+import training.evaluation.significance
+from tests.support.rationale_records import record
 from training.evaluation.evaluation import evaluate
-from training.report import EvaluationReport, write_evaluation
-from training.tasks import TASKS
+from training.reports.report import EvaluationReport, write_evaluation
+from tasks.builtin import (TASKS)
 
 def most():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
-training.significance.RESAMPLES = 250  # which are more than are drawn at once
+training.evaluation.significance.RESAMPLES = 250  # which are more than are drawn at once
 texts = ["3 + 4 = 7. The answer is 7.", "He has 4 - 3 = 2.", "It is a lot."]
 records = [
     record(

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.rationales import record
-from training.dss import load_dss
+from tasks.builtin import TASKS
+from tasks.task import Task
+from tests.support.rationale_records import record
+from training.data.dss import load_dss
+from training.data.sources import DssSource
 from training.evaluation.faithfulness import Faithfulness, faithfulness
-from training.sources import DssSource
-from training.tasks import TASKS, Task
 
 CQA, NLI = TASKS["cqa"], TASKS["esnli"]
 CHOICES = ["wooded area", "club", "head north", "heading north", "gift shop", "shop"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.judges import Reply, judging, said
-from tests.rationales import record
-from tests.servers import ROOT, TIMEOUT
+from tasks.builtin import TASKS
+from tests.support.fake_judge import Reply, judging, said
+from tests.support.rationale_records import record
+from tests.support.server_process import ROOT, TIMEOUT
 from training.evaluation.judge import Endpoint, JudgeError, Judgement, judge, parse_score
-from training.tasks import TASKS
 
 ROWS = [record(f"Reason {number}.", index=number) for number in range(12)]
 

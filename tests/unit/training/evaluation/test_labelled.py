@@ -6,12 +6,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.word_problems import RECIPE, write_problems
+from tasks.builtin import TASKS
+from tasks.task import Task
+from tests.support.simple_problems import RECIPE, write_problems
 from training.config import DistillConfig, load_config
-from training.data import DataError
+from training.data.row import DataError
+from training.data.splits import load_splits
 from training.evaluation.labelled import from_file, from_recipe
-from training.splits import load_splits
-from training.tasks import TASKS, Task
 
 SVAMP = TASKS["svamp"]
 ROWS = [

@@ -9,10 +9,10 @@ from rouge_score import rouge_scorer
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from tests.conftest import ROOT
-from tests.pretrained import prose
-from tests.rationales import record
+from tests.support.pretrained_t5 import prose
+from tests.support.rationale_records import record
 from training.evaluation.overlap import EmbedderError, overlaps
-from training.student import train_tokenizer
+from training.student.load import train_tokenizer
 
 TEACHER = "Ada had 3 apples and got 4 more. So 3 + 4 = 7."
 TEXTS = [TEACHER, "Ada had 3 pears and got 4 more. So she has 7.", "Nothing.", ""]

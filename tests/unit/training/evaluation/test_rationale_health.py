@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.rationales import record
+from tasks.builtin import TASKS
+from tasks.task import LabelField, Task
+from tests.support.rationale_records import record
+from training.data.load import load_rows
+from training.data.sources import DssSource
 from training.evaluation.health import (
     FAULTS,
     Health,
@@ -14,9 +18,6 @@ from training.evaluation.health import (
     measure_health,
 )
 from training.evaluation.record import Record
-from training.rows import load_rows
-from training.sources import DssSource
-from training.tasks import TASKS, LabelField, Task
 
 TICKETS = Task(
     name="tickets",

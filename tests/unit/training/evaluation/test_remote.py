@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from tests.servers import serve_here
+from tests.support.server_process import serve_here
 from training.evaluation import remote
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import ModelError

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.tickets import LABELS
+from tests.support.tickets import LABELS
 from training.config import load_config
-from training.data import DataError, Example
+from training.data.row import DataError, Example
 from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.model import Answer
 from training.evaluation.sample import RationaleSample
-from training.student import load_student, student_texts
+from training.student.load import load_student, student_texts
 
-CONFIG = load_config(Path("tests/recipes/tickets.yaml"))
+CONFIG = load_config(Path("tests/support/recipes/tickets.yaml"))
 EXAMPLES = [
     Example({"ticket": f"Ticket {i}."}, LABELS[i % 4], f"Reason {i}." if i % 3 else None)
     for i in range(30)

@@ -10,7 +10,7 @@ from scipy.special import logit
 from export.bundle import Calibration
 from service.engine.generation import confidence_of
 from service.engine.labels import rank
-from tests.records import closed_records, open_records, record, softmax, to_json
+from tests.support.prediction_records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.record import Record
 from training.evaluation.temperature import fit_temperature, tempered, write_calibration

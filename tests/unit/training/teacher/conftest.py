@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.word_problems import write_problems
+from tests.support.simple_problems import write_problems
 
 
 @pytest.fixture(autouse=True)

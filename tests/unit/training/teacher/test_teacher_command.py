@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chat import Reply, chatting, said
-from tests.complaints import complaint_of
-from tests.servers import TIMEOUT
-from tests.teachers import (
+from tests.support.command_errors import complaint_of
+from tests.support.fake_openai import Reply, chatting, said
+from tests.support.fake_teacher import (
     MUTE,
     Row,
     annotated,
@@ -24,10 +23,11 @@ from tests.teachers import (
     solved,
     teach,
 )
-from tests.word_problems import write_problems
+from tests.support.server_process import TIMEOUT
+from tests.support.simple_problems import write_problems
 from training import teacher
 from training.config import load_config
-from training.splits import load_splits
+from training.data.splits import load_splits
 
 
 def test_rows_are_annotated_once(

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chat import Reply, chatting, said
-from tests.servers import ROOT, TIMEOUT
-from tests.teachers import (
+from tests.support.fake_openai import Reply, chatting, said
+from tests.support.fake_teacher import (
     MUTE,
     Row,
     ask,
@@ -21,7 +20,8 @@ from tests.teachers import (
     program,
     teach,
 )
-from tests.word_problems import write_problems
+from tests.support.server_process import ROOT, TIMEOUT
+from tests.support.simple_problems import write_problems
 
 KEY = "sk-not-to-be-shown"
 

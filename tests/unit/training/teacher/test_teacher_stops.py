@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chat import Reply, chatting, completion
-from tests.complaints import complaint_of
-from tests.servers import TIMEOUT
-from tests.teachers import (
+from tests.support.command_errors import complaint_of
+from tests.support.fake_openai import Reply, chatting, completion
+from tests.support.fake_teacher import (
     Row,
     annotated,
     ask,
@@ -25,6 +24,7 @@ from tests.teachers import (
     solved,
     teach,
 )
+from tests.support.server_process import TIMEOUT
 from training import teacher
 from training.annotation.asking import GIVE_UP
 

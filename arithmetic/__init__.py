@@ -1,1 +1,0 @@
-"""Numbers and equations in texts, read alike by training, export and service."""

@@ -1,0 +1,1 @@
+"""Programs that use Duet. No part of Duet imports them."""

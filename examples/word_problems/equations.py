@@ -1,0 +1,145 @@
+"""The equation of a problem: over letters, which get numbers that it comes out even with."""
+
+import ast
+import random
+from collections.abc import Callable
+from functools import cache
+
+from tasks.equations import OPERATORS, SIGNS, written
+
+Numbers = dict[str, int]
+
+# The largest number, and how often: of small ones there are more in books.
+_SCALES, _WEIGHTS = (20, 100, 1000, 1_000_000), (50, 30, 15, 5)
+_LARGEST_FACTOR = 20  # of what is multiplied or divided by, as far as it can be chosen
+_TRIES = 30
+
+
+@cache
+def equation(text: str) -> ast.expr:
+    """An equation over letters and integers, as its tree. Raises ValueError."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"not an equation: {text!r}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and type(node.op) not in SIGNS:
+            raise ValueError(f"only + - * / are known: {text!r}")
+    return tree
+
+
+@cache
+def letters(tree: ast.expr) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+
+
+def value_of(tree: ast.expr, numbers: Numbers) -> float:
+    if isinstance(tree, ast.Name):
+        return numbers[tree.id]
+    if isinstance(tree, ast.Constant):
+        return float(str(tree.value))
+    assert isinstance(tree, ast.BinOp)
+    return OPERATORS[type(tree.op)](value_of(tree.left, numbers), value_of(tree.right, numbers))
+
+
+def label(tree: ast.expr, numbers: Numbers) -> str:
+    """As Distilling Step-by-Step writes SVAMP's labels: `( ( 3.0 + 4.0 ) * 2.0 )`."""
+    if not isinstance(tree, ast.BinOp):
+        return str(value_of(tree, numbers) + 0.0)
+    sign = SIGNS[type(tree.op)]
+    return f"( {label(tree.left, numbers)} {sign} {label(tree.right, numbers)} )"
+
+
+class Teacher:
+    """States equations, `84 / 2 = 42`; what it has stated once stands as its result after that."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self.numbers = numbers
+        self._known: dict[str, str] = {}
+
+    def state(self, tree: ast.expr) -> str:
+        result = written(value_of(tree, self.numbers))
+        text = f"{self._side(tree, outer=True)} = {result}"
+        self._known[ast.dump(tree)] = result
+        return text
+
+    def _side(self, tree: ast.expr, *, outer: bool = False) -> str:
+        if not isinstance(tree, ast.BinOp):
+            return written(value_of(tree, self.numbers))
+        if not outer and (known := self._known.get(ast.dump(tree))) is not None:
+            return known
+        sign = SIGNS[type(tree.op)]
+        text = f"{self._side(tree.left)} {sign} {self._side(tree.right)}"
+        return text if outer else f"( {text} )"
+
+
+def solved(
+    tree: ast.expr, used: frozenset[str], holds: Callable[[Numbers], bool], rng: random.Random
+) -> Numbers | None:
+    """A number for each letter of `used`, no two the same, so that `holds` is true of them.
+
+    Every part of the equation is a positive integer, and none of the numbers. None: not found.
+    """
+    for _ in range(_TRIES):
+        (largest,) = rng.choices(_SCALES, _WEIGHTS)
+        numbers = {letter: rng.randint(2, largest) for letter in sorted(used)}
+        for node in _operations(tree):
+            _even_out(node, numbers, largest, rng)
+        taken = [*numbers.values(), *_constants(tree)]
+        results = [value_of(node, numbers) for node in _operations(tree)]
+        if (
+            len({*taken, *results}) == len(taken) + len(results)
+            and all(result > 0 and result == int(result) for result in results)
+            and min(taken) > 0
+            and holds(numbers)
+        ):
+            return numbers
+    return None
+
+
+@cache
+def _operations(tree: ast.expr) -> tuple[ast.BinOp, ...]:
+    """The operations, those within others before them."""
+    if not isinstance(tree, ast.BinOp):
+        return ()
+    return (*_operations(tree.left), *_operations(tree.right), tree)
+
+
+@cache
+def _constants(tree: ast.expr) -> frozenset[float]:
+    return frozenset(
+        float(str(node.value)) for node in ast.walk(tree) if isinstance(node, ast.Constant)
+    )
+
+
+def _even_out(node: ast.BinOp, numbers: Numbers, largest: int, rng: random.Random) -> None:
+    """Changes a number so that a difference is positive, or a quotient even."""
+    match node.op:
+        case ast.Mult():
+            for side in (node.left, node.right):
+                if isinstance(side, ast.Name) and numbers[side.id] > _LARGEST_FACTOR:
+                    numbers[side.id] = rng.randint(2, _LARGEST_FACTOR)
+                    break
+        case ast.Sub() if value_of(node, numbers) <= 0:
+            more = value_of(node.right, numbers) + rng.randint(1, largest)
+            _set(node.left, int(more), numbers)
+        case ast.Div():
+            if isinstance(node.right, ast.Name) and numbers[node.right.id] > _LARGEST_FACTOR:
+                numbers[node.right.id] = rng.randint(2, _LARGEST_FACTOR)
+            multiple = int(value_of(node.right, numbers)) * rng.randint(2, max(3, largest // 10))
+            left = node.left
+            if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult):
+                left = left.left
+            _set(left, multiple, numbers)
+
+
+def _set(tree: ast.expr, value: int, numbers: Numbers) -> None:
+    """Gives a part of an equation a value, if one number of it can be changed so."""
+    if isinstance(tree, ast.Name):
+        numbers[tree.id] = value
+    elif isinstance(tree, ast.BinOp):
+        other = value_of(tree.right, numbers)
+        if isinstance(tree.op, ast.Add):
+            _set(tree.left, int(value - other), numbers)
+        elif isinstance(tree.op, ast.Sub):
+            _set(tree.left, int(value + other), numbers)

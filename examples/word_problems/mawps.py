@@ -1,0 +1,88 @@
+"""MAWPS (Koncel-Kedziorski et al., 2016) as rows to learn from: its equations as labels.
+
+`python -m examples.word_problems.mawps mawps_train.json --out data/mawps.jsonl`
+
+Rows are JSON lines, `{"input": …, "equation": "X=((22.0-14.0)/4.0)", "answer": 2.0}`. Those whose
+equation is solved for x, and has the answer as its value, become rows `{"input": …, "label": …}`.
+"""
+
+import argparse
+import ast
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.equations import SIGNS, evaluate_equation
+from training.data.files import read_json_lines
+from training.data.row import DataError, text_of
+
+
+def label_of_equation(equation: str) -> str | None:
+    """`X=((22.0-14.0)/4.0)` as `( ( 22.0 - 14.0 ) / 4.0 )`; None where it is not solved for x."""
+    left, _, right = equation.replace(" ", "").partition("=")
+    if left.casefold() != "x":
+        left, right = right, left
+    if left.casefold() != "x":
+        return None
+    try:
+        return _written(ast.parse(right, mode="eval").body)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _written(tree: ast.expr) -> str:
+    if isinstance(tree, ast.BinOp) and type(tree.op) in SIGNS:
+        return f"( {_written(tree.left)} {SIGNS[type(tree.op)]} {_written(tree.right)} )"
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, int | float):
+        return str(float(tree.value))
+    raise ValueError("neither an operation nor a number")
+
+
+def convert(source: Path, out: Path) -> Counter[str]:
+    """Writes the rows of `source` that can be used; counts those, and why the others cannot.
+
+    Raises DataError.
+    """
+    counts: Counter[str] = Counter()
+    with out.open("w", encoding="utf-8") as file:
+        for place, record in read_json_lines(source):
+            text = text_of(record.get("input"), "input", place)
+            label = label_of_equation(text_of(record.get("equation"), "equation", place))
+            try:
+                answer = float(record.get("answer", ""))
+            except (TypeError, ValueError) as error:
+                raise DataError(f'{place}: no number under "answer"') from error
+            value = None if label is None else evaluate_equation(label)
+            if label is None:
+                counts["not solved for x"] += 1
+            elif value is None or not math.isclose(value, answer, rel_tol=1e-3, abs_tol=1e-6):
+                counts["value is not the answer"] += 1
+            else:
+                counts["rows"] += 1
+                file.write(json.dumps({"input": text, "label": label}) + "\n")
+    return counts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="examples.word_problems.mawps",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    try:
+        counts = convert(arguments.source, arguments.out)
+    except (DataError, OSError) as error:
+        print(f"mawps: {error}", file=sys.stderr)
+        return 2
+    print(", ".join(f"{count} {name}" for name, count in counts.most_common()), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

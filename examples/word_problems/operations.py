@@ -1,0 +1,80 @@
+"""Which operation a problem needs: a recipe's word problems as rows of a closed set of labels.
+
+`python -m examples.word_problems.operations RECIPE --out FOLDER` writes the recipe's training,
+validation and test rows, as JSON lines, with the operation of each equation as its label.
+"""
+
+import argparse
+import ast
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.config import load_config
+from training.data.row import DataError, Example
+from training.data.splits import load_splits
+from training.yaml_files import ConfigError
+
+SEVERAL = "several steps"
+_NAMES = {
+    ast.Add: "addition",
+    ast.Sub: "subtraction",
+    ast.Mult: "multiplication",
+    ast.Div: "division",
+}
+OPERATIONS = [*_NAMES.values(), SEVERAL]
+
+
+def operation(equation: str) -> str:
+    """`( 84.0 / 2.0 )` is a division, an equation with two operators several steps.
+
+    Raises ValueError for what is no equation of + - * /.
+    """
+    try:
+        tree = ast.parse(equation.strip(), mode="eval").body
+        operators = [node.op for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
+        names = [_NAMES[type(sign)] for sign in operators]
+    except (SyntaxError, KeyError) as error:
+        raise ValueError(f"not an equation of + - * /: {equation!r}") from error
+    if not names:
+        raise ValueError(f"an equation without an operator: {equation!r}")
+    return names[0] if len(names) == 1 else SEVERAL
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="examples.word_problems.operations", description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
+    parser.add_argument("--out", type=Path, required=True, help="a folder for the three files")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        splits = load_splits(load_config(arguments.recipe, arguments.overrides))
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name in ("train", "validation", "test"):
+            _write(getattr(splits, name), arguments.out / f"{name}.jsonl")
+    except (ConfigError, DataError, OSError) as error:
+        print(f"operations: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write(examples: list[Example], path: Path) -> None:
+    """Leaves out rows whose label is no operation, and says how many."""
+    left_out = 0
+    with path.open("w", encoding="utf-8") as file:
+        for example in examples:
+            try:
+                label = operation(example.label)
+            except ValueError:
+                left_out += 1
+                continue
+            row = {**example.input, "label": label, "rationale": example.rationale}
+            file.write(json.dumps(row) + "\n")
+    logging.info("%s: %d rows, %d without an operation", path, len(examples) - left_out, left_out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

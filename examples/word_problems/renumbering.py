@@ -1,0 +1,57 @@
+"""Renumbering: a word problem with other numbers, of which the same equation holds."""
+
+import random
+import re
+from dataclasses import replace
+from string import ascii_lowercase
+
+from examples.word_problems.equations import equation, letters, solved
+from tasks.placeholders import MaskedNumbers
+from training.data.row import Example
+
+_SLOT = re.compile(r"(?<!\w)n([0-9]+)(?![0-9])")
+_LITERAL = re.compile(r"(?<!\w)[0-9]")  # a number that is no slot
+
+
+def renumbered(example: Example, rng: random.Random) -> Example | None:
+    """The example with other numbers; all results of its equation are positive and whole.
+
+    None where that cannot be: the input is more than one text, the label is no equation over its
+    numbers, or the rationale has numbers that come from neither.
+    """
+    if len(example.input) != 1:
+        return None
+    ((field, text),) = example.input.items()
+    if not isinstance(text, str):
+        return None
+    codec = MaskedNumbers(text)
+    slots = sorted({int(slot) for slot in _SLOT.findall(codec.text)})
+    if not slots or slots[-1] >= len(ascii_lowercase):
+        return None
+    try:
+        tree = equation(_SLOT.sub(_letter, codec.mask_label(example.label)))
+    except (ValueError, IndexError):
+        return None
+    used = frozenset(ascii_lowercase[slot] for slot in slots)
+    if not letters(tree) or not letters(tree) <= used:
+        return None
+    numbers = solved(tree, used, lambda numbers: True, rng)
+    if numbers is None:
+        return None
+    masked_rationale = codec.mask_rationale(example.rationale or "")
+    if _LITERAL.search(masked_rationale):
+        return None
+    new_text = _SLOT.sub(lambda found: str(numbers[_letter(found)]), codec.text)
+    other = MaskedNumbers(new_text)
+    if other.text != codec.text:  # a number beside letters may be none any more
+        return None
+    return replace(
+        example,
+        input={field: new_text},
+        label=other.restore_label(codec.mask_label(example.label)),
+        rationale=example.rationale and other.unmask_rationale(masked_rationale),
+    )
+
+
+def _letter(slot: re.Match[str]) -> str:
+    return ascii_lowercase[int(slot[1])]

@@ -1,0 +1,153 @@
+"""The output folder: shards that are there whole or not at all, and whose they are."""
+
+import fcntl
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from service.bulk.sources import Survey
+
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+PARTIAL = ".part"  # ends the name of a file that is being written
+
+Run = dict[str, dict[str, Any]]  # what input, model and settings are; where they are is `source`
+
+
+class OutputError(ValueError):
+    """A folder cannot be written to, as it is another job's. The message says what to do."""
+
+
+@dataclass
+class Tally:
+    """What became of rows: errors by their type, and the first line that has one."""
+
+    rows: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    first_error: int | None = None  # line
+
+    def count(self, record: bytes) -> None:
+        self.rows += 1
+        if b'"error_type":' in record:  # perhaps in a text
+            content = json.loads(record)
+            if "error_type" in content:
+                self.errors[content["error_type"]] += 1
+                self.first_error = min(self.first_error or content["line"], content["line"])
+
+    def add(self, other: Self) -> None:
+        self.rows += other.rows
+        self.errors += other.errors
+        lines = [line for line in (self.first_error, other.first_error) if line is not None]
+        self.first_error = min(lines, default=None)
+
+
+class Output:
+    """A folder of shards. A context, of one process at a time; workers of that one may write, too.
+
+    A shard has its name once it is whole and on the disk, so one that has its name is finished.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        """Raises OutputError where another process is in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise OutputError(f"--output: another job is writing to {self.folder}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()  # which unlocks it, as the death of the process does
+
+    def claim(self, run: Run, force: bool) -> None:
+        """Makes the folder this run's; with `force`, by dropping another one's shards.
+
+        Raises OutputError, rather than mix what two runs wrote.
+        """
+        if any(self.folder.glob("part-*.jsonl")) and (changes := self._changes(run)):
+            if not force:
+                raise OutputError(
+                    f"--output: {self.folder} is of a job that differs: {'; '.join(changes)}. "
+                    "Choose another folder, or begin anew by --force"
+                )
+            for path in self.folder.glob("part-*.jsonl"):
+                path.unlink()
+        for path in self.folder.glob(f"*{PARTIAL}"):
+            path.unlink()
+        self.write_manifest(run)
+
+    def write_manifest(self, content: dict[str, Any]) -> None:
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        with _replacing(self.folder / MANIFEST) as file:
+            file.write(text.encode())
+
+    def finished(self, survey: Survey) -> dict[int, Tally]:
+        """The shards that are there."""
+        found = {}
+        for shard in range(len(survey.begins)):
+            path = self._path(shard)
+            if path.is_file():
+                tally = Tally()
+                with path.open("rb") as file:
+                    for record in file:
+                        tally.count(record)
+                if tally.rows != survey.size(shard):
+                    raise OutputError(
+                        f"{path}: has {tally.rows} records where {survey.size(shard)} should be, "
+                        "so it was changed; remove it, and the same command writes it anew"
+                    )
+                found[shard] = tally
+        return found
+
+    @contextmanager
+    def writing(self, shard: int) -> Iterator[BinaryIO]:
+        """A file that takes the shard's name when the block ends without an exception."""
+        with _replacing(self._path(shard)) as file:
+            yield file
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"part-{shard:05}.jsonl"
+
+    def _changes(self, run: Run) -> list[str]:
+        path = self.folder / MANIFEST
+        try:
+            before: Run = json.loads(path.read_bytes())
+            return [
+                f"{part}.{name}: {json.dumps(before[part].get(name))} → {json.dumps(value)}"
+                for part, facts in run.items()
+                for name, value in facts.items()
+                if name != "source" and before[part].get(name) != value
+            ]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            return [f"{path} cannot be read ({error})"]
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that replaces the one of that name once it is whole and on the disk."""
+    # a name of its own, as on a cluster a shard may be tried again before its first try is dead
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # of the name
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""Ray: the service as replicas on Ray Serve, and bulk jobs on Ray Data."""

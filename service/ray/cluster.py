@@ -1,0 +1,112 @@
+"""The work on a cluster: Ray Data hands shards to engines, which read and write them themselves."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+from collections import Counter
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from service.bulk.progress import Progress
+from service.bulk.settings import BatchSettings
+from service.bulk.shards import Output, Tally
+from service.bulk.sources import Survey, open_source
+from service.bulk.stopping import stoppable
+from service.bulk.work import FAILURES, Worker, WorkFailed
+from service.engine.memory import map_large_arrays
+
+SHARDS_AT_ONCE = 2  # of an engine, so that it stays full where one ends and the next begins
+
+
+class ClusterWorker:
+    """A worker in an actor of its own. Several threads call it.
+
+    What fails is handed back, for Ray would tell of an exception at length, and try again.
+    """
+
+    def __init__(self, settings: BatchSettings, todo: list[int], survey: Survey) -> None:
+        map_large_arrays()
+        self._todo, self._survey, self._output = todo, survey, Output(settings.output)
+        self._loop = asyncio.new_event_loop()
+        self._failure = ""
+        try:
+            self._worker = Worker(settings, open_source(settings.input))
+        except FAILURES as error:
+            self._failure = str(error)
+        threading.Thread(target=self._loop.run_forever, name="duet-batch", daemon=True).start()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, str]:
+        if self._failure:
+            return {"failure": self._failure, "tally": ""}
+        work = self._worker.answer([self._todo[row["id"]]], self._survey, self._output)
+        try:
+            tally = asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except FAILURES as error:
+            return {"failure": str(error), "tally": ""}
+        return {"failure": "", "tally": json.dumps(vars(tally))}
+
+
+def answer_on_cluster(
+    settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress
+) -> Tally:
+    """Raises WorkFailed, and Stopped after SIGINT or SIGTERM, without the shards in work.
+
+    Shards are given out again where the node or the process that had them dies.
+    """
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of what it tries again
+        _connect()
+        with stoppable():  # Ray has handlers of its own
+            return _answer(settings, todo, survey, progress)
+
+
+def _answer(settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress) -> Tally:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    shards = ray.data.range(len(todo), override_num_blocks=len(todo)).map(
+        ClusterWorker,
+        fn_constructor_args=(settings, todo, survey),
+        compute=ActorPoolStrategy(
+            min_size=1,
+            max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=settings.threads,
+        num_gpus=settings.ray_gpus,
+    )
+    tally = Tally()
+    try:
+        for row in shards.iter_rows():
+            if row["failure"]:
+                raise WorkFailed(f"--ray: {row['failure']}")
+            facts = json.loads(row["tally"])
+            of_shard = Tally(facts["rows"], Counter(facts["errors"]), facts["first_error"])
+            tally.add(of_shard)
+            progress.add(of_shard.rows)
+    except ray.exceptions.RayError as error:
+        raise WorkFailed(f"--ray: {_reason(error)}") from error
+    finally:
+        ray.shutdown()
+    return tally
+
+
+def _connect() -> None:
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    else:  # a cluster of this machine alone, which tells nobody of itself
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what began it, for Ray adds many."""
+    while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
+        error = cause
+    first, _, _ = str(error).strip().partition("\n")
+    return f"{type(error).__name__}: {first}"

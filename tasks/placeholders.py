@@ -1,0 +1,233 @@
+"""Masked numbers: a text's numbers become n0, n1, … in their order, and come back in the answer.
+
+A student from scratch cannot learn what every number means, but it can learn what to do with the
+first and the second of a text (Wang et al., 2017, "Deep Neural Solver for Math Word Problems"). In
+its rationales a result is r0, r1, …: the codec works it out from the expression before the sign of
+equality, so the arithmetic of what is served is true whatever the student has learnt.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.equations import value_stated, written
+from tasks.operand_order import comparison, in_counting_order, statement_in_counting_order
+
+# A task's way with numbers: see MaskedNumbers and CountedNumbers. None: text like any other.
+Numbers = Literal["masked", "counted"]
+
+# Those that a student from scratch has as single tokens. A text may have more.
+SLOTS = [f"n{place}" for place in range(16)] + [f"r{place}" for place in range(8)]
+
+MOST_NUMBERS = 1024  # of a text that are masked, so that a huge one takes no time
+
+_UNITS = "two three four five six seven eight nine"  # "one" is seldom a number
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: value for value, word in enumerate(f"{_UNITS} {_TEENS}".split(), 2)}
+_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), 2)}
+_COUNTED = {"one": 1} | {word: _WORDS[word] for word in _UNITS.split()}
+_WORDS |= {
+    f"{tens}-{unit}": _WORDS[tens] + value
+    for tens in _TENS.split()
+    for unit, value in _COUNTED.items()
+}
+
+_DIGITS = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,15})(?![0-9])(?:\.[0-9]{1,20}(?![0-9]))?"
+    r"(?!(?:st|nd|rd|th)\b)"  # a place, and no number of things
+)
+_NUMBER = re.compile(rf"(?<!\w){_DIGITS}")
+_SLOT = re.compile(r"(?<!\w)([nr])([0-9]{1,6})(?![0-9])")
+# What looks like a slot already is taken for a number without a value: so every text comes back.
+_TAKEN = re.compile(
+    rf"(?<!\w)(?:{_DIGITS}|[nr][0-9]{{1,6}}(?![0-9])"
+    rf"|(?i:{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b)"
+)
+_UNSETTLED = re.compile(r"(?<!\w)[nr][0-9]*\Z")
+_UNSETTLED_STATEMENT = re.compile(r"(?<![\w$,.+*/()=-])[nr0-9 $,.+*/()=-]+\Z")
+
+
+class Codec:
+    """How the texts of one input go into the student, and what it writes comes out: as they are."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text  # what the student reads
+
+    def mask_label(self, label: str) -> str:
+        return label
+
+    def mask_rationale(self, rationale: str) -> str:
+        return rationale
+
+    def restore_label(self, label: str) -> str:
+        """What `mask_label` has masked, as it was."""
+        return label
+
+    def unmask_label(self, label: str) -> str:
+        """What a student has written."""
+        return self.restore_label(label)
+
+    def unmask_rationale(self, rationale: str) -> str:
+        return rationale
+
+    def unmask_settled(self, rationale: str) -> str:
+        """Of the beginning of a rationale, what stays the same whatever it goes on with."""
+        return rationale
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number of the input: as it stands there, and in digits where it has a value."""
+
+    text: str
+    digits: str | None
+
+    @property
+    def value(self) -> float | None:
+        return None if self.digits is None else _value(self.digits)
+
+    @property
+    def as_float(self) -> str:
+        """As the equations of labels have it: 84.0."""
+        if self.digits is None:
+            return self.text
+        whole, _, decimals = self.digits.replace(",", "").partition(".")
+        return f"{whole}.{decimals.rstrip('0') or '0'}"
+
+
+class MaskedNumbers(Codec):
+    """The codec of masked numbers.
+
+    A number of a label or rationale becomes the input's number of the same value; where the input
+    has several, these in turn. Other numbers, such as the 7 days of a week, stay. Back come `84.0`
+    in a label, and in a rationale the input's own `84`, `1,200` or `0.50`.
+
+    In a rationale, a number that is the value of the expression before it, `84 / 2 = 42`, becomes a
+    result, r0, as does the same number after that. A wrong result stays as it is.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._numbers: list[_Number] = []
+        super().__init__(_TAKEN.sub(self._take, text, count=MOST_NUMBERS))
+
+    def mask_label(self, label: str) -> str:
+        turns: Counter[float] = Counter()
+        return _NUMBER.sub(lambda found: self._slot(found[0], turns), label)
+
+    def mask_rationale(self, rationale: str) -> str:
+        turns: Counter[float] = Counter()
+        made: list[str] = []
+        latest: dict[str, str] = {}  # slot, by result
+
+        def slot(found: re.Match[str]) -> str:
+            number = found[0]
+            value = value_stated(rationale[: found.start()])
+            if value is not None and written(value) == number:
+                latest[number] = f"r{len(made)}"
+                made.append(number)
+                return latest[number]
+            if value is None and number in latest:
+                return latest[number]
+            return self._slot(number, turns)
+
+        return _NUMBER.sub(slot, rationale)
+
+    def restore_label(self, label: str) -> str:
+        return _SLOT.sub(lambda found: self._number(found).as_float, label)
+
+    def unmask_rationale(self, rationale: str) -> str:
+        results: dict[str, str] = {}
+        text, end = "", 0
+        for found in _SLOT.finditer(rationale):
+            text += rationale[end : found.start()]
+            end = found.end()
+            if found[1] == "n":
+                number = self._number(found)
+                text += number.digits or number.text
+                continue
+            text = self._stated(text)
+            value = value_stated(text)
+            if value is not None:
+                results[found[0]] = written(value)
+            text += results.get(found[0], found[0])
+        return text + rationale[end:]
+
+    def unmask_settled(self, rationale: str) -> str:
+        return self.unmask_rationale(_UNSETTLED.sub("", rationale)).rstrip()
+
+    def _stated(self, text: str) -> str:
+        """A rationale up to a result, which is worked out from its end."""
+        return text
+
+    def _take(self, found: re.Match[str]) -> str:
+        text = found[0]
+        if text[0] in "nr" and text[1].isdigit():
+            digits = None
+        elif text[0].isdigit():
+            digits = text
+        else:
+            digits = str(_WORDS[text.lower()])
+        self._numbers.append(_Number(text, digits))
+        return f"n{len(self._numbers) - 1}"
+
+    def _slot(self, number: str, turns: Counter[float]) -> str:
+        """The next of the input's numbers with this value; itself where there is none."""
+        value = _value(number)
+        places = [place for place, one in enumerate(self._numbers) if one.value == value]
+        if not places:
+            return number
+        turns[value] += 1
+        return f"n{places[(turns[value] - 1) % len(places)]}"
+
+    def _number(self, slot: re.Match[str]) -> _Number:
+        """What a slot stands for: itself, where the student wrote one that the input has not."""
+        place = int(slot[2])
+        if slot[1] == "n" and place < len(self._numbers):
+            return self._numbers[place]
+        return _Number(slot[0], None)
+
+
+class CountedNumbers(MaskedNumbers):
+    """Masked numbers of things that are counted.
+
+    After the text the student reads how its numbers compare. Where it says what would be negative
+    all the same, or broken where the other order is whole, that is turned round as it comes back.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        values = ((f"n{place}", number.value) for place, number in enumerate(self._numbers))
+        said = comparison({name: value for name, value in values if value is not None})
+        self.text = f"{self.text} {said}" if said else self.text
+
+    def unmask_label(self, label: str) -> str:
+        return in_counting_order(super().unmask_label(label))
+
+    def unmask_settled(self, rationale: str) -> str:
+        return super().unmask_settled(_UNSETTLED_STATEMENT.sub("", rationale))
+
+    def _stated(self, text: str) -> str:
+        return statement_in_counting_order(text)
+
+
+def _value(digits: str) -> float:
+    return float(digits.replace(",", ""))
+
+
+def codec_of(numbers: Numbers | None, text: str) -> Codec:
+    """The codec of one input, by its task's `numbers`. `text` is the input as it is rendered."""
+    if numbers is None:
+        return Codec(text)
+    return CountedNumbers(text) if numbers == "counted" else MaskedNumbers(text)
+
+
+def check_maskable(numbers: Numbers | None, labels: object) -> None:
+    """Raises ValueError where labels to choose from could have a number, which would be masked."""
+    if numbers is None or labels == "open":
+        return
+    if not isinstance(labels, list) or any(map(str.isdigit, "".join(labels))):
+        raise ValueError(
+            "numbers: they can only be masked where the labels are open, or a list without digits"
+        )

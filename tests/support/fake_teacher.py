@@ -1,0 +1,80 @@
+"""A teacher of the word problems, for tests: what it says, and the command that asks it."""
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tests.support.fake_openai import Chat, Reply, said
+from tests.support.server_process import ROOT
+from tests.support.simple_problems import solve
+from training import teacher
+
+Row = dict[str, Any]
+
+MUTE = said("I had rather not say.")  # an answer that names no label
+
+
+def problem_of(body: Row) -> dict[str, str]:
+    """The row that a request is about, by its text alone: the prompt's own examples are none."""
+    texts = (message["content"].split("\n\n")[0] for message in body["messages"])  # a label follows
+    (row,) = filter(None, map(solve, texts))
+    return row
+
+
+def solved(body: Row) -> str:
+    """The right answer to a request, in the form that it asks for."""
+    row = problem_of(body)
+    if "response_format" in body:
+        return json.dumps({"rationale": row["rationale"], "label": row["label"]})
+    return f"{row['rationale']}\nAnswer: {row['label']}"
+
+
+def teach(body: Row, number: int = 0) -> Reply:
+    return said(solved(body))
+
+
+def command(data: Path, out: Path, url: str, *arguments: str) -> list[str]:
+    """The arguments of `teacher.py` for word problems."""
+    named = {"--data": data, "--task": "svamp", "--out": out, "--base-url": url, "--model": "m"}
+    return [*(str(part) for pair in named.items() for part in pair), *arguments]
+
+
+def program(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "training" / "teacher.py"), *arguments]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment without a user's endpoint; this checkout is what is imported."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return clean | {"PYTHONPATH": str(ROOT)} | settings
+
+
+def ask(out: Path, chat: Chat, *arguments: str) -> int:
+    """Runs `teacher.py` in this process on the `rows.jsonl` beside OUT's folder."""
+    return teacher.main(command(out.parents[1] / "rows.jsonl", out, chat.url, *arguments))
+
+
+def asked(chat: Chat) -> Counter[str]:
+    """How often each problem was asked about."""
+    return Counter(problem_of(body)["input"] for body in chat.requests)
+
+
+def annotated(row: Row, **more: Any) -> Row:
+    """What OUT holds of a row that the teacher is right about."""
+    return row | {"teacher_label": row["label"], "label_given": False} | more
+
+
+def failed(out: Path) -> list[Row]:
+    return lines(out.with_suffix(".failed.jsonl"))
+
+
+def report(out: Path) -> Row:
+    content: Row = json.loads(out.with_suffix(".report.json").read_text(encoding="utf-8"))
+    return content
+
+
+def lines(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

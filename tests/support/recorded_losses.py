@@ -1,0 +1,86 @@
+"""Runs `training/distill.py` and writes down the loss of every step, in full.
+
+`python -m tests.support.recorded_losses FILE KILL_AT [argument …]`: FILE gets a line of JSON [step,
+loss] for each batch, with the rank at its name's end. In the middle of step KILL_AT the process
+kills itself. FILE.safetensors, with the rank before the point, gets the gradients of the first
+step.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from training.distill import main
+from training.trainer import TwoTaskTrainer
+
+
+def record(
+    patch: pytest.MonkeyPatch, file: Path, stop_at: int = -1, by: int = signal.SIGKILL
+) -> None:
+    """Lets the trainer write into `file`, and send itself a signal in the step `stop_at`."""
+    original, init = TwoTaskTrainer.training_step, TwoTaskTrainer.__init__
+
+    def with_gradients(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        self.add_callback(_FirstGradients(gradients_of(file)))
+
+    def training_step(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = original(self, *args, **kwargs)
+        with file.open("a") as lines:
+            lines.write(json.dumps([self.state.global_step, loss.item()]) + "\n")
+        if self.state.global_step == stop_at:
+            os.kill(os.getpid(), by)
+        return loss
+
+    patch.setattr(TwoTaskTrainer, "training_step", training_step)
+    patch.setattr(TwoTaskTrainer, "__init__", with_gradients)
+
+
+def gradients_of(file: Path) -> Path:
+    """Where the gradients of the first step are that `record` writes beside a file of losses."""
+    return file.with_name(f"{file.name}.safetensors")
+
+
+class _FirstGradients(TrainerCallback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: torch.nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.global_step == 0 and model is not None:
+            gradients = {name: weight.grad for name, weight in model.named_parameters()}
+            save_file({name: one for name, one in gradients.items() if one is not None}, self.path)
+
+
+def losses(file: Path) -> dict[int, float]:
+    """By step, the sum over its batches; of a step that was done twice, the latter's."""
+    steps: dict[int, float] = {}
+    previous = None
+    for line in file.read_text().splitlines():
+        step, loss = json.loads(line)
+        steps[step] = loss + (steps[step] if step == previous else 0)
+        previous = step
+    return steps
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.setswitchinterval(5)  # seconds: threads that nobody waits for get the lock late, or never
+    path, stop_at, *arguments = sys.argv[1:]
+    with pytest.MonkeyPatch.context() as patch:
+        record(patch, Path(path + os.environ.get("RANK", "")), int(stop_at))
+        sys.exit(main(arguments))

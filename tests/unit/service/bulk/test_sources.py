@@ -1,0 +1,185 @@
+import builtins
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from service.bulk import sources
+from service.bulk.sources import Place, Source, SourceError, open_source, survey
+from service.errors import InvalidInput, InvalidJson, ServiceError
+
+ROWS = [{"text": "one"}, {"text": 'a "b", c'}, {"text": "é\u2028\nü"}, {"text": "four"}]
+JSONL = (
+    '\ufeff{"text": "one"}\r\n'
+    '{"text": "a \\"b\\", c"}\n'
+    "\n"
+    '{"text": "é\u2028\\nü"}\n'
+    "  \n"
+    '{"text": "four"}'
+)
+CSV = '\ufefftext\r\none\r\n"a ""b"", c"\n\n"é\u2028\nü"\nfour'
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]], row_group_size: int) -> Path:
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=row_group_size)
+    return path
+
+
+def file_of(kind: str, folder: Path) -> Path:
+    if kind == "parquet":
+        return write_parquet(folder / "rows.parquet", ROWS, 3)
+    return write(folder, f"rows.{kind}", {"jsonl": JSONL, "csv": CSV}[kind])
+
+
+def all_rows(source: Source) -> list[Any]:
+    first = next(source.places(), Place(0, 1))
+    return [record.row for record in source.records(first)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"), [("jsonl", [1, 2, 4, 6]), ("csv", [2, 3, 5, 7]), ("parquet", [1, 2, 3, 4])]
+)
+def test_records_are_read_from_any_place_on(kind: str, lines: list[int], tmp_path: Path) -> None:
+    source = open_source(file_of(kind, tmp_path))
+    places = list(source.places())
+    assert [place.line for place in places] == lines
+    for i, place in enumerate(places):
+        records = list(source.records(place))
+        assert [record.place for record in records] == places[i:]
+        assert [record.row for record in records] == ROWS[i:]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_survey_tells_where_shards_begin(kind: str, tmp_path: Path) -> None:
+    path = file_of(kind, tmp_path)
+    source = open_source(path)
+    places = list(source.places())
+    found = survey(source, 3)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (found.rows, found.begins) == (4, [places[0], places[3]])
+    assert [found.size(0), found.size(1)] == [3, 1]
+    assert survey(source, 4).begins == [places[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.jsonl", ""), ("a.jsonl", "\n \n"), ("a.csv", "text\n")]
+)
+def test_files_without_rows(name: str, content: str, tmp_path: Path) -> None:
+    found = survey(open_source(write(tmp_path, name, content)), 3)
+    assert (found.rows, found.begins) == (0, [])
+
+
+def problem(row: Any) -> tuple[type[ServiceError], str]:
+    assert isinstance(row, ServiceError)
+    return type(row), str(row)
+
+
+def test_a_wrong_line_of_json_costs_that_line(tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    content = b'{"text": \n[1]\n"a text"\n"\xff"\n' + deep + b'\n{"text": "x"}\n'
+    rows = all_rows(open_source(write(tmp_path, "rows.jsonl", content)))
+    assert problem(rows[0]) == (InvalidJson, "not JSON: Expecting value at character 10")
+    assert problem(rows[1]) == (InvalidInput, "expected an object or a string, got a list")
+    assert rows[2] == "a text"
+    assert problem(rows[3]) == (InvalidInput, "not UTF-8 at byte 1 of the line")
+    assert problem(rows[4]) == (InvalidJson, "not JSON: it is nested too deeply")
+    assert rows[5:] == [{"text": "x"}]
+
+
+def test_a_wrong_row_of_csv_costs_that_row(tmp_path: Path) -> None:
+    content = b'a,b\n1\n1,2,3\n"x"y,2\n\xff,2\n,2\n3,"4\n5"6,7\n8,9\n"never closed\n1,2\n'
+    source = open_source(write(tmp_path, "rows.csv", content))
+    assert source.columns == ["a", "b"]
+    records = list(source.records(next(source.places())))
+    assert [record.place.line for record in records] == [2, 3, 4, 5, 6, 7, 9, 10]
+    rows = [record.row for record in records]
+    expected = "but the header names 2 columns"
+    assert problem(rows[0]) == (InvalidInput, f"1 values, {expected}")
+    assert problem(rows[1]) == (InvalidInput, f"3 values, {expected}")
+    assert problem(rows[2])[1].startswith("not a row of CSV: ")
+    assert problem(rows[3]) == (InvalidInput, "not UTF-8 at byte 0 of the line")
+    assert rows[4] == {"a": None, "b": "2"}
+    assert problem(rows[5])[1].startswith("not a row of CSV, which ends in line 8: ")
+    assert rows[6] == {"a": "8", "b": "9"}
+    assert problem(rows[7])[1].startswith("not a row of CSV, which ends in line 11: ")
+
+
+def test_a_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 20)
+    long = "x" * 50
+    for name, content, rows in (
+        ("a.jsonl", f'"{long}"\n"y"\n"{"z" * 17}"\n"{long}"', ["y", "z" * 17]),
+        ("a.csv", f"a\n{long}\ny\n{long}", [{"a": "y"}]),
+    ):
+        first, *middle, last = all_rows(open_source(write(tmp_path, name, content)))
+        assert middle == rows
+        for row in (first, last):
+            assert problem(row) == (InvalidInput, "the line has more than 20 bytes")
+
+
+def test_parquet_is_read_by_columns_and_groups(tmp_path: Path) -> None:
+    rows = [{"id": i, "text": f"text {i}", "other": b"\xff"} for i in range(1000)]
+    source = open_source(write_parquet(tmp_path / "rows.parquet", rows, 400))
+    assert source.columns == ["id", "text", "other"]
+    source.wanted = {"text", "id", "absent"}
+    found = [record.row for record in source.records(Place(399, 400))]
+    assert found == [{"id": i, "text": f"text {i}"} for i in range(399, 1000)]
+
+
+def test_a_text_of_parquet_that_is_none_costs_its_row(tmp_path: Path) -> None:
+    texts = pa.array([b"one", b"\xff", b"three"]).view(pa.string())  # as careless writers do
+    parquet.write_table(pa.table({"text": texts}), tmp_path / "rows.parquet")
+    one, wrong, three = all_rows(open_source(tmp_path / "rows.parquet"))
+    assert [one, three] == [{"text": "one"}, {"text": "three"}]
+    assert problem(wrong) == (InvalidInput, "a text is not UTF-8 at its byte 0")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.xlsx", b"", "expected a file named *.jsonl, *.csv or *.parquet"),
+        ("rows.csv", b"a,,b\n1,2,3\n", "line 1: a column has no name, or another's"),
+        ("rows.csv", b"a,a\n1,2\n", "line 1: a column has no name, or another's"),
+        ("rows.csv", b"\xff\n", "line 1: no header of a CSV file (not UTF-8 at byte 0"),
+        ("rows.parquet", b"PAR1 and more that is none", "cannot be read as Parquet ("),
+    ],
+)
+def test_files_that_are_none(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, content)
+    with pytest.raises(SourceError) as error:
+        open_source(path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+
+
+def test_a_damaged_part_of_parquet_is_found(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}" * 20} for i in range(1000)]
+    path = write_parquet(tmp_path / "rows.parquet", rows, 500)
+    content = bytearray(path.read_bytes())
+    content[4:400] = b"\x00" * 396
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match="cannot be read as Parquet"):
+        all_rows(open_source(path))
+
+
+def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = file_of("parquet", tmp_path)
+    real = builtins.__import__
+
+    def without_pyarrow(name: str, *arguments: Any) -> Any:
+        if name.partition(".")[0] == "pyarrow":
+            raise ImportError(name)
+        return real(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", without_pyarrow)
+    with pytest.raises(SourceError, match=r"needs pyarrow; install Duet's extra batch"):
+        open_source(path)

@@ -1,0 +1,139 @@
+"""Batches: examples as token ids, and the collator of the two passes."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from tasks.task import Task
+from training.config import DistillConfig
+from training.data.row import Example
+
+CHUNK = 1000  # texts that are tokenized at a time: encodings take much memory
+IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
+
+
+class TokenizedExamples(Dataset[dict[str, list[int]]]):
+    """Examples as token ids, with the prefix of either pass before the input.
+
+    What is longer than its limit is cut, its end token kept; `cut` counts the rows by column.
+    `codecs` read each row's texts back.
+    """
+
+    def __init__(
+        self,
+        examples: list[Example],
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_input_tokens: int,
+        max_label_tokens: int,
+        max_rationale_tokens: int,
+    ) -> None:
+        self.cut: Counter[str] = Counter()
+        shared = list(range(len(tokenizer)))  # one object for each id, which a tokenizer has not
+
+        def ids(column: str, texts: list[str], limit: int) -> list[list[int]]:
+            rows: list[list[int]] = []
+            for start in range(0, len(texts), CHUNK):
+                for row in tokenizer(texts[start : start + CHUNK])["input_ids"]:
+                    self.cut[column] += len(row) > limit
+                    if len(row) > limit:
+                        row = [*row[: limit - 1], tokenizer.eos_token_id]
+                    rows.append([shared[token] for token in row])
+            return rows
+
+        self.codecs = [task.codec(task.render(example.input)) for example in examples]
+        predict = [task.predict_prefix + codec.text for codec in self.codecs]
+        explain = [task.explain_prefix + codec.text for codec in self.codecs]
+        rows = list(zip(self.codecs, examples, strict=True))
+        labels = [codec.mask_label(example.label) for codec, example in rows]
+        rationales = [
+            None if example.rationale is None else codec.mask_rationale(example.rationale)
+            for codec, example in rows
+        ]
+        said = iter(
+            ids("rationale", [one for one in rationales if one is not None], max_rationale_tokens)
+        )
+        self.columns = {
+            "predict_input": ids("input", predict, max_input_tokens),
+            "explain_input": ids("input", explain, max_input_tokens),
+            "label": ids("label", labels, max_label_tokens),
+            "rationale": [[] if text is None else next(said) for text in rationales],
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["label"])
+
+    def sizes(self, passes: Literal["predict", "both"]) -> list[int]:
+        """The tokens of each row, of its inputs and targets together."""
+        columns = ["predict_input", "label"]
+        if passes == "both":
+            columns += ["explain_input", "rationale"]
+        rows = zip(*(self.columns[name] for name in columns), strict=True)
+        return [sum(map(len, row)) for row in rows]
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return {name: column[index] for name, column in self.columns.items()}
+
+
+def tokenize(
+    config: DistillConfig, examples: list[Example], tokenizer: PreTrainedTokenizerBase
+) -> TokenizedExamples:
+    """Examples of a recipe's task, within the recipe's limits."""
+    return TokenizedExamples(
+        examples,
+        config.task,
+        tokenizer,
+        max_input_tokens=config.max_input_tokens,
+        max_label_tokens=config.max_label_tokens,
+        max_rationale_tokens=config.max_rationale_tokens,
+    )
+
+
+@dataclass(frozen=True)
+class TwoPassCollator:
+    """Pads rows to a batch for each pass: `input_ids` and `attention_mask` [B,S],
+    `decoder_input_ids` and `labels` [B,T], under "predict" and "explain".
+
+    A row without a rationale has only IGNORED labels in the explain pass. With
+    `explain_given_label` the decoder there reads the row's label first, whose places are IGNORED.
+    """
+
+    pad_id: int
+    decoder_start_id: int
+    explain_given_label: bool = False
+
+    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, dict[str, torch.Tensor]]:
+        return {
+            "predict": self._one_pass(rows, "predict_input", "label"),
+            "explain": self._one_pass(
+                rows, "explain_input", "rationale", "label" if self.explain_given_label else None
+            ),
+        }
+
+    def _one_pass(
+        self, rows: list[dict[str, list[int]]], source: str, target: str, given: str | None = None
+    ) -> dict[str, torch.Tensor]:
+        sources = [row[source] for row in rows]
+        targets = [row[target] for row in rows]
+        before = [row[given] if given and row[target] else [] for row in rows]
+        both = list(zip(before, targets, strict=True))
+        labels = _pad([[IGNORED] * len(read) + ids or [IGNORED] for read, ids in both], IGNORED)
+        # as transformers shifts labels: what `mi-official` makes of padding depends on it
+        shifted = _pad([[self.decoder_start_id, *read, *ids] for read, ids in both], self.pad_id)
+        return {
+            "input_ids": _pad(sources, self.pad_id),
+            "attention_mask": _pad([[1] * len(ids) for ids in sources], 0),
+            "decoder_input_ids": shifted[:, : labels.shape[1]],
+            "labels": labels,
+        }
+
+
+def _pad(sequences: list[list[int]], value: int) -> torch.Tensor:
+    tensors = [torch.tensor(sequence) for sequence in sequences]
+    return pad_sequence(tensors, batch_first=True, padding_value=value)

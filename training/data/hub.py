@@ -1,0 +1,53 @@
+"""Data sets of the Hugging Face hub, and what `datasets` reads or has saved in local folders."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.data.files import Record
+from training.data.row import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def read_hub(path: str, name: str | None, revision: str | None, split: str) -> Iterator[Record]:
+    """Yields the rows of one split, counted from 1.
+
+    `path` names a data set of the hub, a folder of files, or one that `save_to_disk` wrote; `name`
+    one of its configurations. Class labels come by their names, and missing ones (-1) as None.
+    Raises DataError.
+    """
+    from datasets import ClassLabel  # takes a second to import, which other formats are spared
+
+    data = _load(path, name, revision, split)
+    classes = {
+        column: feature
+        for column, feature in data.features.items()
+        if isinstance(feature, ClassLabel)
+    }
+    for number, row in enumerate(data, 1):
+        for column, feature in classes.items():
+            value = row[column]
+            row[column] = None if value is None or value < 0 else feature.int2str(value)
+        yield f"{path} ({split}), row {number}", row
+
+
+def _load(path: str, name: str | None, revision: str | None, split: str) -> "Dataset":
+    import datasets
+
+    try:
+        if (Path(path) / "dataset_dict.json").is_file():
+            saved = datasets.DatasetDict.load_from_disk(path)
+        elif (Path(path) / "state.json").is_file():
+            data = datasets.Dataset.load_from_disk(path)
+            saved = {str(data.split or "train"): data}
+        else:
+            return datasets.load_dataset(path, name, split=split, revision=revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        # what went wrong with a file stands in the cause
+        reason = " ".join(f"{error} {error.__cause__ or ''}".split())
+        raise DataError(f"{path} ({split}): `datasets` cannot load it: {reason}") from error
+    if split not in saved:
+        raise DataError(f"{path}: no split {split!r}; there is {', '.join(saved)}")
+    return saved[split]

@@ -1,0 +1,162 @@
+"""Splits: the rows that train, those that choose the best step, and those only measured on."""
+
+import hashlib
+import json
+import logging
+import random
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from tasks.task import Task, render_template
+from training.config import DistillConfig
+from training.data.filters import filter_rows
+from training.data.load import load_rows
+from training.data.row import DataError, Example, Report, Row
+from training.data.sources import FilesSource
+
+log = logging.getLogger("duet.data")
+
+Labels = Literal["gold", "teacher"]
+Key = Callable[[Row], str]
+
+
+@dataclass(frozen=True)
+class Splits:
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+    reports: list[str]  # what was read, left out and why, and what the splits share
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the rows that training may look at, in their order."""
+        rows = [asdict(example) for example in (*self.train, *self.validation)]
+        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+
+
+def load_splits(config: DistillConfig) -> Splits:
+    """Loads a recipe's data, and reports what was read, left out and why.
+
+    Validation rows are up to `validation_rows` of the source's own, where it names such, and
+    otherwise held out of the training rows. Whatever is drawn is drawn in whole groups, so that no
+    input is in two splits. Filters look at the training rows alone, after that, so that students
+    of different filters are measured on the same rows. Raises DataError.
+    """
+    source, task = config.data, config.task
+    labelled = source.labels == "gold" or source.group_test
+    rows, report = load_rows(source, task, labelled=labelled)
+    reports, notes = [report], []
+    test: list[Row] = []
+    if source.test is not None:
+        test, test_report = load_rows(source, task, "test")
+        reports.append(test_report)
+    key = group_key(task, source.group_by)
+    if source.group_test:
+        rows, test = hold_out(rows + test, len(test), config.seed, key)
+    elif source.group_by is not None and test:
+        groups = set(map(key, rows))
+        shared = sum(key(row) in groups for row in test)
+        notes.append(f"{shared} of {len(test)} test rows are of a group with training rows")
+    rows = _with_label(rows, source.labels, report)
+    if source.validation is not None:
+        validation, own = load_rows(source, task, "validation", labelled=source.labels == "gold")
+        validation = _with_label(validation, source.labels, own)
+        reports.append(own)
+        if len(validation) > config.validation_rows:
+            validation = random.Random(config.seed).sample(validation, config.validation_rows)
+    else:
+        rows, validation = hold_out(rows, config.validation_rows, config.seed, key)
+    rows = filter_rows(rows, source.filters, task, report, labels=source.labels, seed=config.seed)
+    train_only: list[Row] = []
+    if source.train_only is not None:
+        read, train_only_report = load_rows(
+            FilesSource(format="jsonl", train=source.train_only), task
+        )
+        held_out = {key(row) for row in validation + test}
+        train_only = [row for row in read if key(row) not in held_out]
+        dropped = len(read) - len(train_only)
+        notes.append(f"{train_only_report}; {dropped} are of a group with validation or test rows")
+    if not rows or not validation:
+        raise DataError(f"{report}: no {'validation' if rows else 'training'} rows are left")
+    notes = [*map(str, reports), *notes]
+    for note in notes:
+        log.info("%s", note)
+    train = examples_of(rows, source.labels, source.max_rationales)
+    return Splits(
+        train + examples_of(train_only, "gold", source.max_rationales),
+        examples_of(validation, source.labels, 1),
+        examples_of(test, "gold", 1),
+        notes,
+    )
+
+
+def examples_of(rows: list[Row], labels: Labels, max_rationales: int | None) -> list[Example]:
+    """An example for each rationale of a row, up to `max_rationales`; one for a row without any.
+
+    So a row's label weighs as much as it has rationales.
+    """
+    examples = []
+    for row in rows:
+        label = row.label if labels == "gold" else row.teacher_label
+        assert label is not None
+        for rationale in row.rationales[:max_rationales] or (None,):
+            examples.append(Example(row.input, label, rationale))
+    return examples
+
+
+def hold_out(rows: list[Row], count: int, seed: int, key: Key) -> tuple[list[Row], list[Row]]:
+    """Splits into (rest, held out): whole groups of rows with the same key, drawn by `seed`.
+
+    At most `count` rows are held out: a group that does not fit any more stays in the rest.
+    """
+    if count >= len(rows):
+        raise DataError(
+            f"{len(rows)} usable training rows, of which validation_rows would take {count}; "
+            "lower validation_rows, or bring more rows"
+        )
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    rest: list[Row] = []
+    held_out: list[Row] = []
+    for group in random.Random(seed).sample(list(groups.values()), len(groups)):
+        fits = len(held_out) + len(group) <= count
+        (held_out if fits else rest).extend(group)
+    if not held_out:
+        raise DataError(f"none of the {len(groups)} groups of rows has {count} rows or fewer")
+    return rest, held_out
+
+
+def group_key(task: Task, template: str | None) -> Key:
+    """What rows of one group share: the input as it is rendered, or the template's masked text."""
+
+    def key(row: Row) -> str:
+        if template is None:
+            return task.render(row.input)
+        try:
+            return masked(render_template(template, row.input))
+        except Exception as error:  # a template is data: it may raise whatever it likes
+            raise DataError(f"{row.place}: data.group_by fails: {error}") from error
+
+    return key
+
+
+def masked(text: str) -> str:
+    """The text with a placeholder for each number, in one case, with single spaces."""
+    return " ".join(re.sub(r"\d+(?:[.,]\d+)*", "<number>", text).casefold().split())
+
+
+def _with_label(rows: list[Row], labels: Labels, report: Report) -> list[Row]:
+    if labels == "gold":
+        return rows
+    kept = []
+    for row in rows:
+        if row.teacher_label is not None:
+            kept.append(row)
+            continue
+        report.drop("row without a teacher_label", row.place)
+        report.without_rationale -= not row.rationales
+    if not kept:
+        raise DataError(f"{report}: no row can be used")
+    return kept

@@ -1,0 +1,1 @@
+"""Reports of evaluations, comparisons and ablations: HTML, Markdown and JSON."""

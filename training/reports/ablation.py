@@ -1,0 +1,250 @@
+"""What an ablation found: labels and rationales, and how they differ from a baseline's."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import mean
+
+from tasks.task import Task
+from training.evaluation.ablation import Ablation, Cell, Comparison
+from training.evaluation.health import FAULTS, equals_reference, measure_health
+from training.evaluation.record import Record
+from training.evaluation.significance import clustered, confidence_interval, holm, sign_flip_test
+from training.reports.markdown import table
+
+FAULT_COLUMNS = {
+    "bare_label": "bare label",
+    "glued": "glued",
+    "repeats": "repeats",
+    "cut": "cut",
+    "shared": "shared",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a student said of the test rows, and the lower bound on I(Z;V) there, in nats."""
+
+    task: Task
+    records: list[Record]
+    mi_bound: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over test rows and seeds, and its 95 % interval where there are enough rows."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    by_seed: dict[int, float]
+    rows: int
+    clusters: int
+
+
+@dataclass
+class Difference:
+    """From the baseline, over the rows of the seeds that both have."""
+
+    estimate: Estimate
+    p: float
+    p_holm: float = 1.0
+
+
+@dataclass
+class Measure:
+    """A share of test rows, by arm, and what it differs by from the baseline's."""
+
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    differences: dict[str, Difference] = field(default_factory=dict)
+
+
+@dataclass
+class Result:
+    """A comparison on one data set.
+
+    `shares` are of rationales, by arm: those of `Health`, and that are the teacher's own.
+    `mi_bounds` are means over seeds, in nats; None where an arm has no explain pass.
+    """
+
+    title: str
+    dataset: str
+    baseline: str
+    right: Measure
+    healthy: Measure
+    shares: dict[str, dict[str, float]]
+    mi_bounds: dict[str, float | None]
+
+
+Values = dict[int, list[tuple[str, float]]]  # by seed: each row's cluster, and 0 or 1
+
+
+def results(ablation: Ablation, found: Mapping[Cell, Found]) -> list[Result]:
+    """Each comparison on each of its data sets, as far as there are answers."""
+    flags = {cell: _flags(one) for cell, one in found.items()}
+    return [
+        _result(ablation, comparison, dataset, found, flags)
+        for comparison in ablation.comparisons
+        for dataset in comparison.datasets
+    ]
+
+
+def _flags(found: Found) -> list[dict[str, bool]]:
+    """What is true of each record."""
+    healths = measure_health(found.records, found.task)
+    return [
+        {
+            "right": record.right,
+            "healthy": health is not None and health.healthy,
+            "reference": bool(equals_reference(record)),
+            **{name: health is not None and getattr(health, name) for name in FAULTS},
+        }
+        for record, health in zip(found.records, healths, strict=True)
+    ]
+
+
+def _result(
+    ablation: Ablation,
+    comparison: Comparison,
+    dataset: str,
+    found: Mapping[Cell, Found],
+    flags: Mapping[Cell, list[dict[str, bool]]],
+) -> Result:
+    arms = {
+        arm: [cell for seed in ablation.seeds if (cell := Cell(dataset, arm, seed)) in found]
+        for arm in (comparison.baseline, *comparison.arms)
+    }
+    arms = {arm: cells for arm, cells in arms.items() if cells}
+
+    def measure(name: str) -> Measure:
+        values = {
+            arm: {
+                cell.seed: [
+                    (record.cluster, float(of[name]))
+                    for record, of in zip(found[cell].records, flags[cell], strict=True)
+                ]
+                for cell in cells
+            }
+            for arm, cells in arms.items()
+        }
+        return _measure(values, comparison.baseline)
+
+    shares, bounds = {}, {}
+    for arm, cells in arms.items():
+        rows = [row for cell in cells for row in flags[cell]]
+        shares[arm] = {name: mean(row[name] for row in rows) for name in (*FAULTS, "reference")}
+        known = [bound for cell in cells if (bound := found[cell].mi_bound) is not None]
+        bounds[arm] = mean(known) if known else None
+    right, healthy = measure("right"), measure("healthy")
+    return Result(comparison.title, dataset, comparison.baseline, right, healthy, shares, bounds)
+
+
+def _measure(values: Mapping[str, Values], baseline: str) -> Measure:
+    measure = Measure({arm: _estimate(of_arm) for arm, of_arm in values.items()})
+    of_baseline = values.get(baseline, {})
+    for arm, of_arm in values.items():
+        by_seed = {
+            seed: [
+                (cluster, value - other)
+                for (cluster, value), (_, other) in zip(rows, of_baseline[seed], strict=True)
+            ]
+            for seed, rows in of_arm.items()
+            if arm != baseline and seed in of_baseline
+        }
+        if by_seed:
+            sums, _ = clustered(_pooled(by_seed))
+            measure.differences[arm] = Difference(_estimate(by_seed), sign_flip_test(sums))
+    differences = measure.differences.values()
+    adjusted = holm([difference.p for difference in differences])
+    for difference, p_holm in zip(differences, adjusted, strict=True):
+        difference.p_holm = p_holm
+    return measure
+
+
+def _estimate(by_seed: Values) -> Estimate:
+    pooled = _pooled(by_seed)
+    sums, counts = clustered(pooled)
+    low, high = confidence_interval(sums, counts)
+    return Estimate(
+        mean=mean(value for _, value in pooled),
+        low=low,
+        high=high,
+        by_seed={seed: mean(value for _, value in values) for seed, values in by_seed.items()},
+        rows=len(pooled),
+        clusters=len(sums),
+    )
+
+
+def _pooled(by_seed: Values) -> list[tuple[str, float]]:
+    return [pair for values in by_seed.values() for pair in values]
+
+
+def as_data(found: list[Result], missing: Iterable[Cell]) -> dict[str, object]:
+    """For programs; shares, not percents."""
+    return {"results": [*map(asdict, found)], "missing": [*map(str, missing)]}
+
+
+def as_markdown(found: list[Result], cells: int, missing: list[Cell]) -> str:
+    """Two tables of each comparison on each data set: its labels, and its rationales."""
+    parts = [f"{cells - len(missing)} of {cells} students."]
+    for result in found:
+        parts += [f"**{result.title}: {result.dataset}**", _tell(result)]
+    if missing:
+        parts.append(f"Not there yet: {', '.join(map(str, missing))}.")
+    return "\n\n".join(parts)
+
+
+def _tell(result: Result) -> str:
+    if not result.shares:
+        return "Nothing yet."
+    most = max(result.right.estimates.values(), key=lambda estimate: estimate.rows)
+    less = f"− {result.baseline}, points"
+
+    def labels(arm: str) -> list[str]:
+        return [_seeds(result.right.estimates[arm])]
+
+    def rationales(arm: str) -> list[str]:
+        shares, bound = result.shares[arm], result.mi_bounds[arm]
+        return [
+            *(_percent(shares[name]) for name in (*FAULT_COLUMNS, "reference")),
+            "" if bound is None else f"{bound:.2f}",
+        ]
+
+    right = ["right, %", "95 %", less, "95 %", "p, Holm", "by seed"]
+    healthy = ["healthy, %", "95 %", less, "95 %", "p, Holm", *FAULT_COLUMNS.values()]
+    healthy += ["the teacher's own", "I(Z;V), nats"]
+    return (
+        f"{most.rows} answers in {most.clusters} clusters.\n\n"
+        f"{_table(result.right, right, labels)}\n\n{_table(result.healthy, healthy, rationales)}"
+    )
+
+
+def _table(measure: Measure, head: Sequence[str], more: Callable[[str], list[str]]) -> str:
+    rows = []
+    for arm, estimate in measure.estimates.items():
+        cells = [arm, _percent(estimate.mean), _interval(estimate)]
+        difference = measure.differences.get(arm)
+        if difference is None:
+            cells += [""] * 3
+        else:
+            cells += [f"{100 * difference.estimate.mean:+.1f}"]
+            cells += [_interval(difference.estimate, "+"), _p(difference.p_holm)]
+        rows.append(cells + more(arm))
+    return table(["", *head], rows)
+
+
+def _percent(share: float, sign: str = "") -> str:
+    return f"{100 * share:{sign}.1f}"
+
+
+def _interval(estimate: Estimate, sign: str = "") -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{_percent(estimate.low, sign)} … {_percent(estimate.high, sign)}"
+
+
+def _seeds(estimate: Estimate) -> str:
+    return ", ".join(_percent(share) for share in estimate.by_seed.values())
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,194 @@
+"""What the report of a comparison says."""
+
+from collections.abc import Sequence
+
+from training.evaluation.cases import Case
+from training.evaluation.comparison import Comparison
+from training.evaluation.evaluation import Evaluation
+from training.evaluation.predictions import Run
+from training.reports.evaluation_page import calibration_table
+from training.reports.page import (
+    NONE,
+    Curves,
+    Diagram,
+    Page,
+    Section,
+    Table,
+    by_kind,
+    form,
+    interval,
+    name_of,
+    p_equals,
+    p_value,
+    percent,
+    points,
+)
+from training.reports.rationales_page import rationale_tables
+
+LEVEL = 0.05  # of significance
+ALIKE = 0.0005  # a difference of ECE that three decimals do not show
+
+
+def comparison_page(
+    found: Comparison,
+    a: tuple[Run, Evaluation],
+    b: tuple[Run, Evaluation],
+    cases: Sequence[Case],
+    reproduce: Table,
+) -> Page:
+    """Of A and B, each with its own evaluation on the rows of both."""
+    own = [name_of(run) for run, _ in (a, b)]
+    if own[0] == own[1]:
+        own = [run["model"]["source"] for run, _ in (a, b)]
+    names = [f"{letter}: {name}" for letter, name in zip("AB", own, strict=True)]
+    evaluations = dict(zip(names, (a[1], b[1]), strict=True))
+    gap = found.accuracy.value
+    return Page(
+        kind="Comparison",
+        stem="comparison",
+        title=" against ".join(names),
+        figure=NONE if gap is None else f"{points(gap, '+')} points",
+        figure_of="of accuracy, A less B",
+        verdict=_verdict(found),
+        limits=_limits(found, evaluations),
+        sections=[
+            _difference(found),
+            _accuracy(found, evaluations),
+            Section(
+                "Calibration",
+                tables=[
+                    calibration_table({name: one.calibration for name, one in evaluations.items()})
+                ],
+                diagrams=[Diagram(name, one.calibration.bins) for name, one in evaluations.items()],
+                curves=Curves(
+                    {name: one.calibration.selective.curve for name, one in evaluations.items()}
+                ),
+            ),
+            Section(
+                "Rationales",
+                tables=rationale_tables(
+                    {name: one.rationales for name, one in evaluations.items()}
+                ),
+            ),
+        ],
+        names=names,
+        cases=by_kind(cases),
+        reproduce=reproduce,
+    )
+
+
+def _verdict(found: Comparison) -> list[str]:
+    if found.same_label == found.rows:
+        lines = [f"A and B give the same label on each of the {found.rows} rows."]
+    else:
+        lines = [_accuracy_verdict(found)]
+    ece = found.ece
+    if ece.value is None or ece.low is None or ece.high is None:
+        return lines
+    figures = (
+        f"A's ECE less B's is {form('+3', ece.value)} (95 % interval {form('+3', ece.low)} to "
+        f"{form('+3', ece.high)})."
+    )
+    if ece.low <= 0 <= ece.high or abs(ece.value) < ALIKE:
+        return [*lines, f"These rows do not show that one is better calibrated: {figures}"]
+    return [*lines, f"{'A' if ece.value < 0 else 'B'} is better calibrated: {figures}"]
+
+
+def _accuracy_verdict(found: Comparison) -> str:
+    gap = found.accuracy
+    if gap.value is None or gap.low is None or gap.high is None:
+        return f"{found.rows} rows are too few to tell the models apart."
+    figures = (
+        f"the difference of A less B is {points(gap.value, '+')} points of accuracy (95 % interval "
+        f"{points(gap.low, '+')} to {points(gap.high, '+')}; {p_equals(found.sign_flip)})."
+    )
+    if found.sign_flip >= LEVEL:
+        return f"These {found.rows} rows do not show that one model is right more often: {figures}"
+    better, other = ("A", "B") if gap.value > 0 else ("B", "A")
+    return f"{better} is right more often than {other} on {found.rows} rows: {figures}"
+
+
+def _limits(found: Comparison, evaluations: dict[str, Evaluation]) -> list[str]:
+    lines = [
+        "That a difference is not shown does not say that there is none: the interval holds those "
+        "that these rows leave possible.",
+        "The figures are of these two models: two students of other seeds may differ otherwise, "
+        "and so may these on rows of another kind.",
+    ]
+    if found.clusters < found.rows:
+        lines.append(
+            f"The rows are in {found.clusters} groups that do not count as independent, and the "
+            "intervals and the sign-flip test count groups; McNemar's test does not."
+        )
+    for name, one in evaluations.items():
+        if one.accuracy.truncated:
+            lines.append(
+                f"{one.accuracy.truncated} of the rows are longer than {name} reads, and lost "
+                f"their end; it is right on {one.accuracy.truncated_right} of them."
+            )
+    return lines
+
+
+def _difference(found: Comparison) -> Section:
+    return Section(
+        "Difference",
+        tables=[
+            Table(
+                ("A less B, on the same rows", "difference", "95 % interval, paired"),
+                [
+                    (
+                        "right, points",
+                        NONE if found.accuracy.value is None else points(found.accuracy.value, "+"),
+                        _points_interval(found),
+                    ),
+                    ("ECE", form("+3", found.ece.value), interval(found.ece, "+3")),
+                    ("Brier score", form("+3", found.brier.value), interval(found.brier, "+3")),
+                ],
+            ),
+            Table(
+                ("of being right equally often", "p"),
+                [
+                    ("sign-flip test, by groups of rows", p_value(found.sign_flip)),
+                    ("McNemar's exact test, by rows", p_value(found.mcnemar)),
+                ],
+            ),
+            Table(
+                ("rows", "count"),
+                [
+                    ("both right", str(found.both_right)),
+                    ("only A right", str(found.only_a_right)),
+                    ("only B right", str(found.only_b_right)),
+                    ("neither", str(found.neither_right)),
+                    ("the same label", str(found.same_label)),
+                ],
+            ),
+        ],
+    )
+
+
+def _points_interval(found: Comparison) -> str:
+    low, high = found.accuracy.low, found.accuracy.high
+    if low is None or high is None:
+        return NONE
+    return f"{points(low, '+')} … {points(high, '+')}"
+
+
+def _accuracy(found: Comparison, evaluations: dict[str, Evaluation]) -> Section:
+    return Section(
+        "Accuracy",
+        tables=[
+            Table(
+                (f"{found.rows} rows", "right", "95 % interval", "the very text", "95 % interval"),
+                [
+                    (
+                        name,
+                        percent(one.accuracy.right.value),
+                        interval(one.accuracy.right),
+                        percent(one.accuracy.exact.value),
+                        interval(one.accuracy.exact),
+                    )
+                    for name, one in evaluations.items()
+                ],
+            )
+        ],
+    )

@@ -1,0 +1,208 @@
+"""What the report of an evaluation says, in the order that people read it."""
+
+from training.evaluation.calibration import Calibration
+from training.evaluation.evaluation import Evaluation
+from training.evaluation.predictions import Run
+from training.reports.page import (
+    Curves,
+    Diagram,
+    Matrix,
+    Page,
+    Section,
+    Table,
+    by_kind,
+    form,
+    interval,
+    interval_text,
+    name_of,
+    percent,
+    points,
+)
+from training.reports.rationales_page import health_verdict, rationales_section
+
+MOST_LABELS = 20  # in a table; the JSON has all
+
+
+def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
+    name = name_of(run)
+    return Page(
+        kind="Evaluation",
+        stem="report",
+        title=f"{name} on {run['data']['source']}",
+        figure=percent(found.accuracy.right.value),
+        figure_of=f"right, of {found.accuracy.rows} rows",
+        verdict=_verdict(found),
+        limits=_limits(found),
+        sections=[_accuracy(found), _calibration(found), rationales_section(found.rationales)],
+        names=[name],
+        cases=by_kind(found.cases),
+        reproduce=reproduce,
+    )
+
+
+def _verdict(found: Evaluation) -> list[str]:
+    accuracy = found.accuracy
+    lines = [
+        f"The model is right on {percent(accuracy.right.value)} of {accuracy.rows} rows"
+        f"{interval_text(accuracy.right)}."
+    ]
+    if accuracy.classes is not None:
+        most = max(accuracy.classes.scores, key=lambda score: score.support)
+        lines.append(
+            f"To answer “{most.label}” always would be right on "
+            f"{percent(most.support / accuracy.rows)}."
+        )
+    gap, confidence = found.overconfidence, percent(found.calibration.confidence)
+    if gap.value is None or gap.low is None or gap.high is None:
+        lines.append(f"It is {confidence} sure on average; so few rows do not tell if rightly so.")
+    elif gap.low > 0 or gap.high < 0:
+        kind = "overconfident" if gap.low > 0 else "underconfident"
+        low, high = sorted((abs(gap.low), abs(gap.high)))
+        lines.append(
+            f"It is {kind}: {confidence} sure on average, which is {points(abs(gap.value))} points "
+            f"too {'much' if gap.low > 0 else 'little'} (95 % interval {points(low)} to "
+            f"{points(high)})."
+        )
+    else:
+        lines.append(
+            f"It is {confidence} sure on average, which these rows do not show to be too much or "
+            f"too little (a gap of {points(gap.value)} points, 95 % interval {points(gap.low)} to "
+            f"{points(gap.high)})."
+        )
+    if healthy := found.rationales.health:
+        lines.append(health_verdict(healthy))
+    return lines
+
+
+def _limits(found: Evaluation) -> list[str]:
+    accuracy = found.accuracy
+    lines = [
+        "The interval is of this model on other rows drawn as these were: not on rows of another "
+        "kind, and not of a student of another seed."
+    ]
+    if accuracy.clusters < accuracy.rows:
+        lines.append(
+            f"The rows are in {accuracy.clusters} groups of variants of one another, and the "
+            "intervals count groups."
+        )
+    if accuracy.truncated:
+        lines.append(
+            f"{accuracy.truncated} of the {accuracy.rows} rows are longer than the model reads, "
+            f"and lost their end; it is right on {accuracy.truncated_right} of them."
+        )
+    lines.append(
+        "Two such intervals do not compare two models. Evaluate both on the same rows, and compare "
+        "the evaluations (--compare)."
+    )
+    lines.append(
+        "What is said of rationales is read from their words by rule; whether the model's label "
+        "came about in the way that its rationale tells is not measured."
+    )
+    return lines
+
+
+def _accuracy(found: Evaluation) -> Section:
+    accuracy = found.accuracy
+    tables = [
+        Table(
+            ("of all rows", "share", "95 % interval"),
+            [
+                (
+                    "right, as the task judges",
+                    percent(accuracy.right.value),
+                    interval(accuracy.right),
+                ),
+                (
+                    "the very text of the gold label",
+                    percent(accuracy.exact.value),
+                    interval(accuracy.exact),
+                ),
+            ],
+        )
+    ]
+    notes = []
+    matrix = None
+    if (classes := accuracy.classes) is not None:
+        most = sorted(range(len(classes.scores)), key=lambda place: -classes.scores[place].support)[
+            :MOST_LABELS
+        ]
+        places = sorted(most)
+        if len(places) < len(classes.scores):
+            notes.append(
+                f"The {len(places)} most frequent of {len(classes.scores)} labels; report.json has "
+                "all."
+            )
+        scores = [classes.scores[place] for place in places]
+        rows = [
+            (
+                score.label,
+                percent(score.precision),
+                percent(score.recall),
+                percent(score.f1),
+                str(score.support),
+                str(score.predicted),
+            )
+            for score in scores
+        ]
+        head = ("label", "precision", "recall", "F1", "gold rows", "predicted")
+        tables.append(Table(head, [*rows, ("macro F1", "", "", percent(classes.macro_f1), "", "")]))
+        matrix = Matrix(
+            [score.label for score in scores],
+            [[classes.confusion[row][column] for column in places] for row in places],
+        )
+    return Section("Accuracy", notes, tables, matrix=matrix)
+
+
+def _calibration(found: Evaluation) -> Section:
+    columns = {"as it answers": found.calibration}
+    diagrams = [Diagram("As it answers", found.calibration.bins)]
+    curves = Curves({"": found.calibration.selective.curve})
+    notes = []
+    if (fitted := found.temperature) is not None:
+        if fitted.problem is not None:
+            notes.append(f"No temperature was fitted: {fitted.problem}.")
+        else:
+            offset = "" if fitted.offset is None else f" and an offset of {fitted.offset:.3f}"
+            were = "was" if fitted.offset is None else "were"
+            notes.append(
+                f"A temperature of {fitted.temperature:.3f}{offset} {were} fitted on "
+                f"{fitted.rows} validation rows."
+            )
+            if found.calibrated is not None:
+                columns["with the temperature"] = found.calibrated
+                diagrams.append(Diagram("With the temperature", found.calibrated.bins))
+            elif fitted.after is not None:
+                columns["with the temperature, on the rows of its fit"] = fitted.after
+                notes.append("It was fitted on these very rows, which flatters it.")
+    return Section("Calibration", notes, [calibration_table(columns)], diagrams, curves)
+
+
+def calibration_table(columns: dict[str, Calibration]) -> Table:
+    def row(name: str, kind: str, attribute: str, part: str = "") -> tuple[str, ...]:
+        cells = []
+        for calibration in columns.values():
+            owner = getattr(calibration, part) if part else calibration
+            cells.append(form(kind, None if owner is None else getattr(owner, attribute)))
+        return (name, *cells)
+
+    rows = [
+        row("mean confidence", "%", "confidence"),
+        row("right", "%", "accuracy"),
+        row("ECE, 15 bins of equal width", "3", "ece"),
+        row("ECE, 15 bins of equal mass", "3", "ece_equal_mass"),
+        row("ECE, monotonic sweep", "3", "ece_sweep"),
+        row("Brier score of being right", "3", "brier"),
+        row("NLL of being right, nats", "3", "nll"),
+    ]
+    if any(calibration.probabilities is not None for calibration in columns.values()):
+        rows += [
+            row("Brier score of the labels", "3", "brier", "probabilities"),
+            row("NLL of the gold label, nats", "3", "nll", "probabilities"),
+            row("adaptive calibration error of the labels", "3", "ace", "probabilities"),
+        ]
+    rows += [
+        row("AUROC of being right", "3", "auroc", "selective"),
+        row("area under the risk-coverage curve", "3", "aurc", "selective"),
+        row("right among the surest 80 %", "%", "accuracy_at_80", "selective"),
+    ]
+    return Table(("all rows", *columns), rows)

@@ -1,0 +1,147 @@
+"""The output folder: whose run it is, its checkpoints, and at the end the student."""
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from transformers import T5ForConditionalGeneration
+
+from training.config import DistillConfig
+from training.data.splits import Splits
+from training.run.differences import differences
+from training.student.load import Student
+from training.yaml_files import ConfigError
+
+EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
+
+Metrics = dict[str, dict[str, float]]  # by split; of validation rows' rationales, `rationales`
+
+
+class Output:
+    """An output folder, and the run whose it is."""
+
+    def __init__(self, config: DistillConfig, splits: Splits, command: str) -> None:
+        self.config = config
+        self.splits = splits
+        self.command = command
+        self.folder = config.output_dir
+        self.checkpoints = config.output_dir / "checkpoints"
+
+    def claim(self, force: bool = False) -> bool:
+        """Makes the folder this run's. Returns whether its student is there already.
+
+        Raises ConfigError, unless forced, rather than go on with another recipe or other data.
+        """
+        recipe = self.folder / "recipe.json"
+        run = {
+            "recipe": self.config.model_dump(mode="json"),
+            "data": self.splits.fingerprint(),
+        }
+        if recipe.is_file() and not force:
+            try:
+                changes = _changes(json.loads(recipe.read_bytes()), run)
+            except ValueError:
+                changes = [f"{recipe} is not JSON"]
+            if changes:
+                raise ConfigError(
+                    f"output_dir: {self.folder} holds a run that differs: {'; '.join(changes)}. "
+                    "Choose another output_dir, or go on with the new recipe by --force"
+                )
+        if self._has_student_of(run):
+            return True
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        recipe.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        return False
+
+    def whole_checkpoints(self) -> list[Path]:
+        """In the order of their steps; a killed run may leave half a one beside them."""
+        checkpoints = []
+        for state in self.checkpoints.glob("checkpoint-*/trainer_state.json"):
+            try:
+                json.loads(state.read_bytes())  # written last, and perhaps not to its end
+            except ValueError:
+                continue
+            checkpoints.append(state.parent)
+        return sorted(checkpoints, key=step_of)
+
+    def write_student(
+        self,
+        model: T5ForConditionalGeneration,
+        student: Student,
+        metrics: Metrics,
+        steps: list[int],
+    ) -> None:
+        """Writes a student's trained model, and what export must know of it.
+
+        `steps` is the step that was kept, or those whose mean was.
+        """
+        for name in ("student.json", "calibration.json"):  # an earlier student's
+            (self.folder / name).unlink(missing_ok=True)
+        model.save_pretrained(self.folder)
+        student.tokenizer.save_pretrained(self.folder)
+        record = self._record(student, metrics)
+        with (self.folder / "examples.jsonl").open("w", encoding="utf-8") as file:
+            for example in (self.splits.validation + self.splits.train)[:EXPORT_EXAMPLES]:
+                file.write(json.dumps(asdict(example)) + "\n")
+        card = _card().render(record=record, parameters=model.num_parameters(), steps=steps)
+        (self.folder / "README.md").write_text(card, encoding="utf-8")
+        _write_json(self.folder / "student.json", record)  # last, as it says that all is there
+
+    def _has_student_of(self, run: dict[str, Any]) -> bool:
+        try:
+            record = json.loads((self.folder / "student.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        found = {"recipe": record.get("recipe"), "data": record.get("data", {}).get("fingerprint")}
+        return found == run
+
+    def _record(self, student: Student, metrics: Metrics) -> dict[str, Any]:
+        config, splits = self.config, self.splits
+        return {
+            "name": config.name,
+            "task": config.task.model_dump(),
+            "recipe": config.model_dump(mode="json"),
+            "seed": config.seed,
+            "base_model": config.model if isinstance(config.model, str) else "scratch",
+            "vocabulary": {"pieces": len(student.tokenizer), "dropped": student.dropped_pieces},
+            "license": config.license,
+            "max_input_tokens": config.max_input_tokens,
+            "max_label_tokens": config.max_label_tokens,
+            "max_rationale_tokens": config.max_rationale_tokens,
+            "data": {
+                "fingerprint": splits.fingerprint(),
+                "train_rows": len(splits.train),
+                "validation_rows": len(splits.validation),
+                "reports": splits.reports,
+            },
+            "metrics": metrics,
+            "code_version": version("duet"),
+            "command": self.command,
+        }
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    changes = differences(old.get("recipe", {}), new["recipe"])
+    if old.get("data") != new["data"]:
+        changes.append("the rows of the data are others")
+    return changes
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _card() -> jinja2.Template:
+    template = files("training.run").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    return environment.from_string(template)
