@@ -1,8 +1,9 @@
-"""Word problems of our own, as many as wanted: a student from scratch learns to read on them.
+"""Generates word problems with equations and reasons, for a student from scratch to read.
 
 `python -m examples.word_problems --rows 100000 --seed 0 --out problems.jsonl`
 
-`scenes/` holds what can happen, what can be asked of it, and why the answer is so; `words.yaml`
-the words; `asides.yaml` what is said beside that, such as numbers that no question is about;
-`off_topic.yaml` texts that are no problems.
+- `scenes/`: what happens in a problem, the questions about it, and the reasons for the answers
+- `words.yaml`: names, nouns and verbs
+- `asides.yaml`: sentences that no question is about
+- `off_topic.yaml`: texts that are no word problems
 """

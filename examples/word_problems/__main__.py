@@ -1,4 +1,7 @@
-"""Writes word problems as JSON lines: `python -m examples.word_problems --rows N --out FILE`."""
+"""Writes generated word problems to a file of JSON lines.
+
+`python -m examples.word_problems --rows N --out FILE`
+"""
 
 import argparse
 import json
@@ -16,40 +19,43 @@ from examples.word_problems.scenes import Scene, all_scenes
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="examples.word_problems", description=__doc__)
-    parser.add_argument("--rows", type=int, required=True)
-    parser.add_argument("--seed", type=int, default=0, help="the same rows every time (default: 0)")
+    parser.add_argument("--rows", type=int, required=True, help="rows to write")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the same seed gives the same rows (default: 0)"
+    )
     parser.add_argument(
         "--off-topic",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of the rows, so many are no word problems and have random labels (default: 0)",
+        help="share of rows that are no word problems and have random labels (default: 0)",
     )
     parser.add_argument(
         "--noise",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="of the problems, so many have made-up words, and miss others (default: 0)",
+        help="share of problems with made-up and missing words (default: 0)",
     )
     parser.add_argument(
         "--explained",
         type=float,
         default=1.0,
         metavar="SHARE",
-        help="of the rows, so many have a rationale; others train the predict pass only "
-        "(default: 1)",
+        help="share of rows with a rationale; the others train the predict pass only (default: 1)",
     )
     parser.add_argument(
         "--kinds",
         nargs="+",
         choices=sorted({scene.kind for scene in all_scenes()}),
-        help="of scenes (default: all)",
+        help="kinds of scenes to use (default: all)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a file that is replaced")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file to write; an old one is replaced"
+    )
     arguments = parser.parse_args(argv)
     if arguments.rows < 1:
-        parser.error(f"--rows: {arguments.rows}, but there must be one at least")
+        parser.error(f"--rows: {arguments.rows}, but it must be at least 1")
     for option in ("off_topic", "noise", "explained"):
         share = getattr(arguments, option)
         if not 0 <= share <= 1:

@@ -1,4 +1,4 @@
-"""The equation of a problem: over letters, which get numbers that it comes out even with."""
+"""A problem's equation over letters, and whole numbers for the letters that give whole results."""
 
 import ast
 import random
@@ -9,15 +9,18 @@ from tasks.equations import OPERATORS, SIGNS, written
 
 Numbers = dict[str, int]
 
-# The largest number, and how often: of small ones there are more in books.
+# The largest number of a problem, and how often: small numbers are more frequent in books.
 _SCALES, _WEIGHTS = (20, 100, 1000, 1_000_000), (50, 30, 15, 5)
-_LARGEST_FACTOR = 20  # of what is multiplied or divided by, as far as it can be chosen
+_LARGEST_FACTOR = 20  # of a multiplier or divisor, where it can be chosen
 _TRIES = 30
 
 
 @cache
 def equation(text: str) -> ast.expr:
-    """An equation over letters and integers, as its tree. Raises ValueError."""
+    """The tree of an equation over letters and integers.
+
+    Raises ValueError where it is not an equation of + - * /.
+    """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
@@ -43,7 +46,7 @@ def value_of(tree: ast.expr, numbers: Numbers) -> float:
 
 
 def label(tree: ast.expr, numbers: Numbers) -> str:
-    """As Distilling Step-by-Step writes SVAMP's labels: `( ( 3.0 + 4.0 ) * 2.0 )`."""
+    """The equation as Distilling Step-by-Step writes SVAMP's labels: `( ( 3.0 + 4.0 ) * 2.0 )`."""
     if not isinstance(tree, ast.BinOp):
         return str(value_of(tree, numbers) + 0.0)
     sign = SIGNS[type(tree.op)]
@@ -51,7 +54,7 @@ def label(tree: ast.expr, numbers: Numbers) -> str:
 
 
 class Teacher:
-    """States equations, `84 / 2 = 42`; what it has stated once stands as its result after that."""
+    """Writes equations as `84 / 2 = 42`. A part that it wrote before is written as its result."""
 
     def __init__(self, numbers: Numbers) -> None:
         self.numbers = numbers
@@ -76,9 +79,10 @@ class Teacher:
 def solved(
     tree: ast.expr, used: frozenset[str], holds: Callable[[Numbers], bool], rng: random.Random
 ) -> Numbers | None:
-    """A number for each letter of `used`, no two the same, so that `holds` is true of them.
+    """A different number for each letter of `used`, or None where none were found in some tries.
 
-    Every part of the equation is a positive integer, and none of the numbers. None: not found.
+    `holds` is true of the numbers. Every part of the equation is a positive integer, and no part
+    equals one of the numbers.
     """
     for _ in range(_TRIES):
         (largest,) = rng.choices(_SCALES, _WEIGHTS)
@@ -99,7 +103,7 @@ def solved(
 
 @cache
 def _operations(tree: ast.expr) -> tuple[ast.BinOp, ...]:
-    """The operations, those within others before them."""
+    """The operations of an equation, inner ones first."""
     if not isinstance(tree, ast.BinOp):
         return ()
     return (*_operations(tree.left), *_operations(tree.right), tree)
@@ -113,7 +117,7 @@ def _constants(tree: ast.expr) -> frozenset[float]:
 
 
 def _even_out(node: ast.BinOp, numbers: Numbers, largest: int, rng: random.Random) -> None:
-    """Changes a number so that a difference is positive, or a quotient even."""
+    """Changes a number so that a difference is positive, or a quotient whole."""
     match node.op:
         case ast.Mult():
             for side in (node.left, node.right):
@@ -134,7 +138,7 @@ def _even_out(node: ast.BinOp, numbers: Numbers, largest: int, rng: random.Rando
 
 
 def _set(tree: ast.expr, value: int, numbers: Numbers) -> None:
-    """Gives a part of an equation a value, if one number of it can be changed so."""
+    """Gives a part of an equation a value, where a change of one number can do that."""
     if isinstance(tree, ast.Name):
         numbers[tree.id] = value
     elif isinstance(tree, ast.BinOp):

@@ -1,9 +1,10 @@
-"""MAWPS (Koncel-Kedziorski et al., 2016) as rows to learn from: its equations as labels.
+"""Converts MAWPS (Koncel-Kedziorski et al., 2016) to training rows with equations as labels.
 
 `python -m examples.word_problems.mawps mawps_train.json --out data/mawps.jsonl`
 
-Rows are JSON lines, `{"input": …, "equation": "X=((22.0-14.0)/4.0)", "answer": 2.0}`. Those whose
-equation is solved for x, and has the answer as its value, become rows `{"input": …, "label": …}`.
+It reads JSON lines, `{"input": …, "equation": "X=((22.0-14.0)/4.0)", "answer": 2.0}`, and writes
+rows `{"input": …, "label": …}`. It drops a row where the equation is not solved for x, or where its
+value is not the answer.
 """
 
 import argparse
@@ -42,9 +43,9 @@ def _written(tree: ast.expr) -> str:
 
 
 def convert(source: Path, out: Path) -> Counter[str]:
-    """Writes the rows of `source` that can be used; counts those, and why the others cannot.
+    """Counts of the rows written to `out`, and of the dropped rows by reason.
 
-    Raises DataError.
+    Raises DataError where a line of `source` is not such a row.
     """
     counts: Counter[str] = Counter()
     with out.open("w", encoding="utf-8") as file:
@@ -72,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("source", type=Path, help="a file of MAWPS, as JSON lines")
+    parser.add_argument("--out", type=Path, required=True, help="file of rows to write")
     arguments = parser.parse_args(argv)
     try:
         counts = convert(arguments.source, arguments.out)

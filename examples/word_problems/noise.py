@@ -1,8 +1,8 @@
-"""Noise: words of a problem's text that are missing, or that there are not.
+"""Noise: drops words of a problem's text, or replaces them with made-up words.
 
-Real problems are worded otherwise than ours. With noise, what to do with the numbers has to be
-learnt from more than the wording (word dropout: Iyyer et al., 2015, "Deep Unordered Composition
-Rivals Syntactic Methods for Text Classification").
+Real problems have other wordings than ours. With noise, a student cannot learn from the wording
+alone (word dropout: Iyyer et al., 2015, "Deep Unordered Composition Rivals Syntactic Methods for
+Text Classification").
 """
 
 import random
@@ -12,7 +12,7 @@ from examples.word_problems.words import made_up_word
 
 SHARE = 0.08  # of the words of a text
 _WORD = re.compile(r"(?<!\S)[A-Za-z]{2,}(?=[\s.,]) ?")  # the last one has a question mark
-# Of the words of a rationale, which the text must have, those that any text has.
+# Frequent words: noise may change them although the rationale has them, too.
 _COMMON = frozenset(
     "all an and are at did each far fewer for from had has have he her him his how if in is it "  # noqa: SIM905
     "less left long made make makes many more much now of on or other others some than that the "
@@ -21,9 +21,9 @@ _COMMON = frozenset(
 
 
 def noised(text: str, rationale: str, rng: random.Random) -> str:
-    """Drops words, or puts made-up ones in their places; numbers and signs stay.
+    """The text, with some words dropped and some replaced by made-up words.
 
-    So do the names and things that the rationale speaks of.
+    Numbers and signs stay, and so do the names and things in the rationale.
     """
     kept = set(re.findall(r"[a-z]+", rationale.lower())) - _COMMON
 

@@ -1,7 +1,8 @@
-"""Texts that are no word problems, with equations drawn at random as their labels.
+"""Texts that are no word problems, with random equations as labels.
 
-A student that learns from them is unsure of what it was not made for: outlier exposure (Hendrycks
-et al., 2019, arXiv 1812.04606), whose uniform distribution random labels are draws from.
+A student that learns from them has a low confidence on texts that it was not made for. This is
+outlier exposure (Hendrycks et al., 2019, arXiv 1812.04606): random labels are draws from its
+uniform distribution.
 """
 
 import random
@@ -13,7 +14,7 @@ from examples.word_problems.templates import Resolve, expand, parsed
 from examples.word_problems.words import FOLDER, Words
 from training.yaml_files import parse_yaml
 
-TWO_STEPS = 0.2  # of the labels, so that each of the operations, and several, are as likely
+TWO_STEPS = 0.2  # of the labels: so the four operations, and several steps, are equally likely
 RATIONALE = "This does not read like a word problem."
 
 _NUMBER = re.compile(r"(?<![\w.])[0-9]+")
@@ -23,7 +24,7 @@ _WEIGHTS = (45, 20, 10, 15, 10)
 
 
 def off_topic(rng: random.Random) -> tuple[str, str]:
-    """A text drawn by `rng`, and a label."""
+    """A random text and a random label."""
     (kind,) = rng.choices(_KINDS, _WEIGHTS)
     text = {
         "template": _from_templates,
@@ -57,7 +58,7 @@ def _from_templates(rng: random.Random) -> str:
 
 
 def _words(rng: random.Random) -> Resolve:
-    """The words of one sentence, and numbers."""
+    """A function that gives the words and numbers of one sentence."""
     words = Words({}, rng)
     return lambda key: _number(rng) if key == "number" else words.word(key)
 
@@ -68,7 +69,7 @@ def _in_a_language(rng: random.Random) -> str:
 
 
 def _noise(rng: random.Random) -> str:
-    """Words of no language, or keys hit at random."""
+    """Words of no language, or random characters."""
     if rng.random() < 0.3:
         keys = "".join(chr(rng.randint(33, 126)) for _ in range(rng.randint(1, 40)))
         text = " ".join(keys.split(rng.choice("aeiou01")))
@@ -82,7 +83,7 @@ def _noise(rng: random.Random) -> str:
 
 
 def _without_question(rng: random.Random) -> str:
-    """A story that nothing is asked of, or a question without its story."""
+    """A story without a question, or a question without its story."""
     while True:
         text = " ".join(problem(rng).text.split())
         story, _, question = text.rpartition(". ")
@@ -106,7 +107,7 @@ def _sentences(words: list[str], rng: random.Random) -> str:
 
 
 def _random_equation(text: str, rng: random.Random) -> str:
-    """Over numbers of the text as far as it has some, each as likely as the others."""
+    """A random equation, over the text's numbers where it has some."""
     numbers = [f"{int(number)}.0" for number in _NUMBER.findall(text)[:6] if len(number) < 10]
 
     def number() -> str:

@@ -1,7 +1,8 @@
-"""Which operation a problem needs: a recipe's word problems as rows of a closed set of labels.
+"""Converts a recipe's word problems to rows whose label is the operation that the problem needs.
 
-`python -m examples.word_problems.operations RECIPE --out FOLDER` writes the recipe's training,
-validation and test rows, as JSON lines, with the operation of each equation as its label.
+`python -m examples.word_problems.operations RECIPE --out FOLDER`
+
+It writes `train.jsonl`, `validation.jsonl` and `test.jsonl`. It drops rows without an operation.
 """
 
 import argparse
@@ -28,9 +29,10 @@ OPERATIONS = [*_NAMES.values(), SEVERAL]
 
 
 def operation(equation: str) -> str:
-    """`( 84.0 / 2.0 )` is a division, an equation with two operators several steps.
+    """The name of an equation's operation: "division" for `( 84.0 / 2.0 )`.
 
-    Raises ValueError for what is no equation of + - * /.
+    An equation with more than one operator is "several steps". Raises ValueError where the text
+    is not an equation of + - * /, or has no operator.
     """
     try:
         tree = ast.parse(equation.strip(), mode="eval").body
@@ -44,10 +46,14 @@ def operation(equation: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="examples.word_problems.operations", description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
-    parser.add_argument("--out", type=Path, required=True, help="a folder for the three files")
+    parser = argparse.ArgumentParser(
+        prog="examples.word_problems.operations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", type=Path, help="a recipe with equations as labels")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes of the recipe")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -62,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(examples: list[Example], path: Path) -> None:
-    """Leaves out rows whose label is no operation, and says how many."""
+    """Writes the rows that have an operation, and logs the number of the others."""
     left_out = 0
     with path.open("w", encoding="utf-8") as file:
         for example in examples:

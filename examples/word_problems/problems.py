@@ -1,4 +1,4 @@
-"""One problem: a scene told in one way, one of its questions, the label and the reason."""
+"""Makes one problem: the text of a scene, one of its questions, the label and the reason."""
 
 import random
 import re
@@ -11,11 +11,11 @@ from examples.word_problems.scenes import Question, Scene, all_scenes, asides, c
 from examples.word_problems.templates import Template, expand, parsed
 from examples.word_problems.words import Unmentioned, Words
 
-# Shares of the problems:
-DISTRACTED = 0.3  # have a sentence more, with a number
-OPENED = 0.15  # have words before the first sentence
-TALKED = 0.1  # have a sentence more, without a number
-SPACED = 0.15  # have spaces before their punctuation, as tokenised data have
+# Shares of problems:
+DISTRACTED = 0.3  # with an extra sentence that has a number
+OPENED = 0.15  # with extra words before the first sentence
+TALKED = 0.1  # with an extra sentence without a number
+SPACED = 0.15  # with spaces before punctuation, as in tokenised data
 
 _NUMBER = re.compile(r"\$?([a-dz])")
 _SENTENCE_END = re.compile(r"\.\s+|\.?\s*\Z")
@@ -35,8 +35,10 @@ class Problem:
 def problem(
     rng: random.Random, *, noisy: bool = False, scenes: Sequence[Scene] | None = None
 ) -> Problem:
-    """A problem drawn by `rng`, of all scenes if of none in particular; a noisy one has words that
-    there are not, and misses others."""
+    """A random problem from `scenes`, or from all scenes.
+
+    A noisy one has made-up words, and lacks others.
+    """
     scenes = scenes or all_scenes()
     while True:
         scene = rng.choice(scenes)
@@ -49,10 +51,10 @@ def problem(
 
 
 class _Telling:
-    """A scene and a question of it, on the way to a problem.
+    """Makes a problem from a scene and one of its questions.
 
-    Texts are written with marks for the numbers, which are drawn last: only then it is known which
-    there are.
+    The texts are written with marks in place of numbers. The numbers are drawn last, because only
+    then it is known which numbers the texts have.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class _Telling:
         self.money = rng.choice(("$ %s", "$%s", "%s dollars", "%s dollars"))
 
     def problem(self) -> Problem | None:
-        """None where the numbers of the equation are not told of, or none can be found."""
+        """The problem. None where the text lacks a number of the equation, or none fit."""
         rng = self.rng
         facts = " ".join(self._text(parsed(fact)) for fact in self.scene.facts)
         sentences = [sentence for sentence in _SENTENCE_END.split(facts) if sentence]
@@ -124,12 +126,12 @@ class _Telling:
     def _holds(self, numbers: Numbers) -> bool:
         try:
             return condition(self.scene.needs)(numbers) and condition(self.question.needs)(numbers)
-        except NameError:  # of a number that this telling leaves out
+        except NameError:  # the text leaves out a number of the condition
             return True
 
 
 def _laid_out(sentences: list[str], question: str, rng: random.Random) -> str:
-    """The sentences and the question as one text, in one of the ways of school books."""
+    """The sentences and the question as one text, in a layout of school books."""
     *before, last = sentences
     way = rng.random()
     if last.startswith(_ADVERBS) or last.startswith("after "):
@@ -158,7 +160,7 @@ def _capitalised(found: re.Match[str]) -> str:
 
 
 def _sentences(text: str) -> str:
-    """With one space between words, and a capital at the start of each sentence."""
+    """The text with one space between words, and a capital at the start of each sentence."""
     text = re.sub(r" +", " ", text).replace(" .", ".").replace(" ,", ",").replace(" ?", "?")
     return _STARTS.sub(lambda start: start[0].upper(), text.strip())
 

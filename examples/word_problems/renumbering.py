@@ -1,4 +1,4 @@
-"""Renumbering: a word problem with other numbers, of which the same equation holds."""
+"""Gives a word problem other numbers. Its equation stays the same, over the new numbers."""
 
 import random
 import re
@@ -14,10 +14,10 @@ _LITERAL = re.compile(r"(?<!\w)[0-9]")  # a number that is no slot
 
 
 def renumbered(example: Example, rng: random.Random) -> Example | None:
-    """The example with other numbers; all results of its equation are positive and whole.
+    """The example with other numbers. All results of its equation are positive and whole.
 
-    None where that cannot be: the input is more than one text, the label is no equation over its
-    numbers, or the rationale has numbers that come from neither.
+    None where that is not possible: the input is more than one text, the label is not an equation
+    over its numbers, or the rationale has a number that comes from neither.
     """
     if len(example.input) != 1:
         return None

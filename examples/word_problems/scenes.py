@@ -1,4 +1,4 @@
-"""Scenes: what happens, what can be asked of it, and why the answer is what it is."""
+"""Reads the scenes: what happens, the questions about it, and the reasons for the answers."""
 
 import ast
 from collections.abc import Callable
@@ -21,21 +21,19 @@ class _Part(BaseModel):
 
 
 class Question(_Part):
-    """In `why`, `{=a-b}` states that equation, `{=eq}` the own one, `{=@1}` its left side."""
+    """In `why`, `{=a-b}` writes that equation, `{=eq}` the question's, `{=@1}` its left side."""
 
     q: str
-    eq: str = Field(
-        description="over the numbers' letters; of several, [one|another], one is drawn"
-    )
+    eq: str = Field(description="over the letters of the numbers; of `[one|another]` one is drawn")
     why: str
     needs: str | None = None
 
 
 class Scene(_Part):
-    """`nouns` are the categories of a noun, by its letter; `needs` must be true of the numbers."""
+    """`nouns` gives the categories of each noun letter. `needs` must be true of the numbers."""
 
     name: str
-    kind: str = Field(description="the file that it is in, such as change")
+    kind: str = Field(description="name of its file, such as change")
     nouns: dict[str, list[str] | str] = {}
     facts: list[str] = Field(min_length=1)
     needs: str | None = None
@@ -55,7 +53,10 @@ class Scene(_Part):
 
 @cache
 def condition(text: str | None) -> Callable[[Numbers], bool]:
-    """What `needs` says, such as `a > b + c and d > a`. Raises ValueError."""
+    """A function that tells whether `needs`, such as `a > b + c and d > a`, is true of numbers.
+
+    Raises ValueError.
+    """
     if text is None:
         return lambda numbers: True
     tree = ast.parse(text, mode="eval")
@@ -77,6 +78,6 @@ def all_scenes() -> tuple[Scene, ...]:
 
 @cache
 def asides() -> dict[str, list[str]]:
-    """What a problem may say beside its scene, by kind."""
+    """Sentences that a problem may have beside its scene, by kind."""
     content: dict[str, list[str]] = parse_yaml((FOLDER / "asides.yaml").read_text(encoding="utf-8"))
     return content

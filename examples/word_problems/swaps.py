@@ -1,7 +1,8 @@
-"""Copies of word problems that tell of other people, other things and other numbers.
+"""Copies a recipe's word problems with other names, other things and other numbers.
 
-`python -m examples.word_problems.swaps RECIPE --copies N --out FILE` writes N copies of each of the
-recipe's training rows as JSON lines, for its `data.train_only`.
+`python -m examples.word_problems.swaps RECIPE --copies N --out FILE`
+
+It writes N copies of each training row as JSON lines, for the recipe's `data.train_only`.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from training.data.row import DataError, Example
 from training.data.splits import load_splits
 from training.yaml_files import ConfigError
 
-SWAPPED_NOUNS = 0.5  # of the copies; in the others only names are swapped
+SWAPPED_NOUNS = 0.5  # share of copies with other nouns, too; the rest has other names only
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,13 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
-    parser.add_argument("--copies", type=int, required=True, help="of each training row")
-    parser.add_argument("--out", type=Path, required=True, help="a file that is replaced")
+    parser.add_argument("recipe", type=Path, help="a recipe with word problems")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes of the recipe")
+    parser.add_argument("--copies", type=int, required=True, help="copies of each training row")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file to write; an old one is replaced"
+    )
     arguments = parser.parse_args(argv)
     if arguments.copies < 1:
-        parser.error(f"--copies: {arguments.copies}, but there must be one at least")
+        parser.error(f"--copies: {arguments.copies}, but it must be at least 1")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         config = load_config(arguments.recipe, [*arguments.overrides, "data.train_only=null"])
@@ -60,11 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def swapped_copies(
     examples: list[Example], copies: int, seed: int, *, renumber: bool = False
 ) -> list[Example]:
-    """So many copies of each example with other names, or with other names and nouns.
+    """`copies` copies of each example, with other names or with other names and nouns.
 
-    Names stay a woman's or a man's, nouns stay in their category, and verbs stay. With `renumber` a
-    copy has other numbers too, where that is possible; else numbers and the label stay. An example
-    without anything to change is not copied.
+    A woman's name is replaced by a woman's, a noun by one of its category. Verbs stay. With
+    `renumber` a copy has other numbers, too, where that is possible. An example without anything to
+    change is not copied.
     """
     rng = random.Random(seed)
     rows = []
@@ -98,7 +101,7 @@ def _swapped(example: Example, rng: random.Random) -> Example | None:
 
 
 def _other_words(text: str, rng: random.Random) -> dict[str, str]:
-    """Another word for each name and noun of a text, for nouns in both numbers."""
+    """Another word for each name and noun of a text. Nouns are given as singular and plural."""
     names, nouns, pattern = _known_words()
     found = set(pattern.findall(text))
     others: dict[str, str] = {}

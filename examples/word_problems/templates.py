@@ -1,4 +1,4 @@
-"""Templates of sentences: `{A} [has|owns] {a} {n}` is one of the texts that it can become."""
+"""Templates of sentences: `{A} [has|owns] {a} {n}` can become several texts."""
 
 import random
 import re
@@ -11,14 +11,14 @@ _PIECES = re.compile(r"[\[\]|]|\{[^}]*\}|[^\[\]|{]+")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`{key}`; of several, `{A|he}`, one is drawn."""
+    """`{key}`. Of several keys, `{A|he}`, one is drawn."""
 
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`[one|another]`."""
+    """`[one|another]`, of which one is drawn."""
 
     options: tuple["Template", ...]
 
@@ -29,7 +29,7 @@ Resolve = Callable[[str], str]
 
 @cache
 def parsed(text: str) -> Template:
-    """Raises ValueError where brackets do not match."""
+    """The parsed template. Raises ValueError where brackets do not match."""
     pieces = _PIECES.findall(text)
     if "".join(pieces) != text:
         raise ValueError(f"a brace is not closed in {text!r}")
@@ -40,7 +40,7 @@ def parsed(text: str) -> Template:
 
 
 def expand(template: Template, rng: random.Random, resolve: Resolve) -> str:
-    """One of a template's texts. `resolve` gives the text of a reference's key."""
+    """One of a template's texts, drawn by `rng`. `resolve` gives the text of a key."""
     text = ""
     for piece in template:
         if isinstance(piece, str):
@@ -53,7 +53,7 @@ def expand(template: Template, rng: random.Random, resolve: Resolve) -> str:
 
 
 def references(template: Template) -> set[str]:
-    """The keys that some text of a template may have."""
+    """All keys of a template."""
     keys: set[str] = set()
     for piece in template:
         if isinstance(piece, Reference):
@@ -64,7 +64,7 @@ def references(template: Template) -> set[str]:
 
 
 def _options(pieces: list[str], start: int) -> tuple[list[Template], int]:
-    """The options from `start` up to the bracket that closes them, or the end."""
+    """The options from `start` to their closing bracket, or to the end, and where that is."""
     options: list[list[str | Reference | Choice]] = [[]]
     place = start
     while place < len(pieces) and pieces[place] != "]":

@@ -1,4 +1,4 @@
-"""The words of one problem: each is drawn once, and then stays what it is."""
+"""Draws the words of one problem. Each is drawn once, and stays the same in the whole problem."""
 
 import random
 import re
@@ -13,9 +13,9 @@ from training.yaml_files import parse_yaml
 FOLDER = Path(__file__).parent
 PERSON = re.compile(r"([A-Z])(?:\.(he|his|him|s))?")
 _PRONOUNS = {"he": "A.he", "his": "A.his", "him": "A.him"}
-# Of the nouns and names of a noisy problem, so many:
-MADE_UP = 0.25  # are words that there are not
-DESCRIBED = 0.25  # have an adjective, if they are nouns
+# Shares of the nouns and names of a noisy problem:
+MADE_UP = 0.25  # made-up words
+DESCRIBED = 0.25  # of the nouns, with an adjective
 _ONSETS = "b bl br c d dr f g gl h k l m n p pr r s st t v w".split()  # noqa: SIM905
 _VOWELS, _CODAS = "aeiou", "lmnrst"
 _KEY = re.compile(r"([a-z]+)[0-9]?(?:\.([a-z]+))?")
@@ -54,7 +54,7 @@ def _nouns(line: str, category: str = "") -> list[Noun]:
 
 
 def made_up_word(rng: random.Random) -> str:
-    """A word that English might have: `brimo`, `stelcun`."""
+    """A word that sounds like English: `brimo`, `stelcun`."""
     syllables = [
         rng.choice(_ONSETS)
         + rng.choice(_VOWELS)
@@ -65,15 +65,15 @@ def made_up_word(rng: random.Random) -> str:
 
 
 class Unmentioned(Exception):
-    """A question, or a reason, is about what the problem has not told of."""
+    """A question or a reason has a word that the problem's text does not have."""
 
 
 class Words:
     """The words of one problem, drawn at their first use.
 
-    `nouns` are the categories of its nouns, by letter; "same": that of the first one. `noisy`: some
-    are words that no student can know. After `closed` is set, what has not been used before raises
-    Unmentioned.
+    `nouns` gives the categories of its nouns, by letter; "same" is the category of the first noun.
+    With `noisy` some words are made up. After `closed` is set, a word that was not used before
+    raises Unmentioned.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Words:
         return self.noisy and self.rng.random() < share
 
     def _draw(self, base: str) -> Any:
-        """One of a list: of verbs, one that fits the first noun."""
+        """A random entry of a list. A verb fits the first noun."""
         name = base.rstrip("0123456789")
         if name not in vocabulary():
             raise ValueError(f"no such reference: {{{base}}}")
