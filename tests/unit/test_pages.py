@@ -1,4 +1,4 @@
-"""The pages link to what there is."""
+"""Every link of a page leads to a file and a heading that exist."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "service/README.md", "training/README.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "service/README.md",
+    "training/README.md",
+    "examples/word_problems/README.md",
+]
 
 
 def anchors(page: Path) -> set[str]:
-    """Of the headings, as they are made of Markdown: lower case, hyphens, no punctuation."""
+    """The anchors of the headings, as GitHub makes them."""
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.casefold()).replace(" ", "-") for heading in headings}
