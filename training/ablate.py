@@ -5,9 +5,7 @@ it takes on the students that nobody works on.
 """
 
 import argparse
-import fcntl
 import json
-import os
 import shlex
 import sys
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from tasks.durable_files import open_locked, replace_text
 from training.config import DistillConfig
 from training.data.row import DataError, Example
 from training.data.splits import group_key, load_splits
@@ -129,7 +128,7 @@ class Workbench:
             "mi_bound": student["metrics"]["test"].get("mi_bound"),
             "records": [*map(asdict, records)],
         }
-        _write_whole(self._result(cell), json.dumps(result, indent=1))
+        replace_text(self._result(cell), json.dumps(result, indent=1) + "\n")
         return records
 
     def write_report(self) -> str:
@@ -140,8 +139,9 @@ class Workbench:
         compared = results(self.ablation, found)
         markdown = as_markdown(compared, len(cells), missing)
         self.out.mkdir(parents=True, exist_ok=True)
-        _write_whole(self.out / "report.json", json.dumps(as_data(compared, missing), indent=1))
-        _write_whole(self.out / "report.md", f"# Ablation\n\n{markdown}")
+        data = json.dumps(as_data(compared, missing), indent=1)
+        replace_text(self.out / "report.json", f"{data}\n")
+        replace_text(self.out / "report.md", f"# Ablation\n\n{markdown}\n")
         return markdown
 
     def _result(self, cell: Cell) -> Path:
@@ -162,19 +162,13 @@ def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Rec
 def _claimed(folder: Path) -> Iterator[bool]:
     """Whether the folder is this process's while it is open; the system frees it if it dies."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_text(f"{text}\n", encoding="utf-8")
-    part.replace(path)
+    try:
+        lock = open_locked(folder / "lock")
+    except BlockingIOError:
+        yield False
+        return
+    with lock:
+        yield True
 
 
 def log(text: str) -> None:

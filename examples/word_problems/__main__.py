@@ -15,6 +15,7 @@ from tqdm import tqdm
 from examples.word_problems.off_topic import RATIONALE, off_topic
 from examples.word_problems.problems import problem
 from examples.word_problems.scenes import Scene, all_scenes
+from tasks.durable_files import replacing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,22 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds = arguments.kinds
     scenes = [scene for scene in all_scenes() if kinds is None or scene.kind in kinds]
     rng = random.Random(arguments.seed)
-    part = arguments.out.with_name(f"{arguments.out.name}.part")
     try:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as file:
+        with replacing(arguments.out) as file:
             for _ in tqdm(range(arguments.rows), unit=" rows", disable=None):
                 row = _row(rng, scenes, arguments.off_topic, arguments.noise)
                 # without a draw where all are explained, so that rows of a seed stay as they were
                 if arguments.explained < 1 and rng.random() >= arguments.explained:
                     row["rationale"] = None
-                file.write(json.dumps(row) + "\n")
-        part.replace(arguments.out)
+                file.write(f"{json.dumps(row)}\n".encode())
     except OSError as error:
         print(f"word_problems: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        part.unlink(missing_ok=True)
         print("word_problems: stopped; nothing was written", file=sys.stderr)
         return 130
     return 0

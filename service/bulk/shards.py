@@ -1,21 +1,17 @@
-"""The output folder: shards that are there whole or not at all, and whose they are."""
+"""The output folder: which job it belongs to, and its shards, each of them whole."""
 
-import fcntl
 import json
-import os
-import uuid
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from service.bulk.sources import Survey
+from tasks.durable_files import PARTIAL, open_locked, replace_text, replacing
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
-PARTIAL = ".part"  # ends the name of a file that is being written
 
 Run = dict[str, dict[str, Any]]  # what input, model and settings are; where they are is `source`
 
@@ -59,16 +55,14 @@ class Output:
     def __enter__(self) -> Self:
         """Raises OutputError where another process is in it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / LOCK).open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = open_locked(self.folder / LOCK)
         except BlockingIOError as error:
-            self._lock.close()
             raise OutputError(f"--output: another job is writing to {self.folder}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()  # which unlocks it, as the death of the process does
+        self._lock.close()
 
     def claim(self, run: Run, force: bool) -> None:
         """Makes the folder this run's; with `force`, by dropping another one's shards.
@@ -88,9 +82,8 @@ class Output:
         self.write_manifest(run)
 
     def write_manifest(self, content: dict[str, Any]) -> None:
-        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        with _replacing(self.folder / MANIFEST) as file:
-            file.write(text.encode())
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        replace_text(self.folder / MANIFEST, f"{text}\n")
 
     def finished(self, survey: Survey) -> dict[int, Tally]:
         """The shards that are there."""
@@ -110,11 +103,9 @@ class Output:
                 found[shard] = tally
         return found
 
-    @contextmanager
-    def writing(self, shard: int) -> Iterator[BinaryIO]:
+    def writing(self, shard: int) -> AbstractContextManager[BinaryIO]:
         """A file that takes the shard's name when the block ends without an exception."""
-        with _replacing(self._path(shard)) as file:
-            yield file
+        return replacing(self._path(shard))
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"part-{shard:05}.jsonl"
@@ -131,23 +122,3 @@ class Output:
             ]
         except (OSError, ValueError, LookupError, TypeError) as error:
             return [f"{path} cannot be read ({error})"]
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that replaces the one of that name once it is whole and on the disk."""
-    # a name of its own, as on a cluster a shard may be tried again before its first try is dead
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # of the name
-    finally:
-        os.close(folder)

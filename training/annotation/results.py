@@ -1,13 +1,13 @@
 """What came of every row: the annotated ones and the failed ones, each in a file of JSON lines."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
+from tasks.durable_files import replacing
 from tasks.task import Task
 from training.annotation.dialogue import Dialogue, Exchange, Failure
 from training.annotation.journal import Journal
@@ -85,7 +85,7 @@ class ResultFiles:
     @contextmanager
     def writing(self, found: Iterable[Result]) -> Iterator[Iterator[Result]]:
         """Passes the results on as they are written; what is not asked about is left out."""
-        with _replaced(self._out) as annotated, _replaced(self._failed) as failed:
+        with replacing(self._out) as annotated, replacing(self._failed) as failed:
 
             def each() -> Iterator[Result]:
                 for result in found:
@@ -130,22 +130,9 @@ def _failed(source: SourceRow, failure: Failure) -> dict[str, Any]:
     return source.record | {"failed": {"reason": failure.reason, "answer": failure.answer}}
 
 
-def _write(file: TextIO, record: dict[str, Any]) -> None:
-    line = json.dumps(record, ensure_ascii=False, default=str)
-    if not line.isascii():
-        try:
-            line.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, in a column that nobody reads
-            line = json.dumps(record, default=str)
-    file.write(line + "\n")
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[TextIO]:
-    """A file that takes the place of another one when it is whole and on the disk."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+def _write(file: BinaryIO, row: dict[str, Any]) -> None:
+    try:
+        line = json.dumps(row, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, in a column that nobody reads
+        line = json.dumps(row, default=str).encode()
+    file.write(line + b"\n")

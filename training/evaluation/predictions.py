@@ -1,12 +1,12 @@
 """A folder's `predictions.jsonl`, a line for each record, and `run.json`: whose they are."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.durable_files import open_locked, replace_text
 from training.evaluation.record import Record
 from training.run.differences import differences
 
@@ -29,16 +29,14 @@ class Predictions:
 
     def __enter__(self) -> "Predictions":
         """Raises OutputError where another process is in it."""
-        self._file = self.path.open("a+b")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._file = open_locked(self.path)
         except BlockingIOError as error:
-            self._file.close()
             raise OutputError(f"{self.path}: another evaluation is writing it") from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()  # which unlocks it, as the death of the process does
+        self._file.close()
 
     def claim(self, run: Run, force: bool) -> None:
         """Makes the folder this run's; with `force`, by dropping another one's records.
@@ -52,9 +50,7 @@ class Predictions:
                     "Choose another folder, or begin anew by --force"
                 )
             self._file.truncate(0)
-        part = self._run.with_suffix(".part")
-        part.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-        part.replace(self._run)
+        replace_text(self._run, json.dumps(run, indent=2) + "\n")
 
     def keep_whole(self, multiple: int, total: int) -> int:
         """Drops what a killed process left half written, and then what is no `multiple` of lines.
