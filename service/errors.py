@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from json import JSONDecodeError
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from service.logs import request_id
+from tasks.json_errors import why_unreadable
 
 MAX_MESSAGE_CHARACTERS = 1000
 INTERNAL = "an error inside the service; its log says more"
@@ -191,7 +191,7 @@ def install_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400 and error.__cause__:  # the body could not be parsed
-            message = f"the body is not JSON: {unreadable(error.__cause__)}"
+            message = f"the body is not JSON: {why_unreadable(error.__cause__)}"
         elif error.status_code in (404, 405):
             message = f"{request.method} {request.url.path}: {error.detail}; see /docs"
         else:
@@ -204,21 +204,6 @@ def install_handlers(app: FastAPI) -> None:
         # the server logs it: starlette raises it again, past the middleware that adds the id
         headers = {"x-request-id": request_id.get()}
         return _answer(request, 500, InternalError.error_type, INTERNAL, headers)
-
-
-def unreadable(cause: BaseException) -> str:
-    """Why JSON could not be read, by what reading it raised."""
-    match cause:
-        case JSONDecodeError():
-            return f"{cause.msg} at character {cause.pos}"
-        case RecursionError():
-            return "it is nested too deeply"
-        case UnicodeDecodeError():
-            return f"it is not UTF-8 at byte {cause.start}"
-        case ValueError():
-            return "a number in it has too many digits"
-        case _:
-            return "it cannot be read"
 
 
 def _answer(

@@ -16,16 +16,10 @@ from pydantic import (
 from export.bundle import Bundle, Limits, Provenance
 from service.engine.prediction import Labelled, Prediction, Score, Usage
 from service.errors import InvalidInput
+from tasks.fields import flaw_of, kind_of
 from tasks.task import Fields, Task
 
 EXAMPLE = "A baker fills 6 trays with 12 rolls each and sells 40. How many rolls are left?"
-JSON_KINDS = {bool: "a boolean", dict: "an object", float: "a number", int: "a number"}
-JSON_KINDS |= {list: "a list", str: "a string", type(None): "null"}
-
-
-def kind_of(value: Any) -> str:
-    """What a value is, for people."""
-    return JSON_KINDS.get(type(value), type(value).__name__)
 
 
 def check_inputs(inputs: Any) -> Any:
@@ -60,12 +54,8 @@ def check_input(place: str, item: Any) -> None:
 def _check_text(place: str, text: Any, expected: str) -> None:
     if not isinstance(text, str):
         raise InvalidInput(f"{place}: expected {expected}, got {kind_of(text)}")
-    if "\0" in text:
-        raise InvalidInput(f"{place}: expected text, got a NUL character in it")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidInput(f"{place}: expected text, got half of a surrogate pair in it") from error
+    if flaw := flaw_of(text):
+        raise InvalidInput(f"{place}: expected text, got {flaw} in it")
 
 
 # What `_check_text` and the engine make of a text, for OpenAPI: not blank, and without NUL.

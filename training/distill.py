@@ -18,10 +18,10 @@ from scipy.stats import binomtest
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments
 
 from training.config import DistillConfig, dump_config, load_config
+from training.data.batch_sampler import ShuffledBatchSampler
 from training.data.batches import TokenizedExamples, TwoPassCollator, tokenize
 from training.data.cascade import conclude
 from training.data.row import DataError, Example
-from training.data.sampler import Plan
 from training.data.splits import Splits, load_splits
 from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSample
 from training.objectives import Options
@@ -137,7 +137,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         callbacks=[interruption, *callbacks],
         objective=config.objective,
         options=_options(config),
-        plan=Plan(
+        plan=ShuffledBatchSampler(
             train_rows.sizes("predict" if config.objective == "finetune" else "both"),
             steps=config.steps,
             batch_size=config.batch_size,

@@ -20,8 +20,8 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from tasks.placeholders import Codec
 from tasks.task import Task
+from training.data.batch_sampler import ShuffledBatchSampler
 from training.data.batches import IGNORED, TokenizedExamples
-from training.data.sampler import Plan
 from training.evaluation.sample import RationaleSample
 from training.objectives import OBJECTIVES, Losses, Options
 from training.run.accumulation import AccumulatedPairs
@@ -55,7 +55,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         *args: Any,
         objective: str,
         options: Options,
-        plan: Plan | None = None,
+        plan: ShuffledBatchSampler | None = None,
         rationales: RationaleSample | None = None,
         **kwargs: Any,
     ) -> None:
@@ -250,7 +250,7 @@ class _Terms:
 class _CountEpochs(TrainerCallback):
     """Counts epochs by rows; transformers, which sees the run as one, would by steps."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ShuffledBatchSampler) -> None:
         self.plan = plan
 
     def on_step_end(

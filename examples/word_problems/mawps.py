@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.equations import SIGNS, evaluate_equation
-from training.data.files import read_json_lines
+from training.data.files import read_rows
 from training.data.row import DataError, text_of
 
 
@@ -49,11 +49,11 @@ def convert(source: Path, out: Path) -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     with out.open("w", encoding="utf-8") as file:
-        for place, record in read_json_lines(source):
-            text = text_of(record.get("input"), "input", place)
-            label = label_of_equation(text_of(record.get("equation"), "equation", place))
+        for place, row in read_rows(source, "jsonl"):
+            text = text_of(row.get("input"), "input", place)
+            label = label_of_equation(text_of(row.get("equation"), "equation", place))
             try:
-                answer = float(record.get("answer", ""))
+                answer = float(row.get("answer", ""))
             except (TypeError, ValueError) as error:
                 raise DataError(f'{place}: no number under "answer"') from error
             value = None if label is None else evaluate_equation(label)

@@ -1,4 +1,4 @@
-"""Answers the rows of a file: `python -m service.bulk --help` tells of every setting."""
+"""Answers the rows of a file: `python -m service.bulk --help` lists every setting."""
 
 import asyncio
 import sys
@@ -11,22 +11,23 @@ from pydantic_settings import CliApp, SettingsError
 from export.bundle import Manifest, read_manifest
 from service import __version__
 from service.bulk.progress import Progress
-from service.bulk.rows import RowReader
-from service.bulk.settings import BatchSettings
+from service.bulk.rows import RequestMaker, open_input
+from service.bulk.settings import BulkSettings
 from service.bulk.shards import Output, OutputError, Run, Tally
-from service.bulk.sources import Source, Survey, open_source, survey
 from service.bulk.stopping import Stopped, stoppable
+from service.bulk.survey import Survey, survey
 from service.bulk.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
 from service.settings import problem_of
+from tasks.row_files import RowFile
 
 
 def main(arguments: list[str] | None = None) -> int:
     map_large_arrays()
     try:
         with stoppable():
-            return run(CliApp.run(BatchSettings, cli_args=arguments))
+            return run(CliApp.run(BulkSettings, cli_args=arguments))
     except ValidationError as error:
         _tell(problem_of(error))
     except (*FAILURES, OutputError, SettingsError) as error:
@@ -37,12 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
-def run(settings: BatchSettings) -> int:
-    source, manifest = open_source(settings.input), read_manifest(settings.model)
-    reader = RowReader(manifest, settings)
-    if source.columns is not None:
-        reader.check_columns(source.columns)
-    surveyed = survey(source, settings.shard_rows)
+def run(settings: BulkSettings) -> int:
+    file, manifest = open_input(settings.input), read_manifest(settings.model)
+    requests = RequestMaker(manifest, settings)
+    if file.columns is not None:
+        requests.check_columns(file.columns)
+    surveyed = survey(file, settings.shard_rows)
     facts = _facts(settings, manifest, surveyed)
     with Output(settings.output) as output:
         output.claim(facts, settings.force)
@@ -55,7 +56,7 @@ def run(settings: BatchSettings) -> int:
         progress = Progress(surveyed.rows, tally.rows)
         try:
             if todo:
-                tally.add(_answer(settings, source, todo, surveyed, output, progress))
+                tally.add(_answer(settings, file, todo, surveyed, output, progress))
         finally:
             progress.close()
         result = {"rows": tally.rows, "errors": dict(sorted(tally.errors.items()))}
@@ -65,8 +66,8 @@ def run(settings: BatchSettings) -> int:
 
 
 def _answer(
-    settings: BatchSettings,
-    source: Source,
+    settings: BulkSettings,
+    file: RowFile,
     todo: list[int],
     surveyed: Survey,
     output: Output,
@@ -80,7 +81,7 @@ def _answer(
                 f"--ray: Ray is missing ({error}); install Duet's extra ray: pip install '.[ray]'"
             ) from error
         return answer_on_cluster(settings, todo, surveyed, progress)
-    worker = Worker(settings, source)
+    worker = Worker(settings, file)
     try:
         return asyncio.run(_until_stopped(worker, todo, surveyed, output, progress))
     finally:
@@ -110,7 +111,7 @@ async def _until_stopped(
         raise Stopped(received) from None
 
 
-def _facts(settings: BatchSettings, manifest: Manifest, surveyed: Survey) -> Run:
+def _facts(settings: BulkSettings, manifest: Manifest, surveyed: Survey) -> Run:
     """All that the shards depend on."""
     return {
         "input": {

@@ -1,20 +1,24 @@
-"""What is asked about a row, and what is written of its answer."""
+"""The request that a row makes, and the record that its answer becomes."""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError, to_json
 from pydantic_settings import SettingsError
 
 from export.bundle import Manifest
-from service.bulk.settings import BatchSettings
-from service.bulk.sources import Row
+from service.bulk.settings import BulkSettings
 from service.engine.prediction import Prediction, PredictRequest
-from service.errors import InvalidInput, body_of
+from service.errors import InvalidInput, InvalidJson, body_of
 from service.schemas import PredictAnswer, check_input
+from tasks.columns import ColumnMap, MissingColumn
+from tasks.fields import kind_of
+from tasks.json_errors import why_unreadable
+from tasks.row_files import FileRow, NotJson, RowError, RowFile, open_rows
 
-INPUT: Final = "input"  # where the fields may stand together, as in the rows that training reads
+MAX_LINE_BYTES: Final = 2 * 2**20  # as a request may have, by default
 # The manifest tells it, or it depends on who else was being answered.
 LEFT_OUT: Final[Any] = {
     "decoder_passes": True,
@@ -24,15 +28,30 @@ LEFT_OUT: Final[Any] = {
 }
 
 
-class RowReader:
+def open_input(path: Path) -> RowFile:
+    """The file of a job. Raises RowFileError, OSError."""
+    return open_rows(path, max_line_bytes=MAX_LINE_BYTES)
+
+
+def content_of(row: FileRow) -> dict[str, Any] | str:
+    """What a row holds. Raises InvalidJson, InvalidInput."""
+    if isinstance(row.content, NotJson):
+        raise InvalidJson(str(row.content))
+    if isinstance(row.content, RowError):
+        raise InvalidInput(str(row.content))
+    if not isinstance(row.content, dict | str):
+        raise InvalidInput(f"expected an object or a string, got {kind_of(row.content)}")
+    return row.content
+
+
+class RequestMaker:
     """Makes requests of rows.
 
-    A field is looked for under its own name, or the column's that the settings give. The fields
-    may also stand together in an object `input`, which may be the text itself where the task has
-    one field; and so may the row.
+    A field is looked for under its own name, or in the column that the settings give; see
+    ColumnMap. A row may also be the text itself.
     """
 
-    def __init__(self, manifest: Manifest, settings: BatchSettings) -> None:
+    def __init__(self, manifest: Manifest, settings: BulkSettings) -> None:
         """Raises SettingsError where the settings ask for what the model cannot do."""
         task, most = manifest.task, manifest.limits.rationale_tokens
         if (settings.max_rationale_tokens or 0) > most:
@@ -45,23 +64,23 @@ class RowReader:
                 raise SettingsError(
                     f"--columns: {field!r} is none of the task's fields, {', '.join(task.fields)}"
                 )
-        self._task, self._settings = task, settings
-        self._columns = {name: settings.column_of.get(name, name) for name in task.fields}
-        self._nested = not settings.column_of and INPUT not in task.fields
-        self.wanted = {*self._columns.values(), *settings.keep}
-        if self._nested:
-            self.wanted.add(INPUT)
+        self._settings, self._choices = settings, task.choices
+        self._columns = ColumnMap(task, settings.column_of)
+        self.wanted = {*self._columns.field_columns(), *settings.keep}
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        """Raises SettingsError where no row of such columns can be asked about, or kept."""
-        needed = [] if self._nested and INPUT in columns else list(self._columns.values())
-        for column in [*needed, *self._settings.keep]:
-            if column not in columns:
-                raise SettingsError(f"{self._settings.input}: {_missing(column, columns)}")
+        """Raises SettingsError where the columns of a file lack a field, or what is to be kept."""
+        try:
+            self._columns.require_fields(columns)
+            for column in self._settings.keep:
+                if column not in columns:
+                    raise MissingColumn(column, columns)
+        except MissingColumn as error:
+            raise SettingsError(f"{self._settings.input}: {_hint(error)}") from error
 
-    def request(self, row: Row) -> PredictRequest:
+    def request(self, content: dict[str, Any] | str) -> PredictRequest:
         """Raises InvalidInput."""
-        given = self._fields(row)
+        given = content if isinstance(content, str) else self._found(content)
         check_input("row", given)
         settings = self._settings
         return PredictRequest(
@@ -72,45 +91,37 @@ class RowReader:
             settings.truncate,
         )
 
-    def kept(self, row: Row) -> dict[str, Any]:
+    def kept(self, content: dict[str, Any] | str) -> dict[str, Any]:
         """What goes from the row into its record. Raises InvalidInput where JSON cannot hold it."""
-        if not self._settings.keep or isinstance(row, str):
+        if not self._settings.keep or isinstance(content, str):
             return {}
-        kept = {name: row.get(name) for name in self._settings.keep}
+        kept = {name: content.get(name) for name in self._settings.keep}
         try:
             return {"row": json.loads(to_json(kept, inf_nan_mode="null", fallback=str))}
         except (PydanticSerializationError, UnicodeEncodeError) as error:
             raise InvalidInput(f"what --keep names cannot be kept as JSON: {error}") from error
 
-    def _fields(self, row: Row) -> Any:
-        if isinstance(row, str):
-            return row
-        given, names = row.get(INPUT), self._task.fields
-        if self._nested and isinstance(given, dict):
-            row = given
-        elif self._nested and INPUT in row and len(names) == 1 and names[0] not in row:
-            return given
-        fields = {}
-        for name, column in self._columns.items():
-            if column not in row:
-                raise InvalidInput(_missing(column, list(row)))
-            fields[name] = row[column]
-        return fields | self._choices(fields)
-
-    def _choices(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Labels to choose from that came as JSON, as they must in CSV."""
-        name = self._task.choices
-        if name is None or not isinstance(fields[name], str):
-            return {}
+    def _found(self, content: dict[str, Any]) -> Any:
         try:
-            return {name: json.loads(fields[name])}
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(f'{name}: expected a list, as ["a", "b"], in JSON') from error
+            given = self._columns.find_fields(content)
+        except MissingColumn as error:
+            raise InvalidInput(_hint(error)) from error
+        if self._choices is not None and isinstance(given[self._choices], str):
+            given[self._choices] = _list_in_json(self._choices, given[self._choices])
+        return given
 
 
-def _missing(column: str, columns: Sequence[str]) -> str:
-    there = ", ".join(columns) or "nothing"
-    return f"there is no {column!r}, but {there}; --columns FIELD=COLUMN tells where a field is"
+def _list_in_json(name: str, text: str) -> Any:
+    """Choices that came as a JSON text, as they must in CSV."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = why_unreadable(error)
+        raise InvalidInput(f'{name}: expected a list, as ["a", "b"], in JSON: {reason}') from error
+
+
+def _hint(error: MissingColumn) -> str:
+    return f"{error}; --columns FIELD=COLUMN tells where a field is"
 
 
 def answer_record(line: int, kept: dict[str, Any], prediction: Prediction) -> bytes:

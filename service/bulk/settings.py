@@ -19,7 +19,7 @@ from service.settings import (
 Names = Annotated[list[str], NoDecode, BeforeValidator(split)]
 
 
-class BatchSettings(BaseSettings):
+class BulkSettings(BaseSettings):
     """Answers every row of a file, and writes the answers in shards of JSON lines.
 
     A job that was stopped, even by kill -9, goes on where it was when the same command is given

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from service.bulk.sources import Survey
+from service.bulk.survey import Survey
 from tasks.durable_files import PARTIAL, open_locked, replace_text, replacing
 
 MANIFEST = "manifest.json"

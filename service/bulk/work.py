@@ -8,14 +8,15 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from export.bundle import BundleError
-from service.bulk.rows import RowReader, answer_record, error_record
-from service.bulk.settings import BatchSettings
+from service.bulk.rows import RequestMaker, answer_record, content_of, error_record
+from service.bulk.settings import BulkSettings
 from service.bulk.shards import Output, Tally
-from service.bulk.sources import Record, Source, SourceError, Survey
+from service.bulk.survey import Survey
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from service.errors import EngineUnavailable, ServiceError
+from tasks.row_files import FileRow, RowFile, RowFileError
 
 TRIES: Final = 3  # of a row, where the runtime fails
 AHEAD: Final = 8  # times the rows in flight that may be done before the oldest is
@@ -28,13 +29,13 @@ class WorkFailed(RuntimeError):
     """Rows cannot be answered, whatever they are. The message says why."""
 
 
-FAILURES: Final = (BundleError, DeviceError, OSError, SourceError, WorkFailed)  # with a message
+FAILURES: Final = (BundleError, DeviceError, OSError, RowFileError, WorkFailed)  # with a message
 
 
 class Worker:
-    """An engine, and what to ask it of the rows of a source. `close` it in the end."""
+    """An engine that answers the rows of a file. `close` it in the end."""
 
-    def __init__(self, settings: BatchSettings, source: Source) -> None:
+    def __init__(self, settings: BulkSettings, file: RowFile) -> None:
         """Raises BundleError, DeviceError."""
         self._engine = Engine.load(
             settings.model,
@@ -43,9 +44,9 @@ class Worker:
             max_rows=settings.max_rows,
             speculate=settings.speculate,
         )
-        self._reader = RowReader(self._engine.manifest, settings)
-        self._source = source
-        source.wanted = self._reader.wanted
+        self._requests = RequestMaker(self._engine.manifest, settings)
+        self._file = file
+        file.wanted = self._requests.wanted
 
     async def answer(
         self,
@@ -56,23 +57,23 @@ class Worker:
     ) -> Tally:
         """Writes shards, in order. `told` is called for each row.
 
-        Who cancels it drops the shard in work. Raises WorkFailed, SourceError, OSError.
+        If it is cancelled, the shard in work is dropped. Raises WorkFailed, RowFileError, OSError.
         """
         shards = list(shards)
         tally = Tally()
-        records = _read(self._source, shards, survey)
+        rows = _read(self._file, shards, survey)
         # twice as many as there are slots of a kind, so that none is empty between two steps
-        answers = in_order(records, self._record, self._engine.slots)
+        answers = in_order(rows, self._record, self._engine.slots)
         async with aclosing(answers):
             for shard in shards:
                 of_shard = Tally()
-                with output.writing(shard) as file:
+                with output.writing(shard) as part:
                     for _ in range(survey.size(shard)):
                         try:
                             record = await anext(answers)
                         except StopAsyncIteration:
-                            raise SourceError(f"{self._source.path}: changed meanwhile") from None
-                        file.write(record)
+                            raise RowFileError(f"{self._file.path}: changed meanwhile") from None
+                        part.write(record)
                         of_shard.count(record)
                         told()
                 tally.add(of_shard)
@@ -81,13 +82,12 @@ class Worker:
     def close(self) -> None:
         self._engine.close()
 
-    async def _record(self, record: Record) -> bytes:
-        line, kept = record.place.line, {}
+    async def _record(self, row: FileRow) -> bytes:
+        line, kept = row.place.line, {}
         try:
-            if isinstance(record.row, ServiceError):
-                raise record.row
-            kept = self._reader.kept(record.row)
-            prediction = await self._predict(self._reader.request(record.row))
+            content = content_of(row)
+            kept = self._requests.kept(content)
+            prediction = await self._predict(self._requests.request(content))
             return answer_record(line, kept, prediction)
         except ServiceError as error:
             return error_record(line, kept, error)
@@ -132,12 +132,12 @@ async def in_order(
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-def _read(source: Source, shards: Iterable[int], survey: Survey) -> Iterator[Record]:
-    """The records of shards. Of those in a row, a file is read without a pause."""
-    records: Iterator[Record] = iter(())
+def _read(file: RowFile, shards: Iterable[int], survey: Survey) -> Iterator[FileRow]:
+    """The rows of shards. Shards that follow one another are read in one go."""
+    rows: Iterator[FileRow] = iter(())
     expected = None
     for shard in shards:
         if shard != expected:
-            records = source.records(survey.begins[shard])
-        yield from islice(records, survey.size(shard))
+            rows = file.rows(survey.begins[shard])
+        yield from islice(rows, survey.size(shard))
         expected = shard + 1

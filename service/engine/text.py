@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from export.bundle import TOKENIZER, Bundle, BundleError
 from service.engine.labels import LabelTrie
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
+from tasks.fields import EmptyField, FieldError, parse_fields
 from tasks.placeholders import Codec, codec_of
-from tasks.task import MAX_LABELS
+from tasks.task import MAX_LABELS, Fields
 
 # The fields of a task, or a string where the task has one field.
 Input = str | Mapping[str, str | Sequence[str]]
@@ -146,32 +147,13 @@ class TextProcessor:
                 )
         return LabelTrie(labels, ids)
 
-    def _fields(self, given: Input) -> dict[str, str | list[str]]:
-        """The texts, stripped as training strips its rows."""
-        names = self.task.fields
-        if isinstance(given, str):
-            if len(names) > 1 or self.task.choices:
-                raise InvalidInput(f"expected {self._form()}, got a string")
-            given = {names[0]: given}
-        for name in names:
-            if name not in given:
-                raise InvalidInput(f"{name} is missing; expected {self._form()}")
-        fields: dict[str, str | list[str]] = {}
-        for name, value in given.items():
-            if name not in names:
-                raise InvalidInput(f"{reprlib.repr(name)} is unknown; expected {self._form()}")
-            if isinstance(value, str) == (name == self.task.choices):
-                got = "a string" if isinstance(value, str) else "a list"
-                raise InvalidInput(f"{name} is {got}; expected {self._form()}")
-            if isinstance(value, str):
-                fields[name] = value.strip()
-            else:
-                fields[name] = [label.strip() for label in value]
-                if not all(fields[name]):
-                    raise EmptyInput(f"a label in {name} is empty")
-            if not fields[name]:
-                raise EmptyInput(f"{name} is empty")
-        return fields
-
-    def _form(self) -> str:
-        return json.dumps(self.task.form(), ensure_ascii=False)
+    def _fields(self, given: Input) -> Fields:
+        try:
+            return parse_fields(self.task, given)
+        except EmptyField as error:
+            raise EmptyInput(str(error)) from error
+        except FieldError as error:
+            form = json.dumps(self.task.form(), ensure_ascii=False)
+            if error.field is None:
+                raise InvalidInput(f"expected {form}, got {error.found}") from error
+            raise InvalidInput(f"{error}; expected {form}") from error

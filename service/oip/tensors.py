@@ -24,8 +24,9 @@ from pydantic import (
     ValidationError,
 )
 
-from service.errors import InvalidJson, InvalidParameter, unreadable
+from service.errors import InvalidJson, InvalidParameter
 from service.schemas import EXAMPLE
+from tasks.json_errors import why_unreadable
 
 MAX_TENSORS = 64  # of a request; a task has a few fields
 EXAMPLE_TENSOR: Final[dict[str, Any]] = {
@@ -127,7 +128,7 @@ def read_request(body: bytes, json_size: int | None) -> tuple[InferRequest, list
         place = ".".join(map(str, problem["loc"])) or "body"
         raise InvalidParameter(f"{place}: {problem['msg']}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidJson(f"the body is not JSON: {unreadable(error)}") from error
+        raise InvalidJson(f"the body is not JSON: {why_unreadable(error)}") from error
     elements, rest = [], memoryview(body)[size:]
     for tensor in request.inputs:
         binary_size = tensor.parameters.binary_data_size

@@ -14,10 +14,11 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from service.bulk.progress import Progress
-from service.bulk.settings import BatchSettings
+from service.bulk.rows import open_input
+from service.bulk.settings import BulkSettings
 from service.bulk.shards import Output, Tally
-from service.bulk.sources import Survey, open_source
 from service.bulk.stopping import stoppable
+from service.bulk.survey import Survey
 from service.bulk.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 
@@ -30,16 +31,16 @@ class ClusterWorker:
     What fails is handed back, for Ray would tell of an exception at length, and try again.
     """
 
-    def __init__(self, settings: BatchSettings, todo: list[int], survey: Survey) -> None:
+    def __init__(self, settings: BulkSettings, todo: list[int], survey: Survey) -> None:
         map_large_arrays()
         self._todo, self._survey, self._output = todo, survey, Output(settings.output)
         self._loop = asyncio.new_event_loop()
         self._failure = ""
         try:
-            self._worker = Worker(settings, open_source(settings.input))
+            self._worker = Worker(settings, open_input(settings.input))
         except FAILURES as error:
             self._failure = str(error)
-        threading.Thread(target=self._loop.run_forever, name="duet-batch", daemon=True).start()
+        threading.Thread(target=self._loop.run_forever, name="duet-bulk", daemon=True).start()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, str]:
         if self._failure:
@@ -53,7 +54,7 @@ class ClusterWorker:
 
 
 def answer_on_cluster(
-    settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress
+    settings: BulkSettings, todo: list[int], survey: Survey, progress: Progress
 ) -> Tally:
     """Raises WorkFailed, and Stopped after SIGINT or SIGTERM, without the shards in work.
 
@@ -66,7 +67,7 @@ def answer_on_cluster(
             return _answer(settings, todo, survey, progress)
 
 
-def _answer(settings: BatchSettings, todo: list[int], survey: Survey, progress: Progress) -> Tally:
+def _answer(settings: BulkSettings, todo: list[int], survey: Survey, progress: Progress) -> Tally:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     shards = ray.data.range(len(todo), override_num_blocks=len(todo)).map(

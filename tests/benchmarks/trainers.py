@@ -22,8 +22,8 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from training.config import DistillConfig
+from training.data.batch_sampler import ShuffledBatchSampler
 from training.data.batches import TwoPassCollator, tokenize
-from training.data.sampler import Plan
 from training.data.splits import Splits
 from training.objectives import Options
 from training.student.load import student_texts, train_tokenizer
@@ -101,7 +101,7 @@ class Trained:
             use_cpu=True,
             dataloader_pin_memory=False,
         )
-        plan = Plan([1] * len(self.rows), steps=steps, batch_size=self.batch_size)
+        plan = ShuffledBatchSampler([1] * len(self.rows), steps=steps, batch_size=self.batch_size)
         common: dict[str, Any] = {"args": arguments, "train_dataset": self.rows}
         if self.side == "Duet":
             return TwoTaskTrainer(
@@ -133,7 +133,9 @@ class _Steps(TrainerCallback):
 class _OnTheSameBatches(Seq2SeqTrainer):
     """transformers' trainer, with the batches that Duet's has."""
 
-    def __init__(self, model: T5ForConditionalGeneration, plan: Plan, **kwargs: Any) -> None:
+    def __init__(
+        self, model: T5ForConditionalGeneration, plan: ShuffledBatchSampler, **kwargs: Any
+    ) -> None:
         super().__init__(model, **kwargs)
         self.plan = plan
 

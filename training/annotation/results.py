@@ -98,19 +98,19 @@ class ResultFiles:
             yield each()
 
     def _annotated(self, source: SourceRow, found: Consensus) -> dict[str, Any]:
-        record = {
+        row = {
             name: value
-            for name, value in source.record.items()
+            for name, value in source.values.items()
             if name not in (self._label, self._rationale, "agreement", "label_given")
             and not (name == "failed" and _is_failure(value))
         }
         rationales = found.rationales
-        record[self._rationale] = rationales[0] if len(rationales) == 1 else [*rationales]
+        row[self._rationale] = rationales[0] if len(rationales) == 1 else [*rationales]
         if not self._label_given:
-            record[self._label] = found.label
+            row[self._label] = found.label
         if self._several:
-            record["agreement"] = round(found.agreement, 4)
-        return record | {"label_given": self._label_given}
+            row["agreement"] = round(found.agreement, 4)
+        return row | {"label_given": self._label_given}
 
 
 def _one_column(columns: Columns, name: str) -> str:
@@ -127,7 +127,7 @@ def _is_failure(value: Any) -> bool:
 
 
 def _failed(source: SourceRow, failure: Failure) -> dict[str, Any]:
-    return source.record | {"failed": {"reason": failure.reason, "answer": failure.answer}}
+    return source.values | {"failed": {"reason": failure.reason, "answer": failure.answer}}
 
 
 def _write(file: BinaryIO, row: dict[str, Any]) -> None:

@@ -4,20 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from tasks.task import Task
-from training.data.files import READERS, Format
-from training.data.load import RowReader
-from training.data.row import DataError, Row
+from training.data.files import read_rows
+from training.data.row import Row
+from training.data.row_reader import RowReader
 from training.data.sources import Columns
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row as its file has it, and as it is read."""
+    """A row: its values by column, as its file has them, and what is read of them."""
 
-    record: dict[str, Any]
+    values: dict[str, Any]
     row: Row
 
 
@@ -36,9 +36,6 @@ class Rows:
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yields the first `limit` rows. Raises DataError."""
-        kind = self.path.suffix.removeprefix(".")
-        if kind not in READERS:
-            raise DataError(f"{self.path}: expected a file named *.{', *.'.join(get_args(Format))}")
         reader = RowReader(self.task, self.columns)
-        for place, record in islice(READERS[kind](self.path), self.limit):
-            yield SourceRow(record, reader.read(place, record, labelled=self.labelled))
+        for place, values in islice(read_rows(self.path), self.limit):
+            yield SourceRow(values, reader.read(place, values, labelled=self.labelled))

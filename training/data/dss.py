@@ -14,8 +14,9 @@ from typing import Any
 from tasks.builtin import NLI_LABELS
 from tasks.task import Fields, Task
 from training.data.completions import Unparsed, choice, one_of, split_at
-from training.data.files import read_json_lines
-from training.data.row import DataError, Report, Row, label_of, text_of, texts_of
+from training.data.files import read_rows
+from training.data.load_report import LoadReport
+from training.data.row import DataError, Row, label_of, text_of, texts_of
 from training.data.sources import DssSource
 
 
@@ -55,7 +56,7 @@ _LAYOUTS = {
 
 def load_dss(
     source: DssSource, task: Task, split: str, *, completions: bool = True
-) -> tuple[list[Row], Report]:
+) -> tuple[list[Row], LoadReport]:
     """Reads one split of one of the archive's data sets.
 
     A row whose completion does not parse has no label and no rationale of the teacher's; the report
@@ -72,15 +73,15 @@ def load_dss(
     if human and not layout.humans:
         raise DataError(f"data.rationales: {task.name} has no human rationales in the archive")
     path = source.path / task.name / f"{task.name}_{split}.json"
-    records = list(read_json_lines(path))
+    placed = list(read_rows(path, "jsonl"))
     texts: list[str] | None = None
     if not human or source.labels == "teacher" or source.filters.teacher_correct:
         texts = _read_completions(source.path / task.name / "llm", split, required=completions)
-        if texts is not None and len(texts) != len(records):
-            raise DataError(f"{path}: {len(records)} rows, but {len(texts)} completions in llm/")
-    report, rows = Report(str(path), read=len(records)), []
-    for number, (place, record) in enumerate(records):
-        fields = _fields(record, task, place)
+        if texts is not None and len(texts) != len(placed):
+            raise DataError(f"{path}: {len(placed)} rows, but {len(texts)} completions in llm/")
+    report, rows = LoadReport(str(path), read=len(placed)), []
+    for number, (place, values) in enumerate(placed):
+        fields = _fields(values, task, place)
         labels = task.labels_of(fields)
         rationales: tuple[str, ...] = ()
         teacher_label = None
@@ -91,10 +92,10 @@ def load_dss(
             except Unparsed as reason:
                 report.note(str(reason), place)
         if human:
-            humans = [text_of(record.get(name), name, place) for name in layout.humans]
+            humans = [text_of(values.get(name), name, place) for name in layout.humans]
             rationales = tuple(dict.fromkeys(humans))
         report.without_rationale += not rationales
-        label = record.get(layout.label)
+        label = values.get(layout.label)
         if layout.numbered and type(label) is int and label in range(len(NLI_LABELS)):
             label = NLI_LABELS[label]
         label = label_of(label, layout.label, labels, place)
@@ -112,13 +113,13 @@ def parse_completion(task: str, completion: str, labels: list[str] | None) -> tu
     return rationale, layout.parse_answer(answer, labels or [])
 
 
-def _fields(record: dict[str, Any], task: Task, place: str) -> Fields:
+def _fields(values: dict[str, Any], task: Task, place: str) -> Fields:
     names = {"text": "input"} if task.name == "svamp" else {}
     fields: Fields = {
-        name: text_of(record.get(key := names.get(name, name)), key, place) for name in task.texts
+        name: text_of(values.get(key := names.get(name, name)), key, place) for name in task.texts
     }
     if task.choices is not None:
-        fields[task.choices] = texts_of(record.get(task.choices), task.choices, place)
+        fields[task.choices] = texts_of(values.get(task.choices), task.choices, place)
     return fields
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Literal
 
 from tasks.task import Task
-from training.data.row import DataError, Report, Row
+from training.data.load_report import LoadReport
+from training.data.row import DataError, Row
 from training.data.sources import Filters
 
 
@@ -14,7 +15,7 @@ def filter_rows(
     rows: list[Row],
     filters: Filters,
     task: Task,
-    report: Report,
+    report: LoadReport,
     *,
     labels: Literal["gold", "teacher"] = "gold",
     seed: int = 0,
@@ -42,7 +43,7 @@ def filter_rows(
     return rows
 
 
-def _teacher_correct(rows: list[Row], whole: bool, task: Task, report: Report) -> list[Row]:
+def _teacher_correct(rows: list[Row], whole: bool, task: Task, report: LoadReport) -> list[Row]:
     if not any(row.teacher_label for row in rows):
         raise DataError(f"{report.source}: filters.teacher_correct, but no row has a teacher_label")
     kept = []
@@ -61,7 +62,7 @@ def _teacher_correct(rows: list[Row], whole: bool, task: Task, report: Report) -
     return kept
 
 
-def _without_rationales(row: Row, reason: str, report: Report) -> Row:
+def _without_rationales(row: Row, reason: str, report: LoadReport) -> Row:
     if not row.rationales:
         return row
     report.note(f"{reason}: rationale left out", row.place)
@@ -69,7 +70,7 @@ def _without_rationales(row: Row, reason: str, report: Report) -> Row:
     return replace(row, rationales=())
 
 
-def _agreed(rows: list[Row], least: float, report: Report) -> list[Row]:
+def _agreed(rows: list[Row], least: float, report: LoadReport) -> list[Row]:
     if all(row.agreement is None for row in rows):
         raise DataError(f"{report.source}: filters.min_agreement, but no row has an agreement")
     kept = []
@@ -83,7 +84,7 @@ def _agreed(rows: list[Row], least: float, report: Report) -> list[Row]:
     return kept
 
 
-def _without_leaks(rows: list[Row], leaks: list[str], report: Report) -> list[Row]:
+def _without_leaks(rows: list[Row], leaks: list[str], report: LoadReport) -> list[Row]:
     folded = [leak.casefold() for leak in leaks]
     return _with_rationales(
         rows,
@@ -93,7 +94,7 @@ def _without_leaks(rows: list[Row], leaks: list[str], report: Report) -> list[Ro
     )
 
 
-def _short_inputs(rows: list[Row], limit: int, task: Task, report: Report) -> list[Row]:
+def _short_inputs(rows: list[Row], limit: int, task: Task, report: LoadReport) -> list[Row]:
     kept = []
     for row in rows:
         if len(task.render(row.input)) <= limit:
@@ -103,13 +104,13 @@ def _short_inputs(rows: list[Row], limit: int, task: Task, report: Report) -> li
     return kept
 
 
-def _short_rationales(rows: list[Row], limit: int, report: Report) -> list[Row]:
+def _short_rationales(rows: list[Row], limit: int, report: LoadReport) -> list[Row]:
     reason = f"rationale over {limit} characters"
     return _with_rationales(rows, lambda text: len(text) <= limit, reason, report)
 
 
 def _with_rationales(
-    rows: list[Row], good: Callable[[str], bool], reason: str, report: Report
+    rows: list[Row], good: Callable[[str], bool], reason: str, report: LoadReport
 ) -> list[Row]:
     """The rows with their good rationales alone; `reason` is why one is not."""
     kept = []
@@ -122,7 +123,7 @@ def _with_rationales(
     return kept
 
 
-def _first_of_each_input(rows: list[Row], task: Task, report: Report) -> list[Row]:
+def _first_of_each_input(rows: list[Row], task: Task, report: LoadReport) -> list[Row]:
     first: dict[str, Row] = {}
     for row in rows:
         same = first.setdefault(task.render(row.input), row)
@@ -135,7 +136,7 @@ def _first_of_each_input(rows: list[Row], task: Task, report: Report) -> list[Ro
 
 
 def _balanced(
-    rows: list[Row], limit: int, labels: Literal["gold", "teacher"], seed: int, report: Report
+    rows: list[Row], limit: int, labels: Literal["gold", "teacher"], seed: int, report: LoadReport
 ) -> list[Row]:
     of_label: dict[str | None, list[int]] = {}
     for number, row in enumerate(rows):

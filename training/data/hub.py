@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.data.files import Record
+from training.data.files import PlacedRow
 from training.data.row import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def read_hub(path: str, name: str | None, revision: str | None, split: str) -> Iterator[Record]:
+def read_hub(path: str, name: str | None, revision: str | None, split: str) -> Iterator[PlacedRow]:
     """Yields the rows of one split, counted from 1.
 
     `path` names a data set of the hub, a folder of files, or one that `save_to_disk` wrote; `name`

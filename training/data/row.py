@@ -1,10 +1,10 @@
-"""Data: what a row is, what a student learns from it, and what was read of a file."""
+"""What a row of a data set is, what a student learns from it, and how its texts are checked."""
 
 import reprlib
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from tasks.fields import FieldError, parse_text, parse_texts
 from tasks.task import Fields
 
 
@@ -14,19 +14,15 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a data set: an input, and what people and the teacher say of it.
+    """A row of a data set: an input, and what people and the teacher say of it."""
 
-    `place` names its file and line, for messages. `agreement` is the share of the teacher's samples
-    that have its label; `label_given` tells that the teacher explained a label that it was told.
-    """
-
-    place: str
+    place: str  # its file and line, for messages
     input: Fields
     label: str | None  # the right one, where it is known
     teacher_label: str | None = None
     rationales: tuple[str, ...] = ()
-    agreement: float | None = None
-    label_given: bool = False
+    agreement: float | None = None  # share of the teacher's samples that have its label
+    label_given: bool = False  # the teacher was told the label, and explained it
 
 
 @dataclass(frozen=True)
@@ -38,60 +34,31 @@ class Example:
     rationale: str | None
 
 
-@dataclass
-class Report:
-    """What a loader read of `source`, and what it could not use: `reasons` counts why."""
-
-    source: str
-    read: int = 0
-    dropped: int = 0
-    without_rationale: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    first: dict[str, str] = field(default_factory=dict)
-
-    def note(self, reason: str, place: str) -> None:
-        """Counts a reason; the place of the first row that it holds for is kept."""
-        self.reasons[reason] += 1
-        self.first.setdefault(reason, place.removeprefix(f"{self.source}, "))
-
-    def drop(self, reason: str, place: str) -> None:
-        """Counts a dropped row."""
-        self.dropped += 1
-        self.note(reason, place)
-
-    def __str__(self) -> str:
-        why = "".join(
-            f"; {count} × {reason} (first: {self.first[reason]})"
-            for reason, count in self.reasons.items()
-        )
-        return (
-            f"{self.source}: {self.read} rows, {self.dropped} dropped, "
-            f"{self.without_rationale} without a rationale{why}"
-        )
+def text_of(value: Any, column: str, place: str) -> str:
+    """A text, stripped. Raises DataError."""
+    try:
+        return parse_text(column, value)
+    except FieldError as error:
+        raise wrong_column(error, column, place) from error
 
 
-def text_of(value: Any, name: str, place: str) -> str:
-    """`value` as a text, stripped. Raises DataError where it is none, or empty."""
-    if not isinstance(value, str) or not value.strip():
-        found = reprlib.repr(value)
-        raise DataError(f'{place}: expected a non-empty text under "{name}", found {found}')
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise DataError(f'{place}: half of a surrogate pair under "{name}", which is no text')
-    return value.strip()
+def texts_of(value: Any, column: str, place: str) -> list[str]:
+    """A list of texts, each stripped, and at least one. Raises DataError."""
+    try:
+        return parse_texts(column, value)
+    except FieldError as error:
+        raise wrong_column(error, column, place) from error
 
 
-def texts_of(value: Any, name: str, place: str) -> list[str]:
-    """`value` as a non-empty list of non-empty texts, stripped. Raises DataError."""
-    if not isinstance(value, list) or not value:
-        found = reprlib.repr(value)
-        raise DataError(f'{place}: expected a list of texts under "{name}", found {found}')
-    return [text_of(item, name, place) for item in value]
-
-
-def label_of(value: Any, name: str, labels: list[str] | None, place: str) -> str:
-    """`value` as a label, one of `labels` where these are given. Raises DataError."""
-    label = text_of(value, name, place)
+def label_of(value: Any, column: str, labels: list[str] | None, place: str) -> str:
+    """A label, one of `labels` where these are given. Raises DataError."""
+    label = text_of(value, column, place)
     if labels is not None and label not in labels:
         some = ", ".join(labels[:20])
         raise DataError(f"{place}: the label {reprlib.repr(label)} is not one of {some}")
     return label
+
+
+def wrong_column(error: FieldError, column: str, place: str) -> DataError:
+    """The error that names the row and the column in which a field is wrong."""
+    return DataError(f'{place}: expected {error.expected} under "{column}", found {error.found}')

@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from training.data.files import Format
-
-Columns = dict[str, str | list[str]]
+from tasks.columns import Columns
+from tasks.row_files import Format
 
 
 class Filters(BaseModel):

@@ -13,7 +13,8 @@ from tasks.task import Task, render_template
 from training.config import DistillConfig
 from training.data.filters import filter_rows
 from training.data.load import load_rows
-from training.data.row import DataError, Example, Report, Row
+from training.data.load_report import LoadReport
+from training.data.row import DataError, Example, Row
 from training.data.sources import FilesSource
 
 log = logging.getLogger("duet.data")
@@ -147,7 +148,7 @@ def masked(text: str) -> str:
     return " ".join(re.sub(r"\d+(?:[.,]\d+)*", "<number>", text).casefold().split())
 
 
-def _with_label(rows: list[Row], labels: Labels, report: Report) -> list[Row]:
+def _with_label(rows: list[Row], labels: Labels, report: LoadReport) -> list[Row]:
     if labels == "gold":
         return rows
     kept = []

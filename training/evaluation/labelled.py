@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from tasks.task import Fields, Task
 from training.config import DistillConfig
-from training.data.files import READERS, Format
-from training.data.load import RowReader
-from training.data.row import DataError, Example, Report, Row
+from training.data.files import read_rows
+from training.data.load_report import LoadReport
+from training.data.row import DataError, Example, Row
+from training.data.row_reader import RowReader
 from training.data.splits import Key, group_key, load_splits
 
 Split = Literal["validation", "test"]
@@ -53,21 +54,18 @@ def from_file(path: Path, task: Task) -> Data:
     All are looked at before any is asked about. Rows whose label is null are passed over. Raises
     DataError.
     """
-    kind = path.suffix.removeprefix(".")
-    if kind not in READERS:
-        raise DataError(f"{path}: expected a file named *.{', *.'.join(get_args(Format))}")
-    records, reader = READERS[kind], RowReader(task, {})
+    reader = RowReader(task, {})
 
-    def read(report: Report | None = None) -> Iterator[LabelledRow]:
-        for index, (place, record) in enumerate(records(path)):
-            row = reader.read(place, record, labelled=True)
+    def read(report: LoadReport | None = None) -> Iterator[LabelledRow]:
+        for index, (place, values) in enumerate(read_rows(path)):
+            row = reader.read(place, values, labelled=True)
             if row.label is not None:
                 reference = row.rationales[0] if row.rationales else None
                 yield _row(task, index, row, row.label, reference, str(index))
             elif report is not None:
                 report.drop("row whose label is null", place)
 
-    report = Report(str(path))
+    report = LoadReport(str(path))
     data = _looked_through(str(path), lambda: read(report), read)
     if report.dropped:
         log.info("%s", report)

@@ -11,9 +11,9 @@ from transformers import EvalPrediction, Seq2SeqTrainingArguments, T5ForConditio
 from tasks.builtin import TASKS
 from tasks.placeholders import Codec, MaskedNumbers
 from tests.support.tiny_students import answers, problems, tiny_student
+from training.data.batch_sampler import ShuffledBatchSampler
 from training.data.batches import IGNORED, TokenizedExamples, TwoPassCollator
 from training.data.row import Example
-from training.data.sampler import Plan
 from training.objectives import OBJECTIVES, Options
 from training.student.contrastive import ContrastiveHeads
 from training.student.load import as_trained, train_tokenizer
@@ -70,7 +70,9 @@ def a_trainer(
         eval_dataset=known_problems(rows),
         objective=objective,
         options=options,
-        plan=Plan([1] * rows, steps=int(str(arguments.get("max_steps", 1))), batch_size=rows),
+        plan=ShuffledBatchSampler(
+            [1] * rows, steps=int(str(arguments.get("max_steps", 1))), batch_size=rows
+        ),
     )
 
 

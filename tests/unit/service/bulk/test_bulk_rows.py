@@ -7,12 +7,13 @@ import pytest
 from pydantic_settings import SettingsError
 
 from export.bundle import Limits, Manifest, read_manifest
-from service.bulk.rows import RowReader, answer_record, error_record
-from service.bulk.settings import BatchSettings
+from service.bulk.rows import RequestMaker, answer_record, content_of, error_record
+from service.bulk.settings import BulkSettings
 from service.engine.engine import Engine
 from service.engine.prediction import PredictRequest
-from service.errors import ServiceError, TooManyTokens
+from service.errors import InvalidInput, InvalidJson, ServiceError, TooManyTokens
 from service.settings import EMBEDDED_STUDENT
+from tasks.row_files import FileRow, NotJson, Place, RowError
 from tasks.task import LabelField, Task
 
 ONE = Task(name="one", fields=["text"], template="{{text}}")
@@ -30,9 +31,9 @@ def manifest(task: Task) -> Manifest:
     return read_manifest(EMBEDDED_STUDENT).model_copy(update={"task": task, "limits": limits})
 
 
-def reader(task: Task, **settings: Any) -> RowReader:
+def maker(task: Task, **settings: Any) -> RequestMaker:
     given = {"input": "rows.jsonl", "output": "out", **settings}
-    return RowReader(manifest(task), BatchSettings(**given))
+    return RequestMaker(manifest(task), BulkSettings(**given))
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,7 @@ def reader(task: Task, **settings: Any) -> RowReader:
         (ONE, "", "a text", "a text"),
         (ONE, "", {"text": "a", "id": 1}, {"text": "a"}),
         (ONE, "", {"input": "a", "label": "b"}, "a"),  # as training reads it
+        (ONE, "text=body.text", {"body": {"text": "a"}}, {"text": "a"}),
         (ONE, "", {"input": {"text": "a"}}, {"text": "a"}),
         (ONE, "", {"input": "a", "text": "b"}, {"text": "b"}),
         (ONE, "text=body", {"body": "a", "input": "b"}, {"text": "a"}),
@@ -50,7 +52,7 @@ def reader(task: Task, **settings: Any) -> RowReader:
     ],
 )
 def test_a_row_gives_the_fields(task: Task, columns: str, row: Any, given: Any) -> None:
-    assert reader(task, columns=columns).request(row) == PredictRequest(given)
+    assert maker(task, columns=columns).request(row) == PredictRequest(given)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,32 @@ def test_a_row_gives_the_fields(task: Task, columns: str, row: Any, given: Any) 
 )
 def test_a_wrong_row_is_told(task: Task, columns: str, row: Any, message: str) -> None:
     with pytest.raises(ServiceError) as error:
-        reader(task, columns=columns).request(row)
+        maker(task, columns=columns).request(row)
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (NotJson("not JSON: it is nested"), InvalidJson, "not JSON: it is nested"),
+        (RowError("3 values"), InvalidInput, "3 values"),
+        ([1], InvalidInput, "expected an object or a string, got a list"),
+        (None, InvalidInput, "expected an object or a string, got null"),
+    ],
+)
+def test_what_is_no_row_is_told(content: Any, error: type[ServiceError], message: str) -> None:
+    with pytest.raises(error) as caught:
+        content_of(FileRow(Place(0, 1), content))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("content", ["a text", {"text": "a"}, {}])
+def test_texts_and_objects_are_rows(content: Any) -> None:
+    assert content_of(FileRow(Place(0, 1), content)) == content
+
+
 def test_the_settings_go_into_the_request() -> None:
-    asking = reader(ONE, explain=True, top_k=2, max_rationale_tokens=7, truncate=True)
+    asking = maker(ONE, explain=True, top_k=2, max_rationale_tokens=7, truncate=True)
     assert asking.request("a") == PredictRequest("a", True, 2, 7, True)
 
 
@@ -82,7 +104,7 @@ def test_wrong_settings_are_told_before_any_row() -> None:
         ({"max_rationale_tokens": 49}, "--max-rationale-tokens: svamp-numbers writes from 1 to 48"),
     ):
         with pytest.raises(SettingsError) as error:
-            reader(ONE, **settings)
+            maker(ONE, **settings)
         assert str(error.value).startswith(message)
 
 
@@ -94,26 +116,28 @@ def test_columns_that_are_not_there_are_told_before_any_row() -> None:
         (PAIR, {}, ["premise"]),
     ):
         with pytest.raises(SettingsError, match=r"^rows\.jsonl: there is no '"):
-            reader(task, **settings).check_columns(columns)
-    reader(ONE, keep="id").check_columns(["input", "id"])
-    reader(ONE, columns="text=body").check_columns(["body"])
+            maker(task, **settings).check_columns(columns)
+    maker(ONE, keep="id").check_columns(["input", "id"])
+    maker(ONE, columns="text=body").check_columns(["body"])
+    maker(ONE, columns="text=body.text").check_columns(["body"])
 
 
 def test_what_is_kept_is_json() -> None:
     row = {"text": "a", "id": 7, "day": date(2026, 1, 2), "none": float("nan"), "more": {"b": [1]}}
-    kept = reader(ONE, keep="id,day,none,absent,more").kept(row)
+    kept = maker(ONE, keep="id,day,none,absent,more").kept(row)
     assert kept == {
         "row": {"id": 7, "day": "2026-01-02", "none": None, "absent": None, "more": {"b": [1]}}
     }
-    assert reader(ONE).kept(row) == {}
-    assert reader(ONE, keep="id").kept("a text") == {}
+    assert maker(ONE).kept(row) == {}
+    assert maker(ONE, keep="id").kept("a text") == {}
     with pytest.raises(ServiceError, match="cannot be kept"):
-        reader(ONE, keep="id").kept({"id": "\ud800"})
+        maker(ONE, keep="id").kept({"id": "\ud800"})
 
 
 def test_only_the_columns_that_matter_are_wanted() -> None:
-    assert reader(ONE, keep="id").wanted == {"text", "input", "id"}
-    assert reader(ONE, columns="text=body").wanted == {"body"}
+    assert maker(ONE, keep="id").wanted == {"text", "input", "id"}
+    assert maker(ONE, columns="text=body").wanted == {"body"}
+    assert maker(ONE, columns="text=body.text").wanted == {"body", "body.text"}
 
 
 async def predict(engine: Engine, text: str) -> Any:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from service.bulk.shards import MANIFEST, Output, OutputError, Run, Tally
-from service.bulk.sources import Place, Survey
+from service.bulk.survey import Survey
+from tasks.row_files import Place
 
 RUN: Run = {"input": {"source": "a.jsonl", "sha256": "1"}, "settings": {"explain": True}}
 SURVEY = Survey("1", rows=5, shard_rows=2, begins=[Place(0, 1), Place(9, 3), Place(18, 5)])

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from service.bulk.settings import BatchSettings
+from service.bulk.rows import open_input
+from service.bulk.settings import BulkSettings
 from service.bulk.shards import Output, Tally
-from service.bulk.sources import SourceError, Survey, open_source, survey
+from service.bulk.survey import Survey, survey
 from service.bulk.work import AHEAD, TRIES, Worker, WorkFailed, in_order
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from service.errors import EngineUnavailable
+from tasks.row_files import RowFileError
 from tests.support.tiny_students import problems
 
 
@@ -79,12 +81,12 @@ class Bulk:
     def __init__(self, folder: Path, bundle: Path) -> None:
         rows = folder / "rows.jsonl"
         rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in problems(6)))
-        settings = BatchSettings(
+        settings = BulkSettings(
             input=rows, output=folder / "out", model=bundle, threads=1, max_rows=4
         )
-        self.source = open_source(rows)
-        self.survey = survey(self.source, 2)
-        self.worker = Worker(settings, self.source)
+        file = open_input(rows)
+        self.survey = survey(file, 2)
+        self.worker = Worker(settings, file)
         self.output = Output(settings.output)
 
     def answer(self, *shards: int, survey: Survey | None = None) -> Tally:
@@ -147,5 +149,5 @@ def test_a_model_that_fails_again_and_again_ends_the_work(
 
 def test_a_file_that_changes_meanwhile_is_told(bulk: Bulk) -> None:
     survey = Survey("", rows=7, shard_rows=7, begins=bulk.survey.begins[:1])
-    with pytest.raises(SourceError, match="changed meanwhile"):
+    with pytest.raises(RowFileError, match="changed meanwhile"):
         bulk.answer(0, survey=survey)

@@ -20,7 +20,7 @@ def test_rows_are_as_their_file_has_them_and_as_they_are_read(tmp_path: Path) ->
     path = tmp_path / "rows.jsonl"
     problems = write_problems(path, rows=5, seed=0)
     found = list(rows(path))
-    assert [source.record for source in found] == problems
+    assert [source.values for source in found] == problems
     assert [source.row.input["text"] for source in found] == [one["input"] for one in problems]
     assert [source.row.label for source in found] == [one["label"] for one in problems]
     assert list(rows(path)) == found
@@ -34,7 +34,7 @@ def test_csv_and_parquet_with_other_columns(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "rows.parquet")
     for kind in ("csv", "parquet"):
         one, two = rows(tmp_path / f"rows.{kind}", text="question", label="gold")
-        assert one.record == {"question": "One?", "gold": "( 1 + 1 )", "id": "a"}
+        assert one.values == {"question": "One?", "gold": "( 1 + 1 )", "id": "a"}
         assert (one.row.input, one.row.label) == ({"text": "One?"}, "( 1 + 1 )")
         assert (two.row.input, two.row.label) == ({"text": "Two?"}, None)
 
@@ -50,7 +50,7 @@ def test_labels_may_be_needed(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     for name, content, complaint in (
-        ("rows.txt", "", r"rows.txt: expected a file named \*\.jsonl, \*\.csv, \*\.parquet"),
+        ("rows.txt", "", r"rows.txt: expected a file named \*\.jsonl, \*\.csv or \*\.parquet"),
         ("rows.jsonl", '{"text": "One?"}\n{"text": ""}\n', "line 2: expected a non-empty text"),
         ("rows.jsonl", '{"text": "One?"}\n{', "line 2: not JSON"),
         ("rows.csv", "question\nOne?\n", 'rows.csv, line 2: no "text"; there is question'),

@@ -7,7 +7,8 @@ from tasks.builtin import TASKS
 from tasks.task import Task
 from training.data.completions import Unparsed
 from training.data.dss import load_dss, parse_completion
-from training.data.row import DataError, Report, Row
+from training.data.load_report import LoadReport
+from training.data.row import DataError, Row
 from training.data.sources import DssSource
 
 SVAMP = TASKS["svamp"]
@@ -16,7 +17,9 @@ CHOICES = ["new york", "a pen", "A pen", "washington d.c", "to write."]
 LABELS = {"svamp": None, "cqa": CHOICES, "anli1": NLI, "esnli": NLI}
 
 
-def load(folder: Path, task: str | Task, split: str, **keys: object) -> tuple[list[Row], Report]:
+def load(
+    folder: Path, task: str | Task, split: str, **keys: object
+) -> tuple[list[Row], LoadReport]:
     source = DssSource(format="dss", path=folder, **keys)
     return load_dss(source, task if isinstance(task, Task) else TASKS[task], split)
 

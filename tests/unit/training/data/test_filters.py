@@ -2,7 +2,8 @@ import pytest
 
 from tasks.builtin import TASKS
 from training.data.filters import filter_rows
-from training.data.row import DataError, Report, Row
+from training.data.load_report import LoadReport
+from training.data.row import DataError, Row
 from training.data.sources import Filters
 
 SVAMP = TASKS["svamp"]
@@ -12,8 +13,8 @@ def row(place: str, text: str = "How many?", label: str = "1 + 1", **rest: objec
     return Row(place, {"text": text}, label, **rest)
 
 
-def kept(rows: list[Row], labels: str = "gold", **filters: object) -> tuple[list[Row], Report]:
-    report = Report("rows.csv")
+def kept(rows: list[Row], labels: str = "gold", **filters: object) -> tuple[list[Row], LoadReport]:
+    report = LoadReport("rows.csv")
     return filter_rows(rows, Filters(**filters), SVAMP, report, labels=labels, seed=1), report
 
 

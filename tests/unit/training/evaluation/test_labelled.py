@@ -59,7 +59,7 @@ def test_the_fingerprint_is_of_the_rows_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("a.txt", "", r"expected a file named \*\.jsonl, \*\.csv, \*\.parquet"),
+        ("a.txt", "", r"expected a file named \*\.jsonl, \*\.csv or \*\.parquet"),
         ("a", "", r"expected a file named \*\.jsonl"),
         ("none.jsonl", None, "No such file"),
         ("a.jsonl", "", "no row can be used"),

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from training.yaml_files import ConfigError
 
 
-class Plan(Sampler[list[int]]):
+class ShuffledBatchSampler(Sampler[list[int]]):
     """The batches of one process, for all the steps of a run: `accumulation` of them a step.
 
     Each epoch shuffles the rows anew, from the seed and its number alone, and deals them out to

@@ -1,5 +1,4 @@
 import builtins
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +6,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from service.bulk import sources
-from service.bulk.sources import Place, Source, SourceError, open_source, survey
-from service.errors import InvalidInput, InvalidJson, ServiceError
+from tasks.row_files import NotJson, Place, RowError, RowFile, RowFileError, open_rows
 
 ROWS = [{"text": "one"}, {"text": 'a "b", c'}, {"text": "é\u2028\nü"}, {"text": "four"}]
 JSONL = (
@@ -40,107 +37,99 @@ def file_of(kind: str, folder: Path) -> Path:
     return write(folder, f"rows.{kind}", {"jsonl": JSONL, "csv": CSV}[kind])
 
 
-def all_rows(source: Source) -> list[Any]:
-    first = next(source.places(), Place(0, 1))
-    return [record.row for record in source.records(first)]
+def all_rows(file: RowFile) -> list[Any]:
+    return [row.content for row in file.rows()]
 
 
 @pytest.mark.parametrize(
     ("kind", "lines"), [("jsonl", [1, 2, 4, 6]), ("csv", [2, 3, 5, 7]), ("parquet", [1, 2, 3, 4])]
 )
-def test_records_are_read_from_any_place_on(kind: str, lines: list[int], tmp_path: Path) -> None:
-    source = open_source(file_of(kind, tmp_path))
-    places = list(source.places())
+def test_rows_are_read_from_any_place_on(kind: str, lines: list[int], tmp_path: Path) -> None:
+    file = open_rows(file_of(kind, tmp_path))
+    places = list(file.places())
     assert [place.line for place in places] == lines
+    assert all_rows(file) == ROWS
     for i, place in enumerate(places):
-        records = list(source.records(place))
-        assert [record.place for record in records] == places[i:]
-        assert [record.row for record in records] == ROWS[i:]
+        rows = list(file.rows(place))
+        assert [row.place for row in rows] == places[i:]
+        assert [row.content for row in rows] == ROWS[i:]
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
-def test_a_survey_tells_where_shards_begin(kind: str, tmp_path: Path) -> None:
-    path = file_of(kind, tmp_path)
-    source = open_source(path)
-    places = list(source.places())
-    found = survey(source, 3)
-    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (found.rows, found.begins) == (4, [places[0], places[3]])
-    assert [found.size(0), found.size(1)] == [3, 1]
-    assert survey(source, 4).begins == [places[0]]
+def test_a_format_that_the_suffix_does_not_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.json", JSONL)
+    assert all_rows(open_rows(path, "jsonl")) == ROWS
+    assert all_rows(open_rows(path.rename(tmp_path / "ROWS.JSONL"))) == ROWS
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.jsonl", ""), ("a.jsonl", "\n \n"), ("a.csv", "text\n")]
+    ("name", "content"), [("a.jsonl", ""), ("a.jsonl", "\n \n"), ("a.csv", "text\n"), ("a.csv", "")]
 )
 def test_files_without_rows(name: str, content: str, tmp_path: Path) -> None:
-    found = survey(open_source(write(tmp_path, name, content)), 3)
-    assert (found.rows, found.begins) == (0, [])
+    file = open_rows(write(tmp_path, name, content))
+    assert (list(file.places()), all_rows(file)) == ([], [])
 
 
-def problem(row: Any) -> tuple[type[ServiceError], str]:
-    assert isinstance(row, ServiceError)
+def problem(row: Any) -> tuple[type[RowError], str]:
+    assert isinstance(row, RowError)
     return type(row), str(row)
 
 
 def test_a_wrong_line_of_json_costs_that_line(tmp_path: Path) -> None:
     deep = b"[" * 100_000
     content = b'{"text": \n[1]\n"a text"\n"\xff"\n' + deep + b'\n{"text": "x"}\n'
-    rows = all_rows(open_source(write(tmp_path, "rows.jsonl", content)))
-    assert problem(rows[0]) == (InvalidJson, "not JSON: Expecting value at character 10")
-    assert problem(rows[1]) == (InvalidInput, "expected an object or a string, got a list")
-    assert rows[2] == "a text"
-    assert problem(rows[3]) == (InvalidInput, "not UTF-8 at byte 1 of the line")
-    assert problem(rows[4]) == (InvalidJson, "not JSON: it is nested too deeply")
+    rows = all_rows(open_rows(write(tmp_path, "rows.jsonl", content)))
+    assert problem(rows[0]) == (NotJson, "not JSON: Expecting value at character 10")
+    assert rows[1:3] == [[1], "a text"]  # any value: who reads them says what a row may be
+    assert problem(rows[3]) == (RowError, "not UTF-8 at byte 1 of the line")
+    assert problem(rows[4]) == (NotJson, "not JSON: it is nested too deeply")
     assert rows[5:] == [{"text": "x"}]
 
 
 def test_a_wrong_row_of_csv_costs_that_row(tmp_path: Path) -> None:
     content = b'a,b\n1\n1,2,3\n"x"y,2\n\xff,2\n,2\n3,"4\n5"6,7\n8,9\n"never closed\n1,2\n'
-    source = open_source(write(tmp_path, "rows.csv", content))
-    assert source.columns == ["a", "b"]
-    records = list(source.records(next(source.places())))
-    assert [record.place.line for record in records] == [2, 3, 4, 5, 6, 7, 9, 10]
-    rows = [record.row for record in records]
+    file = open_rows(write(tmp_path, "rows.csv", content))
+    assert file.columns == ["a", "b"]
+    assert [row.place.line for row in file.rows()] == [2, 3, 4, 5, 6, 7, 9, 10]
+    rows = all_rows(file)
     expected = "but the header names 2 columns"
-    assert problem(rows[0]) == (InvalidInput, f"1 values, {expected}")
-    assert problem(rows[1]) == (InvalidInput, f"3 values, {expected}")
+    assert problem(rows[0]) == (RowError, f"1 values, {expected}")
+    assert problem(rows[1]) == (RowError, f"3 values, {expected}")
     assert problem(rows[2])[1].startswith("not a row of CSV: ")
-    assert problem(rows[3]) == (InvalidInput, "not UTF-8 at byte 0 of the line")
+    assert problem(rows[3]) == (RowError, "not UTF-8 at byte 0 of the line")
     assert rows[4] == {"a": None, "b": "2"}
     assert problem(rows[5])[1].startswith("not a row of CSV, which ends in line 8: ")
     assert rows[6] == {"a": "8", "b": "9"}
     assert problem(rows[7])[1].startswith("not a row of CSV, which ends in line 11: ")
 
 
-def test_a_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 20)
+def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
     long = "x" * 50
     for name, content, rows in (
         ("a.jsonl", f'"{long}"\n"y"\n"{"z" * 17}"\n"{long}"', ["y", "z" * 17]),
         ("a.csv", f"a\n{long}\ny\n{long}", [{"a": "y"}]),
     ):
-        first, *middle, last = all_rows(open_source(write(tmp_path, name, content)))
+        path = write(tmp_path, name, content)
+        first, *middle, last = all_rows(open_rows(path, max_line_bytes=20))
         assert middle == rows
         for row in (first, last):
-            assert problem(row) == (InvalidInput, "the line has more than 20 bytes")
+            assert problem(row) == (RowError, "the line has more than 20 bytes")
 
 
 def test_parquet_is_read_by_columns_and_groups(tmp_path: Path) -> None:
     rows = [{"id": i, "text": f"text {i}", "other": b"\xff"} for i in range(1000)]
-    source = open_source(write_parquet(tmp_path / "rows.parquet", rows, 400))
-    assert source.columns == ["id", "text", "other"]
-    source.wanted = {"text", "id", "absent"}
-    found = [record.row for record in source.records(Place(399, 400))]
+    file = open_rows(write_parquet(tmp_path / "rows.parquet", rows, 400))
+    assert file.columns == ["id", "text", "other"]
+    file.wanted = {"text", "id", "absent"}
+    found = [row.content for row in file.rows(Place(399, 400))]
     assert found == [{"id": i, "text": f"text {i}"} for i in range(399, 1000)]
 
 
 def test_a_text_of_parquet_that_is_none_costs_its_row(tmp_path: Path) -> None:
     texts = pa.array([b"one", b"\xff", b"three"]).view(pa.string())  # as careless writers do
     parquet.write_table(pa.table({"text": texts}), tmp_path / "rows.parquet")
-    one, wrong, three = all_rows(open_source(tmp_path / "rows.parquet"))
+    one, wrong, three = all_rows(open_rows(tmp_path / "rows.parquet"))
     assert [one, three] == [{"text": "one"}, {"text": "three"}]
-    assert problem(wrong) == (InvalidInput, "a text is not UTF-8 at its byte 0")
+    assert problem(wrong) == (RowError, "a text is not UTF-8 at its byte 0")
 
 
 @pytest.mark.parametrize(
@@ -155,8 +144,8 @@ def test_a_text_of_parquet_that_is_none_costs_its_row(tmp_path: Path) -> None:
 )
 def test_files_that_are_none(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path, name, content)
-    with pytest.raises(SourceError) as error:
-        open_source(path)
+    with pytest.raises(RowFileError) as error:
+        open_rows(path)
     assert str(error.value).startswith(str(path))
     assert message in str(error.value)
 
@@ -167,8 +156,8 @@ def test_a_damaged_part_of_parquet_is_found(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4:400] = b"\x00" * 396
     path.write_bytes(content)
-    with pytest.raises(SourceError, match="cannot be read as Parquet"):
-        all_rows(open_source(path))
+    with pytest.raises(RowFileError, match="cannot be read as Parquet"):
+        all_rows(open_rows(path))
 
 
 def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,5 +170,5 @@ def test_parquet_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return real(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", without_pyarrow)
-    with pytest.raises(SourceError, match=r"needs pyarrow; install Duet's extra batch"):
-        open_source(path)
+    with pytest.raises(RowFileError, match=r"needs pyarrow; install Duet's extra batch"):
+        open_rows(path)

@@ -1,0 +1,85 @@
+"""Where the fields of a task, and what else is known of an input, stand in the rows of a file."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from tasks.task import Task
+
+INPUT: Final = "input"  # the column in which all fields may stand together
+
+Columns = dict[str, str | list[str]]  # by name of a field, or of what else a row tells
+
+
+class MissingColumn(ValueError):
+    """A row lacks a column. `there` are those that it has."""
+
+    def __init__(self, column: str, there: Collection[str]) -> None:
+        self.column, self.there = column, ", ".join(there) or "nothing"
+        super().__init__(f"there is no {column!r}, but {self.there}")
+
+
+class ColumnMap:
+    """Finds in a row what stands there under a name, or in the columns that `columns` maps it to.
+
+    The column `a.b` is the value b of the object a. Several columns give a list of what they hold.
+    The fields may also stand together in an object `input`, which may be the text itself where the
+    task has one field and no choices. So `columns` must not map a field, and no field be `input`.
+    """
+
+    def __init__(self, task: Task, columns: Mapping[str, str | list[str]]) -> None:
+        self._fields = task.fields
+        self._columns = columns
+        self._together = INPUT not in task.fields and columns.keys().isdisjoint(task.fields)
+        self._text = task.fields[0] if task.fields == task.texts[:1] else None
+
+    def columns_of(self, name: str) -> list[str]:
+        columns = self._columns.get(name, name)
+        return [columns] if isinstance(columns, str) else columns
+
+    def find(self, name: str, row: Mapping[str, Any]) -> Any:
+        """What the row holds of `name`: None where it has no such column."""
+        values = [_look_up(row, column) for column in self.columns_of(name)]
+        if isinstance(self._columns.get(name, name), str):
+            return values[0]
+        return [value for value in values if value is not None]
+
+    def require(self, name: str, there: Collection[str]) -> None:
+        """Raises MissingColumn where `there`, the names of a row's columns, lack one of `name`."""
+        for column in self.columns_of(name):
+            if column not in there and column.split(".")[0] not in there:
+                raise MissingColumn(column, there)
+
+    def find_fields(self, row: Mapping[str, Any]) -> Any:
+        """The value of each field, by its name, or the text that stands for the only one.
+
+        Values are not checked: see `tasks.fields.parse_fields`. Raises MissingColumn.
+        """
+        if self._together and INPUT in row:
+            if isinstance(row[INPUT], Mapping):
+                row = row[INPUT]
+            elif self._text is not None and self._text not in row:
+                return row[INPUT]
+        for name in self._fields:
+            self.require(name, row)
+        return {name: self.find(name, row) for name in self._fields}
+
+    def require_fields(self, there: Collection[str]) -> None:
+        """Raises MissingColumn where no row with these columns can have the fields."""
+        if not (self._together and INPUT in there):
+            for name in self._fields:
+                self.require(name, there)
+
+    def field_columns(self) -> set[str]:
+        """All columns that `find_fields` may look into."""
+        columns = {column for name in self._fields for column in self.columns_of(name)}
+        columns |= {column.split(".")[0] for column in columns}
+        return columns | {INPUT} if self._together else columns
+
+
+def _look_up(row: Mapping[str, Any], column: str) -> Any:
+    if column in row:
+        return row[column]
+    value: Any = row
+    for part in column.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

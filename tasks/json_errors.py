@@ -1,0 +1,18 @@
+"""Why a text could not be read as JSON, in words."""
+
+from json import JSONDecodeError
+
+
+def why_unreadable(error: BaseException) -> str:
+    """The reason, by the exception that a JSON parser raised."""
+    match error:
+        case JSONDecodeError():
+            return f"{error.msg} at character {error.pos}"
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeDecodeError():
+            return f"it is not UTF-8 at byte {error.start}"
+        case ValueError():
+            return "a number in it has too many digits"
+        case _:
+            return "it cannot be read"
