@@ -1,1 +1,1 @@
-"""Bulk: a file of rows in, shards of answers out, by the engine alone."""
+"""Bulk: answers a file of rows with the engine, and writes the answers in shards."""

@@ -91,7 +91,7 @@ def _answer(
 async def _until_stopped(
     worker: Worker, todo: list[int], surveyed: Survey, output: Output, progress: Progress
 ) -> Tally:
-    """Raises Stopped after SIGINT or SIGTERM, without the shard in work."""
+    """The tally of the shards. Raises Stopped on SIGINT or SIGTERM; the shard in work is lost."""
     loop, received = asyncio.get_running_loop(), 0
     work = asyncio.create_task(worker.answer(todo, surveyed, output, progress.add))
 
@@ -112,7 +112,7 @@ async def _until_stopped(
 
 
 def _facts(settings: BulkSettings, manifest: Manifest, surveyed: Survey) -> Run:
-    """All that the shards depend on."""
+    """Everything that the shards depend on."""
     return {
         "input": {
             "source": settings.input.name,

@@ -1,4 +1,4 @@
-"""Progress: a bar for people at a terminal, and lines now and then for logs."""
+"""Progress: a bar at a terminal, or a line from time to time in a log."""
 
 import sys
 import time
@@ -10,10 +10,10 @@ EVERY_SECONDS: Final = 30.0
 
 
 class Progress:
-    """Tells of rows: how many are done, how fast, and how long the rest will take."""
+    """Shows how many rows are done, how fast, and how long the rest will take."""
 
     def __init__(self, total: int, done: int) -> None:
-        self.rows = 0  # done since then
+        self.rows = 0  # done by this process
         self._total, self._before = total, done
         self._started = self._told = time.monotonic()
         self._bar = tqdm(total=total, initial=done, unit="row", smoothing=0.1, disable=None)

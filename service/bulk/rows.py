@@ -19,7 +19,7 @@ from tasks.json_errors import why_unreadable
 from tasks.row_files import FileRow, NotJson, RowError, RowFile, open_rows
 
 MAX_LINE_BYTES: Final = 2 * 2**20  # as a request may have, by default
-# The manifest tells it, or it depends on who else was being answered.
+# These are in the manifest, or depend on the neighbours in the batch.
 LEFT_OUT: Final[Any] = {
     "decoder_passes": True,
     "model": True,
@@ -52,7 +52,7 @@ class RequestMaker:
     """
 
     def __init__(self, manifest: Manifest, settings: BulkSettings) -> None:
-        """Raises SettingsError where the settings ask for what the model cannot do."""
+        """Raises SettingsError if the settings do not fit the model."""
         task, most = manifest.task, manifest.limits.rationale_tokens
         if (settings.max_rationale_tokens or 0) > most:
             raise SettingsError(
@@ -69,7 +69,7 @@ class RequestMaker:
         self.wanted = {*self._columns.field_columns(), *settings.keep}
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        """Raises SettingsError where the columns of a file lack a field, or what is to be kept."""
+        """Raises SettingsError if a file with these columns lacks a field, or a column to keep."""
         try:
             self._columns.require_fields(columns)
             for column in self._settings.keep:
@@ -79,7 +79,7 @@ class RequestMaker:
             raise SettingsError(f"{self._settings.input}: {_hint(error)}") from error
 
     def request(self, content: dict[str, Any] | str) -> PredictRequest:
-        """Raises InvalidInput."""
+        """The request of a row. Raises InvalidInput."""
         given = content if isinstance(content, str) else self._found(content)
         check_input("row", given)
         settings = self._settings
@@ -92,14 +92,14 @@ class RequestMaker:
         )
 
     def kept(self, content: dict[str, Any] | str) -> dict[str, Any]:
-        """What goes from the row into its record. Raises InvalidInput where JSON cannot hold it."""
+        """The columns of `keep`, for the record. Raises InvalidInput if JSON cannot hold them."""
         if not self._settings.keep or isinstance(content, str):
             return {}
         kept = {name: content.get(name) for name in self._settings.keep}
         try:
             return {"row": json.loads(to_json(kept, inf_nan_mode="null", fallback=str))}
         except (PydanticSerializationError, UnicodeEncodeError) as error:
-            raise InvalidInput(f"what --keep names cannot be kept as JSON: {error}") from error
+            raise InvalidInput(f"the columns of --keep cannot be kept as JSON: {error}") from error
 
     def _found(self, content: dict[str, Any]) -> Any:
         try:
@@ -125,9 +125,11 @@ def _hint(error: MissingColumn) -> str:
 
 
 def answer_record(line: int, kept: dict[str, Any], prediction: Prediction) -> bytes:
+    """A line of a shard, for a row that was answered."""
     answer = PredictAnswer.of(prediction).model_dump(exclude=LEFT_OUT, exclude_unset=True)
     return to_json({"line": line, **kept, **answer}) + b"\n"
 
 
 def error_record(line: int, kept: dict[str, Any], error: Exception) -> bytes:
+    """A line of a shard, for a row that could not be answered."""
     return to_json({"line": line, **kept, **body_of(error).model_dump()}) + b"\n"

@@ -22,9 +22,9 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(split)]
 class BulkSettings(BaseSettings):
     """Answers every row of a file, and writes the answers in shards of JSON lines.
 
-    A job that was stopped, even by kill -9, goes on where it was when the same command is given
-    again. Ends with 0 where every row was answered, 1 where some could not be (their records tell
-    why), and 2 where the job could not go on.
+    To resume a job that was stopped, even by kill -9, give the same command again. Exit code 0:
+    every row was answered. 1: some rows were not; their records say why. 2: the job could not go
+    on.
     """
 
     model_config = SettingsConfigDict(
@@ -43,28 +43,28 @@ class BulkSettings(BaseSettings):
     explain: CliImplicitFlag[bool] = Field(False, description="whether to write rationales too")
     columns: Names = Field(
         [],
-        description="FIELD=COLUMN, for fields of the task whose columns have other names, "
-        "separated by commas",
+        description="FIELD=COLUMN, separated by commas, for fields whose columns have other names; "
+        "the column a.b is the value b of the object a",
     )
     keep: Names = Field(
-        [], description="columns that each record repeats, as `row`, separated by commas"
+        [], description="columns, separated by commas, that each record repeats under `row`"
     )
     top_k: int | None = Field(
-        None, ge=1, description="how many scores to write, the best ones; without it, all"
+        None, ge=1, description="write only this many of the best scores; without it, all"
     )
     max_rationale_tokens: int | None = Field(
         None, ge=1, description="tokens after which a rationale is cut"
     )
     truncate: CliImplicitFlag[bool] = Field(
-        False, description="whether to cut the end of an input that has too many tokens"
+        False, description="whether to cut the end of an input with too many tokens"
     )
     shard_rows: int = Field(
         1000,
         ge=1,
-        description="rows of a shard; a job that is stopped loses those of the shard in work",
+        description="rows of a shard; a stopped job loses the answers of the shard in work",
     )
     force: CliImplicitFlag[bool] = Field(
-        False, description="whether to drop the shards of another job that the folder holds"
+        False, description="whether to remove the shards of another job from the folder"
     )
     device: DeviceSetting = "auto"
     threads: ThreadsSetting = available_cores()
@@ -72,11 +72,11 @@ class BulkSettings(BaseSettings):
     speculate: SpeculateSetting = True
     ray: CliImplicitFlag[bool] = Field(
         False,
-        description="whether to work on the cluster that RAY_ADDRESS names, or one started here; "
-        "input, output and model must be paths that all its nodes know",
+        description="whether to work on a Ray cluster: that of RAY_ADDRESS, or a new one on this "
+        "machine. Every node must reach input, output and model by the same paths",
     )
     ray_gpus: float = Field(
-        0.0, ge=0, description="GPUs, or a part of one, that each engine on the cluster takes"
+        0.0, ge=0, description="GPUs of each engine on the cluster; may be a part of one"
     )
 
     @field_validator("columns")
@@ -90,5 +90,5 @@ class BulkSettings(BaseSettings):
 
     @property
     def column_of(self) -> dict[str, str]:
-        """By field of the task."""
+        """The column of each field that `columns` names."""
         return {field: name for field, _, name in (c.partition("=") for c in self.columns)}

@@ -13,16 +13,16 @@ from tasks.durable_files import PARTIAL, open_locked, replace_text, replacing
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 
-Run = dict[str, dict[str, Any]]  # what input, model and settings are; where they are is `source`
+Run = dict[str, dict[str, Any]]  # facts of input, model and settings; `source` is where they are
 
 
 class OutputError(ValueError):
-    """A folder cannot be written to, as it is another job's. The message says what to do."""
+    """The folder belongs to another job. The message says what to do."""
 
 
 @dataclass
 class Tally:
-    """What became of rows: errors by their type, and the first line that has one."""
+    """How many rows were answered, the errors by type, and the first line with an error."""
 
     rows: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -30,7 +30,7 @@ class Tally:
 
     def count(self, record: bytes) -> None:
         self.rows += 1
-        if b'"error_type":' in record:  # perhaps in a text
+        if b'"error_type":' in record:  # or a text holds it
             content = json.loads(record)
             if "error_type" in content:
                 self.errors[content["error_type"]] += 1
@@ -44,16 +44,16 @@ class Tally:
 
 
 class Output:
-    """A folder of shards. A context, of one process at a time; workers of that one may write, too.
+    """A folder of shards. As a context, it is locked: one job at a time writes to it.
 
-    A shard has its name once it is whole and on the disk, so one that has its name is finished.
+    A shard gets its name when it is whole and on the disk. So a shard with its name is finished.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __enter__(self) -> Self:
-        """Raises OutputError where another process is in it."""
+        """Raises OutputError if another job has it locked."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = open_locked(self.folder / LOCK)
@@ -65,9 +65,9 @@ class Output:
         self._lock.close()
 
     def claim(self, run: Run, force: bool) -> None:
-        """Makes the folder this run's; with `force`, by dropping another one's shards.
+        """Makes the folder this run's. With `force`, the shards of another run are removed.
 
-        Raises OutputError, rather than mix what two runs wrote.
+        Raises OutputError if it holds shards of another run.
         """
         if any(self.folder.glob("part-*.jsonl")) and (changes := self._changes(run)):
             if not force:
@@ -86,7 +86,7 @@ class Output:
         replace_text(self.folder / MANIFEST, f"{text}\n")
 
     def finished(self, survey: Survey) -> dict[int, Tally]:
-        """The shards that are there."""
+        """The finished shards, each with its tally. Raises OutputError if one was changed."""
         found = {}
         for shard in range(len(survey.begins)):
             path = self._path(shard)

@@ -1,4 +1,4 @@
-"""How a job is stopped: by SIGINT or SIGTERM, wherever it is."""
+"""Stops a job on SIGINT or SIGTERM."""
 
 import signal
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from service.server import STOP_SIGNALS, kill_at_next
 
 
 class Stopped(Exception):
-    """A signal came."""
+    """A signal came. `exit_status` is the one that a shell gives."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.exit_status = 128 + signum  # as of a shell
+        self.exit_status = 128 + signum
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The work: rows in, shards out, and the engine full all the while."""
+"""The work: reads rows, asks the engine, and writes shards. Keeps the engine full."""
 
 import asyncio
 from collections import deque
@@ -18,18 +18,18 @@ from service.engine.prediction import Prediction, PredictRequest
 from service.errors import EngineUnavailable, ServiceError
 from tasks.row_files import FileRow, RowFile, RowFileError
 
-TRIES: Final = 3  # of a row, where the runtime fails
-AHEAD: Final = 8  # times the rows in flight that may be done before the oldest is
+TRIES: Final = 3  # of a row, if the runtime fails
+AHEAD: Final = 8  # rows that may wait for the oldest one, as a multiple of the rows in flight
 
 T = TypeVar("T")
 Result = TypeVar("Result")
 
 
 class WorkFailed(RuntimeError):
-    """Rows cannot be answered, whatever they are. The message says why."""
+    """No row can be answered any more. The message says why."""
 
 
-FAILURES: Final = (BundleError, DeviceError, OSError, RowFileError, WorkFailed)  # with a message
+FAILURES: Final = (BundleError, DeviceError, OSError, RowFileError, WorkFailed)
 
 
 class Worker:
@@ -55,14 +55,14 @@ class Worker:
         output: Output,
         told: Callable[[], None] = lambda: None,
     ) -> Tally:
-        """Writes shards, in order. `told` is called for each row.
+        """Writes shards in order, and returns their tally. Calls `told` for each row.
 
         If it is cancelled, the shard in work is dropped. Raises WorkFailed, RowFileError, OSError.
         """
         shards = list(shards)
         tally = Tally()
         rows = _read(self._file, shards, survey)
-        # twice as many as there are slots of a kind, so that none is empty between two steps
+        # twice the slots of a kind, so that no slot is empty between two steps
         answers = in_order(rows, self._record, self._engine.slots)
         async with aclosing(answers):
             for shard in shards:
@@ -93,7 +93,7 @@ class Worker:
             return error_record(line, kept, error)
 
     async def _predict(self, request: PredictRequest) -> Prediction:
-        """Tries again where the runtime failed: that may have been another row's fault."""
+        """Tries again if the runtime failed, as another row may have been the cause."""
         for tries_left in range(TRIES - 1, -1, -1):
             try:
                 return await self._engine.predict(request)
@@ -108,9 +108,9 @@ class Worker:
 async def in_order(
     items: Iterable[T], work: Callable[[T], Awaitable[Result]], width: int
 ) -> AsyncGenerator[Result, None]:
-    """The results in the order of the items, of which `width` are under way at once.
+    """The results of `work`, in the order of the items. At most `width` items are in work at once.
 
-    Items are taken as results are, but for the AHEAD × `width` latest.
+    At most AHEAD × `width` items are taken before their results are.
     """
     room = asyncio.Semaphore(width)
     pending: deque[asyncio.Task[Result]] = deque()

@@ -1,4 +1,4 @@
-"""The work on a cluster: Ray Data hands shards to engines, which read and write them themselves."""
+"""The work on a Ray cluster: Ray Data gives shards to engines, which read and write files."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ from service.bulk.survey import Survey
 from service.bulk.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 
-SHARDS_AT_ONCE = 2  # of an engine, so that it stays full where one ends and the next begins
+SHARDS_AT_ONCE = 2  # of an engine, so that it stays full when a shard ends
 
 
 class ClusterWorker:
-    """A worker in an actor of its own. Several threads call it.
+    """A worker in a Ray actor. Several threads call it.
 
-    What fails is handed back, for Ray would tell of an exception at length, and try again.
+    It returns failures as values: Ray would print an exception at length, and try again.
     """
 
     def __init__(self, settings: BulkSettings, todo: list[int], survey: Survey) -> None:
@@ -56,12 +56,12 @@ class ClusterWorker:
 def answer_on_cluster(
     settings: BulkSettings, todo: list[int], survey: Survey, progress: Progress
 ) -> Tally:
-    """Raises WorkFailed, and Stopped after SIGINT or SIGTERM, without the shards in work.
+    """The tally of the shards. A shard is given out again if its node or process dies.
 
-    Shards are given out again where the node or the process that had them dies.
+    Raises WorkFailed. Raises Stopped after SIGINT or SIGTERM; the shards in work are lost.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    with contextlib.redirect_stdout(sys.stderr):  # where Ray tells of what it tries again
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints what it tries again
         _connect()
         with stoppable():  # Ray has handlers of its own
             return _answer(settings, todo, survey, progress)
@@ -100,13 +100,13 @@ def _answer(settings: BulkSettings, todo: list[int], survey: Survey, progress: P
 def _connect() -> None:
     if "RAY_ADDRESS" in os.environ:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    else:  # a cluster of this machine alone, which tells nobody of itself
+    else:  # a cluster on this machine, which reports nothing to anybody
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what began it, for Ray adds many."""
+    """The first line of the first cause, as Ray adds many lines."""
     while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
         error = cause
     first, _, _ = str(error).strip().partition("\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tasks.columns import Columns
 from tasks.durable_files import replacing
 from tasks.task import Task
 from training.annotation.dialogue import Dialogue, Exchange, Failure
@@ -14,7 +15,6 @@ from training.annotation.journal import Journal
 from training.annotation.rows import SourceRow
 from training.annotation.vote import Consensus, vote
 from training.data.row import DataError, Row
-from training.data.sources import Columns
 
 
 @dataclass(frozen=True)

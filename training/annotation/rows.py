@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tasks.columns import Columns
 from tasks.task import Task
 from training.data.files import read_rows
 from training.data.row import Row
 from training.data.row_reader import RowReader
-from training.data.sources import Columns
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Data: rows of any source, what is learnt of them, and in which batches."""
+"""Data: rows of any source, the splits and examples made of them, and batches."""

@@ -1,4 +1,4 @@
-"""The plan of a run: which rows each step learns from, and which of them each process sees."""
+"""Which rows each step of a run learns from, and which of them each process gets."""
 
 import random
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from training.yaml_files import ConfigError
 
 
 class ShuffledBatchSampler(Sampler[list[int]]):
-    """The batches of one process, for all the steps of a run: `accumulation` of them a step.
+    """Yields the batches of one process for all steps of a run, `accumulation` batches a step.
 
-    Each epoch shuffles the rows anew, from the seed and its number alone, and deals them out to
-    steps of `batch_size` rows, or of as many rows as have `batch_tokens` tokens. What is left over
-    waits for the next shuffle. A step's rows are then cut into equal parts, one for each
-    accumulated batch of each process. So a step has the same rows however often the run was
-    stopped, and on however many processes it goes on.
+    Each epoch shuffles the rows by the seed and the epoch's number. A step takes the next
+    `batch_size` rows, or the next rows that together have at most `batch_tokens` tokens. Rows left
+    over at the end of an epoch are not used in it. A step's rows are cut into equal parts, one for
+    each accumulated batch of each process. So a step has the same rows after a resume, and with
+    any number of processes.
     """
 
     def __init__(
@@ -32,7 +32,10 @@ class ShuffledBatchSampler(Sampler[list[int]]):
         process: int = 0,
         seed: int = 0,
     ) -> None:
-        """`sizes` are the rows' tokens. Raises ConfigError where parts were unequal or empty."""
+        """`sizes` are the tokens of each row.
+
+        Raises ConfigError if the parts of a step would be unequal or empty.
+        """
         self.sizes = sizes
         self.steps = steps
         self.batch_tokens = batch_tokens
@@ -65,7 +68,7 @@ class ShuffledBatchSampler(Sampler[list[int]]):
 
     @cached_property
     def steps_per_epoch(self) -> int:
-        """Of the first epoch: with `batch_tokens`, others may have some more or fewer."""
+        """Steps of the first epoch; with `batch_tokens`, other epochs may differ a little."""
         return sum(1 for _ in self._epoch(0))
 
     def _batches(self) -> Iterator[list[int]]:

@@ -13,15 +13,15 @@ from tasks.task import Task
 from training.config import DistillConfig
 from training.data.row import Example
 
-CHUNK = 1000  # texts that are tokenized at a time: encodings take much memory
-IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
+CHUNK = 1000  # texts tokenized at a time, as encodings take much memory
+IGNORED = -100  # label of padding; torch's cross-entropy ignores it
 
 
 class TokenizedExamples(Dataset[dict[str, list[int]]]):
-    """Examples as token ids, with the prefix of either pass before the input.
+    """Examples as token ids. Each pass has its own prefix before the input.
 
-    What is longer than its limit is cut, its end token kept; `cut` counts the rows by column.
-    `codecs` read each row's texts back.
+    A text longer than its limit is cut before its end token; `cut` counts such rows by column.
+    `codecs` turn each row's numbers into placeholders and back.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
         max_rationale_tokens: int,
     ) -> None:
         self.cut: Counter[str] = Counter()
-        shared = list(range(len(tokenizer)))  # one object for each id, which a tokenizer has not
+        shared = list(range(len(tokenizer)))  # one integer object for each id, to save memory
 
         def ids(column: str, texts: list[str], limit: int) -> list[list[int]]:
             rows: list[list[int]] = []
@@ -70,7 +70,7 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
         return len(self.columns["label"])
 
     def sizes(self, passes: Literal["predict", "both"]) -> list[int]:
-        """The tokens of each row, of its inputs and targets together."""
+        """The tokens of each row, inputs and targets together."""
         columns = ["predict_input", "label"]
         if passes == "both":
             columns += ["explain_input", "rationale"]
@@ -100,8 +100,8 @@ class TwoPassCollator:
     """Pads rows to a batch for each pass: `input_ids` and `attention_mask` [B,S],
     `decoder_input_ids` and `labels` [B,T], under "predict" and "explain".
 
-    A row without a rationale has only IGNORED labels in the explain pass. With
-    `explain_given_label` the decoder there reads the row's label first, whose places are IGNORED.
+    In the explain pass, a row without a rationale has only IGNORED labels. With
+    `explain_given_label`, the row's label is the decoder prefix of that pass, and is IGNORED too.
     """
 
     pad_id: int
@@ -124,7 +124,7 @@ class TwoPassCollator:
         before = [row[given] if given and row[target] else [] for row in rows]
         both = list(zip(before, targets, strict=True))
         labels = _pad([[IGNORED] * len(read) + ids or [IGNORED] for read, ids in both], IGNORED)
-        # as transformers shifts labels: what `mi-official` makes of padding depends on it
+        # transformers shifts labels in this way, and `mi-official` depends on it at padding
         shifted = _pad([[self.decoder_start_id, *read, *ids] for read, ids in both], self.pad_id)
         return {
             "input_ids": _pad(sources, self.pad_id),

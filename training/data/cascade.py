@@ -1,4 +1,4 @@
-"""The cascade: a rationale, then the answer, drawn from both the input and the rationale."""
+"""The cascade: the answer follows the rationale, and is drawn from it and from the input."""
 
 from dataclasses import replace
 
@@ -6,13 +6,12 @@ from training.data.row import Example
 
 
 def conclude(example: Example) -> Example:
-    """Ends the rationale, where there is one, with the answer.
+    """The example with its answer at the end of its rationale; without a rationale, as it is.
 
-    The decoder so draws the answer from the input and its own rationale: the cascade of CasCoD
-    (arXiv 2405.19842) in one pass, as MT-CoT (arXiv 2210.06726) writes it. CasCoD itself gives the
-    predict pass the rationale as a part of its input, so no label could be had before a whole
-    rationale is written. Here the label remains the predict pass's, evaluated and served as ever,
-    and what the explain pass gains is that it concludes.
+    The decoder thus draws the answer from the input and from its own rationale. This is the cascade
+    of CasCoD (arXiv 2405.19842) in one pass, in the form of MT-CoT (arXiv 2210.06726). CasCoD reads
+    the rationale in its predict pass, so a label must wait for a whole rationale. Here the predict
+    pass still gives the label, and only the explain pass learns to conclude.
     """
     if example.rationale is None:
         return example

@@ -2,7 +2,7 @@
 
 import re
 
-_LETTERED = re.compile(r"\([a-z]\)")  # how a choice is named
+_LETTERED = re.compile(r"\([a-z]\)")  # the name of a choice
 
 
 class Unparsed(ValueError):
@@ -10,9 +10,9 @@ class Unparsed(ValueError):
 
 
 def split_at(completion: str, phrase: str) -> tuple[str, str]:
-    """What stands before `phrase` where it stands last, and the line after it, its stop left out.
+    """The text before the last `phrase`, and the line after it without its full stop.
 
-    Raises Unparsed where one of them is missing.
+    Raises Unparsed if one of them is missing.
     """
     rationale, found, answer = completion.rpartition(phrase)
     answer = answer.strip().split("\n")[0].strip().rstrip(".").rstrip()
@@ -24,8 +24,8 @@ def split_at(completion: str, phrase: str) -> tuple[str, str]:
 
 
 def one_of(answer: str, labels: list[str]) -> str:
-    """The label that is the answer, upper case and a full stop apart. Raises Unparsed."""
-    if (exact := answer.strip()) in labels:  # of two that differ in upper case alone
+    """The label that an answer names; case and a full stop do not count. Raises Unparsed."""
+    if (exact := answer.strip()) in labels:  # two labels may differ only in case
         return exact
     for label in labels:
         if label.rstrip(".").casefold() == answer.strip().rstrip(".").casefold():
@@ -34,7 +34,7 @@ def one_of(answer: str, labels: list[str]) -> str:
 
 
 def choice(answer: str, labels: list[str]) -> str:
-    """The label that an answer such as "(b) river bank" is. Raises Unparsed."""
+    """The label that an answer such as "(b) river bank" names. Raises Unparsed."""
     if len(_LETTERED.findall(answer)) > 1:
         raise Unparsed("completion that answers with several choices")
     return one_of(_LETTERED.sub("", answer, count=1) if _LETTERED.match(answer) else "", labels)

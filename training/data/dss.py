@@ -26,10 +26,10 @@ class _Layout:
 
     label: str
     humans: tuple[str, ...]  # the columns of human rationales
-    stop: str  # where the teacher went on to a question of its own
+    stop: str  # begins a question that the teacher made up after its answer
     phrase: str  # stands between the rationale and the answer
     parse_answer: Callable[[str, list[str]], str]
-    numbered: bool = False  # labels are places in NLI_LABELS
+    numbered: bool = False  # labels are indices into NLI_LABELS
 
 
 def _equation(answer: str, labels: list[str]) -> str:
@@ -57,11 +57,10 @@ _LAYOUTS = {
 def load_dss(
     source: DssSource, task: Task, split: str, *, completions: bool = True
 ) -> tuple[list[Row], LoadReport]:
-    """Reads one split of one of the archive's data sets.
+    """The rows of one split of a data set of the archive, and a report.
 
-    A row whose completion does not parse has no label and no rationale of the teacher's; the report
-    counts them by reason. Where `completions` is False, it is no error that a split has none.
-    Raises DataError.
+    If a completion does not parse, its row has no teacher's label and no rationale; the report
+    counts why. If `completions` is False, the split may have no completions. Raises DataError.
     """
     layout = _LAYOUTS.get(task.name)
     if layout is None:
@@ -104,9 +103,10 @@ def load_dss(
 
 
 def parse_completion(task: str, completion: str, labels: list[str] | None) -> tuple[str, str]:
-    """Splits one of the archive's completions into (rationale, label).
+    """The rationale and the label that a completion of the archive holds.
 
-    `labels` are those of the row's input, where they are closed. Raises Unparsed.
+    `labels` are the labels that the row's input can have, or None if they are open. Raises
+    Unparsed.
     """
     layout = _LAYOUTS[task]
     rationale, answer = split_at(completion.split(layout.stop)[0], layout.phrase)

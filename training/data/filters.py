@@ -1,14 +1,13 @@
-"""Filters: training rows that are better left out, each counted with its reason."""
+"""Filters: leave training rows or rationales out, and count each with its reason."""
 
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 from tasks.task import Task
 from training.data.load_report import LoadReport
 from training.data.row import DataError, Row
-from training.data.sources import Filters
+from training.data.sources import Filters, Labels
 
 
 def filter_rows(
@@ -17,14 +16,14 @@ def filter_rows(
     task: Task,
     report: LoadReport,
     *,
-    labels: Literal["gold", "teacher"] = "gold",
+    labels: Labels = "gold",
     seed: int = 0,
 ) -> list[Row]:
-    """The rows that the recipe's filters keep, some with fewer rationales.
+    """The rows that the recipe's filters keep, some of them with fewer rationales.
 
-    Lengths are in characters: the tokenizer may yet have to be trained on these very rows. Of
-    several rows with the same input the first one is kept, with its label. `labels` are those that
-    are learnt, of which `max_per_label` rows are drawn by `seed`. Raises DataError.
+    Lengths are in characters, because the tokenizer may be trained on these rows later. Of rows
+    with the same input, the first is kept. `labels` says which labels `max_per_label` counts; rows
+    are drawn by `seed`. Raises DataError.
     """
     if filters.teacher_correct:
         rows = _teacher_correct(rows, filters.teacher_correct == "row", task, report)
@@ -112,7 +111,7 @@ def _short_rationales(rows: list[Row], limit: int, report: LoadReport) -> list[R
 def _with_rationales(
     rows: list[Row], good: Callable[[str], bool], reason: str, report: LoadReport
 ) -> list[Row]:
-    """The rows with their good rationales alone; `reason` is why one is not."""
+    """The rows with their good rationales only. `reason` says why a rationale is not good."""
     kept = []
     for row in rows:
         rationales = tuple(filter(good, row.rationales))
@@ -136,7 +135,7 @@ def _first_of_each_input(rows: list[Row], task: Task, report: LoadReport) -> lis
 
 
 def _balanced(
-    rows: list[Row], limit: int, labels: Literal["gold", "teacher"], seed: int, report: LoadReport
+    rows: list[Row], limit: int, labels: Labels, seed: int, report: LoadReport
 ) -> list[Row]:
     of_label: dict[str | None, list[int]] = {}
     for number, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, and what `datasets` reads or has saved in local folders."""
+"""Reads data sets of the Hugging Face hub, and folders that the package `datasets` can read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def read_hub(path: str, name: str | None, revision: str | None, split: str) -> Iterator[PlacedRow]:
     """Yields the rows of one split, counted from 1.
 
-    `path` names a data set of the hub, a folder of files, or one that `save_to_disk` wrote; `name`
-    one of its configurations. Class labels come by their names, and missing ones (-1) as None.
+    `path` is a data set of the hub, a folder of files, or what `save_to_disk` wrote. `name` is a
+    configuration of it. A class label is read as its name, and a missing one (-1) as None.
     Raises DataError.
     """
-    from datasets import ClassLabel  # takes a second to import, which other formats are spared
+    from datasets import ClassLabel  # here, as the import takes a second
 
     data = _load(path, name, revision, split)
     classes = {
@@ -45,7 +45,7 @@ def _load(path: str, name: str | None, revision: str | None, split: str) -> "Dat
         else:
             return datasets.load_dataset(path, name, split=split, revision=revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        # what went wrong with a file stands in the cause
+        # the cause tells what is wrong with a file
         reason = " ".join(f"{error} {error.__cause__ or ''}".split())
         raise DataError(f"{path} ({split}): `datasets` cannot load it: {reason}") from error
     if split not in saved:

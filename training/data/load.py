@@ -1,4 +1,4 @@
-"""The one door to data: rows of any source, for training, evaluation and the teacher."""
+"""Loads the rows of a recipe's source, whatever its format."""
 
 from typing import Any, Literal
 
@@ -19,15 +19,15 @@ def load_rows(
     *,
     labelled: bool = True,
 ) -> tuple[list[Row], LoadReport]:
-    """Reads what `source` names as its `split`.
+    """The rows of one split of a source, and a report of what was read and dropped.
 
-    With `labelled`, a row needs a label: one whose label is null is dropped and counted. A
-    rationale may be missing or null: such a row trains the predict pass only. Raises DataError,
-    which names the file and line of a row that is wrong.
+    With `labelled`, each row needs a column for its label; a row whose label is null is dropped. A
+    row without a rationale trains the predict pass only. Raises DataError, which names the file and
+    line of a wrong row.
     """
     where = getattr(source, split)
     if isinstance(source, DssSource):
-        # only what is learnt from needs the teacher
+        # only training rows need the teacher
         rows, report = load_dss(source, task, where, completions=split == "train")
     else:
         rows, report = _load_mapped(source, task, where, labelled=labelled)

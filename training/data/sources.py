@@ -1,4 +1,4 @@
-"""Where a recipe's data come from, and how rows become what is learnt: its `data:` section."""
+"""The `data:` section of a recipe: where the rows come from, and which of them are used."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -8,27 +8,36 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tasks.columns import Columns
 from tasks.row_files import Format
 
+Labels = Literal["gold", "teacher"]
+
 
 class Filters(BaseModel):
-    """What is left out of the training rows; validation and test rows stay as they are."""
+    """What is left out of the training rows. Validation and test rows stay as they are."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     teacher_correct: Literal["row", "rationale"] | None = Field(
-        None, description="where the teacher's label is wrong: drop the row, or its rationales"
+        None, description="drop the row, or only its rationales, if the teacher's label is wrong"
     )
     min_agreement: float | None = Field(
-        None, gt=0, le=1, description="drop rows of which fewer of the teacher's samples agree"
+        None,
+        gt=0,
+        le=1,
+        description="drop a row if a smaller share of the teacher's samples agrees on its label",
     )
     leaks: list[Annotated[str, Field(min_length=1)]] = Field(
-        [], description="drop rationales that hold one of these texts, such as a prompt's own"
+        [], description="drop a rationale that contains one of these texts; case does not count"
     )
     max_per_label: int | None = Field(
-        None, gt=0, description="of a label with more rows, so many are drawn"
+        None, gt=0, description="keep at most this many rows of each label, drawn by the seed"
     )
-    max_input_characters: int | None = Field(None, gt=0, description="drop longer rows")
-    max_rationale_characters: int | None = Field(None, gt=0, description="drop longer rationales")
-    duplicates: bool = Field(False, description="drop rows whose input was there before")
+    max_input_characters: int | None = Field(
+        None, gt=0, description="drop a row if its input is longer"
+    )
+    max_rationale_characters: int | None = Field(
+        None, gt=0, description="drop a rationale if it is longer"
+    )
+    duplicates: bool = Field(False, description="drop a row if an earlier row has the same input")
 
 
 # Keys of older recipes, and what to write now.
@@ -40,25 +49,33 @@ _OLD_KEYS = {
 
 
 class Source(BaseModel):
-    """What all sources have in common."""
+    """The keys that all sources have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    labels: Literal["gold", "teacher"] = Field("gold", description="test labels are always gold")
-    max_rationales: int | None = Field(None, gt=0, description="of a row: the first ones")
-    filters: Filters = Filters()
+    labels: Labels = Field(
+        "gold",
+        description="the labels to learn: the right ones, or the teacher's. Test labels are always "
+        "the right ones",
+    )
+    max_rationales: int | None = Field(
+        None, gt=0, description="use only the first rationales of a row, at most this many"
+    )
+    filters: Filters = Field(Filters(), description="what to leave out of the training rows")
     group_by: str | None = Field(
         None,
-        description="a template over the task's fields: rows that it makes the same text of, "
-        "numbers, case and spaces apart, stay in one split. Without it, the same inputs do",
+        description="a template over the task's fields. Rows with the same rendered text stay in "
+        "one split; numbers, case and spaces do not count. Without it, rows with the same input do",
     )
     group_test: bool = Field(
-        False, description="draw as many test rows anew, by groups, from training and test rows"
+        False,
+        description="put training and test rows together, and draw as many test rows again, by "
+        "groups",
     )
     train_only: Path | None = Field(
         None,
-        description="JSON lines of labelled rows that are only trained on, beside the others: less "
-        "those of a group with validation or test rows",
+        description="a file of JSON lines: labelled rows that are only trained on, never held out. "
+        "A row is dropped if its group has validation or test rows",
     )
 
     @model_validator(mode="before")
@@ -79,17 +96,21 @@ class Source(BaseModel):
 
 
 class DssSource(Source):
-    """The folder layout of Distilling Step-by-Step's archive, once unpacked.
+    """The unpacked archive of Distilling Step-by-Step.
 
-    Splits are called as in its files' names: train, valid, test.
+    Its files name the splits train, valid and test.
     """
 
     format: Literal["dss"]
-    path: Path
-    train: str = "train"
-    validation: str | None = None
-    test: str | None = "test"
-    rationales: Literal["teacher", "human"] = "teacher"
+    path: Path = Field(description="folder of the archive")
+    train: str = Field("train", description="name of the split to train on")
+    validation: str | None = Field(
+        None, description="name of the validation split; without it, training rows are held out"
+    )
+    test: str | None = Field("test", description="name of the test split")
+    rationales: Literal["teacher", "human"] = Field(
+        "teacher", description="whose rationales to learn"
+    )
 
     @model_validator(mode="after")
     def _check_rationales(self) -> Self:
@@ -99,30 +120,37 @@ class DssSource(Source):
 
 
 class FilesSource(Source):
-    """One's own files: JSON lines, CSV with a header, or Parquet."""
+    """Files of your own: JSON lines, CSV with a header, or Parquet."""
 
     format: Format
-    train: Path
-    validation: Path | None = None
-    test: Path | None = None
+    train: Path = Field(description="file of the rows to train on")
+    validation: Path | None = Field(
+        None, description="file of the validation rows; without it, training rows are held out"
+    )
+    test: Path | None = Field(None, description="file of the test rows")
     columns: Columns = Field(
         {},
-        description="the column of each field, and of label, teacher_label and rationale, where "
-        "it has another name; several columns make a list of rationales, or of choices",
+        description="the column of a field, or of label, teacher_label or rationale, if its name "
+        "is another. `a.b` is the value b of the object a. A list of columns makes a list of "
+        "rationales, or of choices",
     )
 
 
 class HubSource(Source):
-    """A data set of the Hugging Face hub, or a folder that `datasets` can read."""
+    """A data set of the Hugging Face hub, or a folder that the package `datasets` reads."""
 
     format: Literal["hub"]
-    path: str
-    name: str | None = Field(None, description="of several configurations of the data set")
-    revision: str | None = None
-    train: str = "train"
-    validation: str | None = None
-    test: str | None = None
-    columns: Columns = Field({}, description="as for files; `a.b` is the column b of a")
+    path: str = Field(description="name of the data set, or folder")
+    name: str | None = Field(
+        None, description="name of a configuration, if the data set has several"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit of the data set")
+    train: str = Field("train", description="name of the split to train on")
+    validation: str | None = Field(
+        None, description="name of the validation split; without it, training rows are held out"
+    )
+    test: str | None = Field(None, description="name of the test split")
+    columns: Columns = Field({}, description="as for files")
 
 
 AnySource = Annotated[DssSource | FilesSource | HubSource, Field(discriminator="format")]

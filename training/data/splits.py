@@ -1,4 +1,4 @@
-"""Splits: the rows that train, those that choose the best step, and those only measured on."""
+"""Splits: rows to train on, rows to choose the best step by, and rows to measure on."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 from tasks.task import Task, render_template
 from training.config import DistillConfig
@@ -15,11 +14,10 @@ from training.data.filters import filter_rows
 from training.data.load import load_rows
 from training.data.load_report import LoadReport
 from training.data.row import DataError, Example, Row
-from training.data.sources import FilesSource
+from training.data.sources import FilesSource, Labels
 
 log = logging.getLogger("duet.data")
 
-Labels = Literal["gold", "teacher"]
 Key = Callable[[Row], str]
 
 
@@ -28,21 +26,21 @@ class Splits:
     train: list[Example]
     validation: list[Example]
     test: list[Example]
-    reports: list[str]  # what was read, left out and why, and what the splits share
+    reports: list[str]  # what was read, and what was left out and why
 
     def fingerprint(self) -> str:
-        """SHA-256 over the rows that training may look at, in their order."""
+        """SHA-256 of the training and validation rows, in their order."""
         rows = [asdict(example) for example in (*self.train, *self.validation)]
         return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def load_splits(config: DistillConfig) -> Splits:
-    """Loads a recipe's data, and reports what was read, left out and why.
+    """The splits of a recipe's data. Logs what was read, and what was left out and why.
 
-    Validation rows are up to `validation_rows` of the source's own, where it names such, and
-    otherwise held out of the training rows. Whatever is drawn is drawn in whole groups, so that no
-    input is in two splits. Filters look at the training rows alone, after that, so that students
-    of different filters are measured on the same rows. Raises DataError.
+    At most `validation_rows` validation rows come from the source. If it names none, they are held
+    out of the training rows. Rows are held out in whole groups, so no input is in two splits.
+    Filters come last, and only for training rows: students with other filters are measured on the
+    same rows. Raises DataError.
     """
     source, task = config.data, config.task
     labelled = source.labels == "gold" or source.group_test
@@ -93,9 +91,9 @@ def load_splits(config: DistillConfig) -> Splits:
 
 
 def examples_of(rows: list[Row], labels: Labels, max_rationales: int | None) -> list[Example]:
-    """An example for each rationale of a row, up to `max_rationales`; one for a row without any.
+    """An example for each rationale of a row, up to `max_rationales`, or one without a rationale.
 
-    So a row's label weighs as much as it has rationales.
+    A row with more rationales thus repeats its label more often.
     """
     examples = []
     for row in rows:
@@ -107,9 +105,10 @@ def examples_of(rows: list[Row], labels: Labels, max_rationales: int | None) -> 
 
 
 def hold_out(rows: list[Row], count: int, seed: int, key: Key) -> tuple[list[Row], list[Row]]:
-    """Splits into (rest, held out): whole groups of rows with the same key, drawn by `seed`.
+    """The rows as (rest, held out). Groups of rows with the same key are drawn by `seed`.
 
-    At most `count` rows are held out: a group that does not fit any more stays in the rest.
+    At most `count` rows are held out; a group that would exceed it stays in the rest. Raises
+    DataError.
     """
     if count >= len(rows):
         raise DataError(
@@ -130,7 +129,7 @@ def hold_out(rows: list[Row], count: int, seed: int, key: Key) -> tuple[list[Row
 
 
 def group_key(task: Task, template: str | None) -> Key:
-    """What rows of one group share: the input as it is rendered, or the template's masked text."""
+    """The key that rows of one group share: the rendered input, or the template's masked text."""
 
     def key(row: Row) -> str:
         if template is None:
@@ -144,7 +143,7 @@ def group_key(task: Task, template: str | None) -> Key:
 
 
 def masked(text: str) -> str:
-    """The text with a placeholder for each number, in one case, with single spaces."""
+    """The text in lower case, with single spaces, and with each number replaced by `<number>`."""
     return " ".join(re.sub(r"\d+(?:[.,]\d+)*", "<number>", text).casefold().split())
 
 

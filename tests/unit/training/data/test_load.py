@@ -6,13 +6,14 @@ import pytest
 from pyarrow import parquet
 
 from tasks.builtin import TASKS
+from tasks.columns import Columns
 from tasks.task import Task
 from tests.support.simple_problems import write_problems
 from training.data.load import load_rows
 from training.data.row import DataError, Row
-from training.data.sources import Columns, FilesSource, HubSource
+from training.data.sources import FilesSource, HubSource
 
-SVAMP, CQA = TASKS["svamp"], TASKS["cqa"]
+SVAMP = TASKS["svamp"]
 PAIR = Task(name="pair", fields=["a", "b"], template="{{a}}</s>{{b}}")
 
 
@@ -94,36 +95,6 @@ def test_columns_are_mapped_in_every_format(tmp_path: Path) -> None:
         assert report.without_rationale == 1
 
 
-def test_choices_are_read_and_hold_the_label(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    row = {"input": {"question": "What?", "choices": ["pen", " ink "]}, "label": "ink"}
-    path.write_text(json.dumps(row))
-    (read,), _ = load_rows(files(path), CQA)
-    assert read.input == {"question": "What?", "choices": ["pen", "ink"]}
-    for changes, complaint in (
-        ({"label": "nib"}, "the label 'nib' is not one of pen, ink"),
-        ({"teacher_label": "nib"}, "the label 'nib' is not one of pen, ink"),
-        ({"input": {"question": "What?", "choices": "pen"}}, 'a list of texts under "choices"'),
-        ({"input": {"question": "What?", "choices": []}}, 'a list of texts under "choices"'),
-        ({"input": {"question": "What?", "choices": [""]}}, 'a non-empty text under "choices"'),
-        ({"input": "What?"}, 'line 1: no "question"; there is input, label'),
-    ):
-        path.write_text(json.dumps(row | changes))
-        with pytest.raises(DataError, match=complaint):
-            load_rows(files(path), CQA)
-
-
-def test_choices_stand_in_several_columns_or_within_one(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text("question,x,y,z,label\nWhat?,pen,ink,,ink\n")
-    (row,), _ = load_rows(files(path, {"choices": ["x", "y", "z"]}), CQA)
-    assert row.input == {"question": "What?", "choices": ["pen", "ink"]}
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"question": "What?", "choices": {"text": ["pen", "ink"]}, "label": "ink"}')
-    (row,), _ = load_rows(files(path, {"choices": "choices.text"}), CQA)
-    assert row.input == {"question": "What?", "choices": ["pen", "ink"]}
-
-
 @pytest.mark.parametrize(
     ("columns", "complaint"),
     [
@@ -138,9 +109,3 @@ def test_a_map_that_does_not_fit_is_named(tmp_path: Path, columns: Columns, comp
     write_problems(path, rows=3, seed=0)
     with pytest.raises(DataError, match=complaint):
         load_rows(files(path, columns), SVAMP)
-
-
-def test_a_field_named_as_an_output_is_refused(tmp_path: Path) -> None:
-    task = Task(name="t", fields=["label"], template="{{label}}")
-    with pytest.raises(DataError, match="'label' is the name of an output"):
-        load_rows(files(tmp_path / "rows.csv"), task)
