@@ -57,14 +57,14 @@ def test_the_column_that_is_wrong_is_named() -> None:
             f'{PLACE}: expected a non-empty text under "{column}", found {found}'
         )
     mapped: Columns = {"choices": ["x", "y"]}
-    with pytest.raises(DataError, match='expected a non-empty text under "x, y", found 3$'):
+    with pytest.raises(DataError, match=r'expected a non-empty text under "x, y", found 3$'):
         read(CQA, mapped, {"question": "What?", "x": "pen", "y": 3}, labelled=False)
 
 
 def test_a_label_may_be_needed() -> None:
     assert read(PAIR, {}, {"a": "x", "b": "y"}, labelled=False).label is None
     assert read(PAIR, {}, {"a": "x", "b": "y", "label": None}).label is None
-    with pytest.raises(DataError, match='line 1: no "label"; there is a, b$'):
+    with pytest.raises(DataError, match=r'line 1: no "label"; there is a, b$'):
         read(PAIR, {}, {"a": "x", "b": "y"})
 
 
