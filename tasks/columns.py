@@ -19,11 +19,11 @@ class MissingColumn(ValueError):
 
 
 class ColumnMap:
-    """Finds in a row what stands there under a name, or in the columns that `columns` maps it to.
+    """Finds values in a row by name: in the column of that name, or in those that `columns` gives.
 
-    The column `a.b` is the value b of the object a. Several columns give a list of what they hold.
-    The fields may also stand together in an object `input`, which may be the text itself where the
-    task has one field and no choices. So `columns` must not map a field, and no field be `input`.
+    The column `a.b` is the value b of the object a. Several columns give a list of their values.
+    The fields may also stand together in an object `input`, if `columns` maps no field and no field
+    has that name. If the task has one field and no choices, `input` may be the text itself.
     """
 
     def __init__(self, task: Task, columns: Mapping[str, str | list[str]]) -> None:
@@ -33,24 +33,25 @@ class ColumnMap:
         self._text = task.fields[0] if task.fields == task.texts[:1] else None
 
     def columns_of(self, name: str) -> list[str]:
+        """The columns in which a name is looked up."""
         columns = self._columns.get(name, name)
         return [columns] if isinstance(columns, str) else columns
 
     def find(self, name: str, row: Mapping[str, Any]) -> Any:
-        """What the row holds of `name`: None where it has no such column."""
+        """The value of `name` in a row; None if the row has no such column."""
         values = [_look_up(row, column) for column in self.columns_of(name)]
         if isinstance(self._columns.get(name, name), str):
             return values[0]
         return [value for value in values if value is not None]
 
     def require(self, name: str, there: Collection[str]) -> None:
-        """Raises MissingColumn where `there`, the names of a row's columns, lack one of `name`."""
+        """Raises MissingColumn if a column of `name` is not among `there`, the columns of a row."""
         for column in self.columns_of(name):
             if column not in there and column.split(".")[0] not in there:
                 raise MissingColumn(column, there)
 
     def find_fields(self, row: Mapping[str, Any]) -> Any:
-        """The value of each field, by its name, or the text that stands for the only one.
+        """The value of each field by its name, or the text itself that `input` holds.
 
         Values are not checked: see `tasks.fields.parse_fields`. Raises MissingColumn.
         """
@@ -64,7 +65,7 @@ class ColumnMap:
         return {name: self.find(name, row) for name in self._fields}
 
     def require_fields(self, there: Collection[str]) -> None:
-        """Raises MissingColumn where no row with these columns can have the fields."""
+        """Raises MissingColumn if no row with these columns can have all fields."""
         if not (self._together and INPUT in there):
             for name in self._fields:
                 self.require(name, there)

@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
 
 class FileRow(NamedTuple):
-    """What a file holds at a place: of JSON lines any value, else an object by column."""
+    """A row of a file. JSON lines hold any value; other files, an object by column."""
 
     place: Place
     content: Any  # or a RowError
@@ -50,16 +50,16 @@ class RowFile(ABC):
 
     unit: str = "line"  # what `Place.line` counts
     begin = Place(0, 1)  # of the first row
-    columns: Sequence[str] | None = None  # where all rows have the same
+    columns: Sequence[str] | None = None  # None: each row has its own
 
     def __init__(self, path: Path, max_line_bytes: int | None = None) -> None:
-        """A longer line than `max_line_bytes` is a row with an error, and is never kept whole.
+        """A line longer than `max_line_bytes` becomes a RowError, and is not kept in memory.
 
-        Raises RowFileError, and OSError where the file cannot be opened.
+        Raises RowFileError. Raises OSError if the file cannot be opened.
         """
         path.open("rb").close()
         self.path = path
-        self.wanted: Collection[str] | None = None  # columns to read, where that is faster; or all
+        self.wanted: Collection[str] | None = None  # only these columns are needed; None: all
         self._max_line_bytes = max_line_bytes
 
     def places(self) -> Iterator[Place]:
@@ -68,7 +68,7 @@ class RowFile(ABC):
 
     @abstractmethod
     def rows(self, begin: Place | None = None) -> Iterator[FileRow]:
-        """The rows from the one that begins there, or from the first."""
+        """The rows from a place on; without one, all of them."""
 
     def _lines(self, file: BinaryIO, begin: Place | None) -> "_Lines":
         return _Lines(file, begin or self.begin, self._max_line_bytes)
@@ -85,9 +85,9 @@ class RowFile(ABC):
 def open_rows(
     path: Path, file_format: Format | None = None, max_line_bytes: int | None = None
 ) -> RowFile:
-    """A file of rows, in the format that its suffix names if none is given.
+    """A file of rows. Without a format, the suffix of its name tells it.
 
-    Raises RowFileError, and OSError where the file cannot be opened.
+    Raises RowFileError. Raises OSError if the file cannot be opened.
     """
     match file_format or path.suffix.lower().removeprefix("."):
         case "jsonl":

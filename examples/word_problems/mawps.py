@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.durable_files import replacing
 from tasks.equations import SIGNS, evaluate_equation
 from training.data.files import read_rows
 from training.data.row import DataError, text_of
@@ -48,7 +49,7 @@ def convert(source: Path, out: Path) -> Counter[str]:
     Raises DataError where a line of `source` is not such a row.
     """
     counts: Counter[str] = Counter()
-    with out.open("w", encoding="utf-8") as file:
+    with replacing(out) as file:
         for place, row in read_rows(source, "jsonl"):
             text = text_of(row.get("input"), "input", place)
             label = label_of_equation(text_of(row.get("equation"), "equation", place))
@@ -63,7 +64,7 @@ def convert(source: Path, out: Path) -> Counter[str]:
                 counts["value is not the answer"] += 1
             else:
                 counts["rows"] += 1
-                file.write(json.dumps({"input": text, "label": label}) + "\n")
+                file.write(json.dumps({"input": text, "label": label}).encode() + b"\n")
     return counts
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from examples.word_problems.renumbering import renumbered
 from examples.word_problems.words import Noun, vocabulary
+from tasks.durable_files import replacing
 from training.config import load_config
 from training.data.row import DataError, Example
 from training.data.splits import load_splits
@@ -49,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             train, arguments.copies, config.seed, renumber=config.task.numbers is not None
         )
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with arguments.out.open("w", encoding="utf-8") as file:
+        with replacing(arguments.out) as file:
             for copy in copies:
                 row = {**copy.input, "label": copy.label, "rationale": copy.rationale}
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(row).encode() + b"\n")
     except (ConfigError, DataError, OSError) as error:
         print(f"swaps: {error}", file=sys.stderr)
         return 2

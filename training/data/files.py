@@ -11,7 +11,7 @@ PlacedRow = tuple[str, dict[str, Any]]  # the row's place, for messages, and its
 
 
 def read_rows(path: Path, file_format: Format | None = None) -> Iterator[PlacedRow]:
-    """Yields the rows of a file, in the format that its suffix names if none is given.
+    """Yields the rows of a file. Without a format, the suffix of its name tells it.
 
     Raises DataError, which names the file, and the line or row that is wrong.
     """
