@@ -150,7 +150,7 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
 
 def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
     from training.evaluation.evaluation import evaluate
-    from training.evaluation.judge import Endpoint
+    from training.evaluation.judge import Judge
     from training.reports.report import SEED, EvaluationReport, versions, write_evaluation
 
     out: Path = arguments.out
@@ -162,7 +162,6 @@ def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
             temperature = _calibrate(model, arguments)
         data = _data(arguments, task)
         collect(model, data, out, source=arguments.model, force=arguments.force)
-    endpoint = arguments.judge and Endpoint(arguments.judge, arguments.judge_model)
     try:
         found = evaluate(
             [*read_predictions(out)],
@@ -170,7 +169,7 @@ def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
             temperature=temperature,
             fitted_here=arguments.split == "validation",
             embedder=arguments.embedder,
-            endpoint=endpoint or None,
+            judge=arguments.judge and Judge(arguments.judge, arguments.judge_model),
             judgements=out / "judgements.sqlite",
             seed=SEED,
         )

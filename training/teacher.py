@@ -1,211 +1,231 @@
-"""Asks a big model for the rationale and the label of each row: the data that distill.py reads.
+"""Asks a teacher about rows: `python training/teacher.py --help` tells of every setting."""
 
-The endpoint is any that speaks OpenAI's chat completions: its address, key and model are in the
-environment, as OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL, or address and model are given
-here. Beside OUT.jsonl stand OUT.answers.jsonl, which keeps every answer, OUT.failed.jsonl, and the
-report, OUT.report.md. The same command goes on where a stopped one was, and asks nothing twice.
-
-Ends with 0 where every row has its result, 1 where some were not answered or the budget ended
-before them, and 2 where it could not go on.
-"""
-
-import argparse
 import asyncio
 import hashlib
 import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from tasks.builtin import TASKS
 from tasks.task import Task
-from training.annotation.command_line import failed_of, journal_of, parse_arguments
+from training.annotation.answer_store import AnswerStore, StoreError
+from training.annotation.completion import Completion, Request
 from training.annotation.dialogue import Dialogue
-from training.annotation.journal import Answer, Journal, JournalError
-from training.annotation.prompt import load_prompt
+from training.annotation.old_answers import read_old_answers
+from training.annotation.prompt import Prompt, load_prompt
 from training.annotation.results import ResultFiles, keys_of_failures, results
 from training.annotation.rows import Rows
+from training.annotation.settings import TeacherSettings, parse_arguments, problem_of
 from training.annotation.tokens import LIMITS, answer_limit
 from training.config import load_config
-from training.data.row import DataError
+from training.data.row import DataError, Row
 from training.data.sources import Columns, DssSource
 from training.yaml_files import ConfigError
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse_arguments(__doc__, argv)
+def main(argv: list[str] | None = None, command: str = "teacher.py") -> int:
+    """Returns 0 where every row has its result, 1 where some lack one, 2 where it cannot go on."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for client in ("httpx", "httpx2"):  # a line for every request
         logging.getLogger(client).setLevel(logging.WARNING)
     try:
-        return _run(arguments)
+        settings = parse_arguments(argv, command)
+    except ValidationError as error:
+        return _tell(problem_of(error))
+    except SettingsError as error:
+        return _tell(str(error).removeprefix("error parsing CLI: "))
+    try:
+        return _run(settings)
     except BrokenPipeError:  # of a reader who has seen enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ConfigError, DataError, JournalError, OSError) as error:
-        print(f"teacher: {error}", file=sys.stderr)
-        return 2
+    except (ConfigError, DataError, StoreError, OSError) as error:
+        return _tell(str(error))
     except ModuleNotFoundError as error:
-        print(
-            f"teacher: the package {error.name} is missing: pip install '.[teacher]'",
-            file=sys.stderr,
-        )
-        return 2
+        return _tell(f"the package {error.name} is missing: pip install 'duet[teacher]'")
     except KeyboardInterrupt:
-        print(f"teacher: stopped; {_go_on(arguments)}", file=sys.stderr)
-        return 130
+        return _tell(f"stopped; {_go_on(settings)}", 130)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    task, columns = _task(arguments)
-    prompt = load_prompt(task, arguments.prompt)
-    rows = Rows(arguments.data, task, columns, arguments.given_label, arguments.limit)
-    body = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
-    settings = body | arguments.body
-    if arguments.budget is not None and answer_limit(settings) is None:
+def _tell(text: str, status: int = 2) -> int:
+    print("teacher:", " ".join(text.split()), file=sys.stderr)
+    return status
+
+
+def _go_on(settings: TeacherSettings) -> str:
+    # given again, --retry-failed would pay again for what failed in this run
+    return f"the same command{', without --retry-failed,' * settings.retry_failed} goes on"
+
+
+def _run(settings: TeacherSettings) -> int:
+    task, columns = _task(settings)
+    prompt = load_prompt(task, settings.prompt)
+    rows = Rows(settings.data, task, columns, settings.given_label, settings.limit)
+    body = {"temperature": settings.temperature, "max_tokens": settings.max_tokens} | settings.body
+    if settings.budget is not None and answer_limit(body) is None:
         raise ConfigError(
             f"--budget: an answer could cost anything; name {' or '.join(LIMITS)} in --body"
         )
     dialogue = Dialogue(
         task,
         prompt,
-        arguments.model,
-        settings,
-        as_json=arguments.json,
-        given_label=arguments.given_label,
+        settings.model,
+        body,
+        as_json=settings.as_json,
+        given_label=settings.given_label,
     )
     files = ResultFiles(
-        arguments.out,
-        failed_of(arguments.out),
+        settings.out,
+        settings.failed,
         columns,
-        several=arguments.samples > 1,
-        label_given=arguments.given_label,
+        several=settings.samples > 1,
+        label_given=settings.given_label,
     )
     count = 0
     for source in rows:  # all are looked at before any is asked about
         dialogue.exchange(source.row, 0, lambda key: None)
         count += 1
     if not count:
-        raise DataError(f"{arguments.data}: there are no rows")
-    path = journal_of(arguments.out)
-    if arguments.out.exists() and not path.exists():
+        raise DataError(f"{settings.data}: there are no rows")
+    stored = settings.answers.exists() or settings.old_answers.exists()
+    if settings.out.exists() and not stored:
         raise ConfigError(
-            f"--out: {arguments.out} is there already, without its {path.name}: choose another file"
+            f"--out: {settings.out} is there already, without its {settings.answers.name}: choose "
+            "another file"
         )
-    if arguments.dry_run:
-        with Journal(path) if path.exists() else nullcontext() as journal:
-            return _print_requests(rows, arguments, dialogue, journal)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    with Journal(path) as journal:
-        if arguments.retry_failed:
-            journal.forget(_failures(rows, arguments.samples, dialogue, journal))
-        facts = {
-            "rows_from": str(arguments.data),
-            "task": task.name,
-            "model": arguments.model,
-            "settings": json.dumps(settings),
-            "form": "JSON" if arguments.json else "text",
-            "label_given": arguments.given_label,
-            "samples": arguments.samples,
-            "prompt": hashlib.sha256(prompt.model_dump_json().encode()).hexdigest(),
-        }
-        return _annotate(arguments, rows, count, dialogue, journal, files, facts)
+    store = AnswerStore(settings.answers, read_old_answers(settings.old_answers))
+    if settings.dry_run:
+        with store if stored else nullcontext() as opened:
+            return _print_requests(rows, settings, dialogue, opened)
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    with store:
+        if settings.retry_failed:
+            store.forget(_failures(rows, settings.samples, dialogue, store))
+        facts = _facts(settings, task, prompt, body)
+        return _annotate(settings, rows, count, dialogue, store, files, facts)
+
+
+def _facts(
+    settings: TeacherSettings, task: Task, prompt: Prompt, body: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "rows_from": str(settings.data),
+        "task": task.name,
+        "model": settings.model,
+        "settings": json.dumps(body),
+        "form": "JSON" if settings.as_json else "text",
+        "label_given": settings.given_label,
+        "samples": settings.samples,
+        "prompt": hashlib.sha256(prompt.model_dump_json().encode()).hexdigest(),
+    }
 
 
 def _annotate(
-    arguments: argparse.Namespace,
+    settings: TeacherSettings,
     rows: Rows,
     count: int,
     dialogue: Dialogue,
-    journal: Journal,
+    store: AnswerStore,
     files: ResultFiles,
     facts: dict[str, Any],
 ) -> int:
     # here, so that --dry-run and --help need no client
-    from training.annotation.asking import Asking, Ended
+    from training.annotation.asking import AllRefused, Asking, Conversation, Ended
     from training.annotation.budget import Budget, BudgetReached, Prices
-    from training.annotation.endpoint import Address, Endpoint
+    from training.annotation.endpoint import Endpoint
     from training.annotation.pace import Pace
     from training.annotation.progress import Progress
 
-    prices = Prices(*arguments.prices) if arguments.prices else None
+    prices = Prices(*settings.prices) if settings.prices else None
+
+    def following(row: Row, sample: int) -> Request | None:
+        return dialogue.exchange(row, sample, store.get).following
+
+    def conversations() -> Iterator[list[Conversation]]:
+        sources = (source.row for source in rows)
+        for row, requests in dialogue.to_ask(sources, settings.samples, store.get):
+            yield [partial(following, row, sample) for sample in requests]
 
     async def ask() -> tuple[Ended, Endpoint, Budget]:
         stopped = asyncio.Event()
-        pace = Pace(stopped, arguments.requests_per_minute, arguments.tokens_per_minute)
-        address = Address(arguments.base_url, arguments.key, arguments.timeout)
-        endpoint = Endpoint(address, pace, stopped, arguments.tries)
-        budget = Budget(journal.spent, prices, arguments.budget)
-        asking = Asking(arguments.samples, dialogue, journal, endpoint, budget, stopped)
-        progress = Progress(count, journal.spent, budget, endpoint)
-        waiting = (source.row for source in rows)
-        return await asking.ask_all(waiting, progress, arguments.concurrency), endpoint, budget
+        pace = Pace(stopped, settings.requests_per_minute, settings.tokens_per_minute)
+        endpoint = Endpoint(
+            settings.base_url, settings.key, pace, timeout=settings.timeout, tries=settings.tries
+        )
+        budget = Budget(store.spent, prices, settings.budget)
+        asking = Asking(store, endpoint, budget, stopped)
+        progress = Progress("teacher", count, store.spent, budget, endpoint)
+        ended = await asking.ask_all(conversations(), progress, settings.concurrency)
+        return ended, endpoint, budget
 
     ended, endpoint, budget = asyncio.run(ask())
     # here, as it loads scipy, and a run that is killed and started again does not need it
     from training.annotation.report import Tally, counted, write_report
 
-    found = results(rows, rows.task, arguments.samples, dialogue, journal, ended.unanswered)
-    tally = Tally(rows.task, arguments.samples, arguments.given_label)
+    found = results(rows, rows.task, settings.samples, dialogue, store, ended.unanswered)
+    tally = Tally(rows.task, settings.samples, settings.given_label)
     with files.writing(found) as written:
         counted(written, tally)
     cost = budget.cost
-    facts |= asdict(journal.spent) | {
+    facts |= asdict(store.spent) | {
         "cost": None if cost is None else round(cost, 6),
         "endpoint": endpoint.name,
     }
-    report = write_report(arguments.out, tally, facts)
+    report = write_report(settings.out, tally, facts)
     failed = tally.failures.total()
     print(
         f"{tally.annotated} rows annotated, {failed} failed, {tally.not_asked} not asked about",
-        *([f"failed rows: {failed_of(arguments.out)}"] if failed else []),
+        *([f"failed rows: {settings.failed}"] if failed else []),
         report,
         sep="\n",
     )
+    go_on = _go_on(settings)
     if ended.signal:
-        status, why = 128 + ended.signal, f"stopped; {_go_on(arguments)}"
-    elif isinstance(ended.why, BudgetReached):
-        status, why = 1, f"the budget ended at a cost of {cost:.4f}; a greater --budget goes on"
-    elif ended.why is not None:
-        status, why = 2, f"{ended.why}; {_go_on(arguments)}"
-    elif ended.unanswered:
-        status, why = 1, f"{len(ended.unanswered)} requests went unanswered; {_go_on(arguments)}"
-    else:
-        return 0
-    print(f"teacher: {why}", file=sys.stderr)
-    return status
+        return _tell(f"stopped; {go_on}", 128 + ended.signal)
+    if isinstance(ended.why, BudgetReached):
+        return _tell(f"the budget ended at a cost of {cost:.4f}; a greater --budget goes on", 1)
+    if isinstance(ended.why, AllRefused):
+        return _tell(f"{ended.why}; --retry-failed asks these again")
+    if ended.why is not None:
+        return _tell(f"{ended.why}; {go_on}")
+    if ended.unanswered:
+        return _tell(f"{len(ended.unanswered)} requests went unanswered; {go_on}", 1)
+    return 0
 
 
-def _go_on(arguments: argparse.Namespace) -> str:
-    return f"the same command{', without --retry-failed,' * arguments.retry_failed} goes on"
-
-
-def _task(arguments: argparse.Namespace) -> tuple[Task, Columns]:
-    if arguments.task is not None:
-        return TASKS[arguments.task], {}
-    config = load_config(arguments.recipe)
+def _task(settings: TeacherSettings) -> tuple[Task, Columns]:
+    if settings.recipe is None:
+        assert settings.task is not None
+        return TASKS[settings.task], {}
+    config = load_config(settings.recipe)
     return config.task, {} if isinstance(config.data, DssSource) else config.data.columns
 
 
-def _failures(rows: Rows, samples: int, dialogue: Dialogue, journal: Journal) -> set[str]:
-    return keys_of_failures(results(rows, rows.task, samples, dialogue, journal, {}))
+def _failures(rows: Rows, samples: int, dialogue: Dialogue, store: AnswerStore) -> set[str]:
+    return keys_of_failures(results(rows, rows.task, samples, dialogue, store, {}))
 
 
 def _print_requests(
-    rows: Rows, arguments: argparse.Namespace, dialogue: Dialogue, journal: Journal | None
+    rows: Rows, settings: TeacherSettings, dialogue: Dialogue, store: AnswerStore | None
 ) -> int:
     """What would be sent next about each row that is not done; what follows depends on answers."""
     retried = set[str]()
-    if journal is not None and arguments.retry_failed:
-        retried = _failures(rows, arguments.samples, dialogue, journal)
+    if store is not None and settings.retry_failed:
+        retried = _failures(rows, settings.samples, dialogue, store)
 
-    def answered(key: str) -> Answer | None:
-        return None if journal is None or key in retried else journal.get(key)
+    def answered(key: str) -> Completion | None:
+        return None if store is None or key in retried else store.get(key)
 
-    for _, following in dialogue.to_ask((s.row for s in rows), arguments.samples, answered):
+    for _, following in dialogue.to_ask((s.row for s in rows), settings.samples, answered):
         for request in following.values():
             print(json.dumps(request.body, ensure_ascii=False))
     return 0

@@ -30,10 +30,15 @@ _TOLD = re.compile(  # that the label was known before
 
 @dataclass(frozen=True)
 class Annotation:
-    """What a teacher says of a row."""
+    """The label that a teacher gives a row, and its reasons.
 
-    rationale: str
+    Of several samples that vote: the label of most, the rationales that led to it, and the share
+    of all samples that have it, failed ones counted.
+    """
+
     label: str
+    rationales: tuple[str, ...]
+    agreement: float = 1.0
 
 
 class Parser:
@@ -61,7 +66,7 @@ class Parser:
         self._refuse_leaks(rationale, row)
         if self.given_label and not self.task.is_right(label, row.label or ""):
             raise Unparsed("answer with another label than the given one")
-        return Annotation(rationale, label)
+        return Annotation(label, (rationale,))
 
     def _from_text(self, answer: str) -> tuple[str, str]:
         marks = list(_ANSWER.finditer(answer))

@@ -1,26 +1,36 @@
-"""Asks about every row, many at a time, until all is answered or something ends it."""
+"""Holds conversations, many at a time, until all have ended or something stops them."""
 
 import asyncio
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from training.annotation.answer_store import AnswerStore, StoreError
 from training.annotation.budget import Budget, BudgetReached
-from training.annotation.dialogue import Dialogue
+from training.annotation.completion import Completion, Request
 from training.annotation.endpoint import Endpoint, EndpointError, Unanswered
-from training.annotation.journal import Answer, Journal, JournalError
 from training.annotation.progress import Progress
-from training.data.row import DataError, Row
+from training.data.row import DataError
 
-GIVE_UP = 20  # requests that failed, one after the other, and nobody asks any more
+GIVE_UP = 20  # requests in a row that failed; then no more are sent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+Conversation = Callable[[], Request | None]  # what to ask next, by the store; None at the end
+
+
+class AllRefused(EndpointError):
+    """The endpoint refused every request so far. The store keeps that."""
 
 
 @dataclass
 class Ended:
-    """How asking ended: `why` it did before all was asked, and what went unanswered, by key."""
+    """How asking ended.
+
+    `why` is what stopped it before all was asked. `unanswered` tells by key why requests have no
+    answer.
+    """
 
     why: Exception | None = None
     signal: int = 0
@@ -28,38 +38,36 @@ class Ended:
 
 
 @dataclass
-class _Open:
-    """A row that is asked about, and how many samples are still to come."""
+class _Row:
+    """How many conversations about a row are still to end."""
 
-    row: Row
-    samples: int
+    left: int
 
 
 class Asking:
-    """Asks for `samples` answers about each row, and journals each answer as it comes.
+    """Holds conversations and keeps each completion as it comes.
 
     The first SIGINT or SIGTERM sets `stopped` and waits for the answers under way, as they are
     paid for; the second one drops them.
     """
 
     def __init__(
-        self,
-        samples: int,
-        dialogue: Dialogue,
-        journal: Journal,
-        endpoint: Endpoint,
-        budget: Budget,
-        stopped: asyncio.Event,
+        self, store: AnswerStore, endpoint: Endpoint, budget: Budget, stopped: asyncio.Event
     ) -> None:
-        self._samples, self._dialogue, self._journal = samples, dialogue, journal
-        self._endpoint, self._budget, self._stopped = endpoint, budget, stopped
+        self._store, self._endpoint = store, endpoint
+        self._budget, self._stopped = budget, stopped
         self._ended = Ended()
         self._answered = self._refused = 0  # requests of this run
-        self._unanswered = 0  # since the last answer
+        self._failed = 0  # requests since the last answer
 
-    async def ask_all(self, rows: Iterable[Row], progress: Progress, concurrency: int) -> Ended:
-        """Asks about what was not answered before, up to so many requests at a time."""
-        waiting = self._waiting(rows, progress)  # shared: each sample goes to one worker
+    async def ask_all(
+        self, rows: Iterable[Sequence[Conversation]], progress: Progress, concurrency: int
+    ) -> Ended:
+        """Holds the conversations of each row, up to so many requests at a time.
+
+        A row without one was finished before.
+        """
+        waiting = _waiting(rows, progress)  # shared: each conversation goes to one worker
         with self._listening(progress):
             try:
                 async with self._endpoint, progress.showing(), asyncio.TaskGroup() as workers:
@@ -70,58 +78,44 @@ class Asking:
                     raise
         return self._ended
 
-    def _waiting(self, rows: Iterable[Row], progress: Progress) -> Iterator[tuple[_Open, int]]:
-        for row, following in self._dialogue.to_ask(rows, self._samples, self._journal.get):
-            if not following:
-                progress.skip()
-            open_row = _Open(row, len(following))
-            for sample in following:
-                yield open_row, sample
-
-    async def _work(self, waiting: Iterator[tuple[_Open, int]], progress: Progress) -> None:
+    async def _work(self, waiting: Iterator[tuple[_Row, Conversation]], progress: Progress) -> None:
         try:
-            for open_row, sample in waiting:
-                await self._converse(open_row.row, sample)
+            for row, conversation in waiting:
+                await self._converse(conversation)
                 if self._stopped.is_set():
                     return
-                open_row.samples -= 1
-                if not open_row.samples:
+                row.left -= 1
+                if not row.left:
                     progress.advance()
-        except (BudgetReached, DataError, EndpointError, JournalError, OSError) as why:
-            self._stop(why)
+        except (BudgetReached, DataError, EndpointError, StoreError, OSError) as why:
+            self._ended.why = self._ended.why or why
+            self._stopped.set()
 
-    async def _converse(self, row: Row, sample: int) -> None:
-        while request := self._dialogue.exchange(row, sample, self._journal.get).following:
+    async def _converse(self, conversation: Conversation) -> None:
+        while request := conversation():
             try:
                 async with self._budget.reserved(request.body):
-                    answer = await self._endpoint.ask(request.body)
-                    await self._journal.append(request.key, answer)
+                    completion = await self._endpoint.ask(request.body)
+                    self._store.keep(request.key, completion)
             except Unanswered as error:
                 if self._stopped.is_set():
                     return
                 self._ended.unanswered[request.key] = str(error)
-                self._unanswered += 1
-                if self._unanswered >= GIVE_UP:
+                self._failed += 1
+                if self._failed >= GIVE_UP:
                     raise EndpointError(f"{self._endpoint.name}: gave up: {error}") from error
                 return
-            self._judge(answer)
+            self._count(completion)
 
-    def _judge(self, answer: Answer) -> None:
-        """Raises EndpointError where every request so far was refused: so will all others be."""
-        self._unanswered = 0
-        if answer.refused is None:
+    def _count(self, completion: Completion) -> None:
+        """Raises AllRefused where so many were refused and none answered: all others will be."""
+        self._failed = 0
+        if completion.refused is None:
             self._answered += 1
             return
         self._refused += 1
         if not self._answered and self._refused >= GIVE_UP:
-            raise EndpointError(
-                f"{self._endpoint.name}: refused every request: {answer.refused}; "
-                "--retry-failed asks these again"
-            )
-
-    def _stop(self, why: Exception) -> None:
-        self._ended.why = self._ended.why or why
-        self._stopped.set()
+            raise AllRefused(f"{self._endpoint.name}: refused every request: {completion.refused}")
 
     @contextmanager
     def _listening(self, progress: Progress) -> Iterator[None]:
@@ -134,7 +128,7 @@ class Asking:
                 return
             self._ended.signal = number
             self._stopped.set()
-            progress.say("teacher: stopping; the answers under way are paid for, and waited for")
+            progress.say("stopping; the answers under way are paid for, so it waits for them")
 
         for number in SIGNALS:
             loop.add_signal_handler(number, receive, number)
@@ -143,3 +137,14 @@ class Asking:
         finally:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
+
+
+def _waiting(
+    rows: Iterable[Sequence[Conversation]], progress: Progress
+) -> Iterator[tuple[_Row, Conversation]]:
+    for conversations in rows:
+        if not conversations:
+            progress.skip()
+        row = _Row(len(conversations))
+        for conversation in conversations:
+            yield row, conversation

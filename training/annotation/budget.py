@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from training.annotation.journal import Spent
+from training.annotation.answer_store import Spent
 from training.annotation.tokens import most_tokens
 
 

@@ -1,18 +1,16 @@
 """A dialogue with the teacher: the question, and once more with what was wrong of the answer.
 
 It is a function of the answers so far. So the same code says what to ask next, goes on where a
-stopped run was, and makes the output of a journal without asking anything.
+stopped run was, and makes the output of the stored answers without asking anything.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.task import Task
 from training.annotation.answer import Annotation, Parser
-from training.annotation.journal import Answer
+from training.annotation.completion import Answered, Request
 from training.annotation.prompt import ANSWER, Message, Prompt
 from training.data.completions import Unparsed
 from training.data.row import DataError, Row
@@ -30,14 +28,6 @@ _ENDS = {  # by finish_reason: why an answer is none
     "content_filter": "answer withheld by a filter",
     "refusal": "answer refused by the model",
 }
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is sent, whole, and the key that its answer is kept by."""
-
-    key: str
-    body: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,8 +75,8 @@ class Dialogue:
             task, prompt.constant_texts(), as_json=as_json, given_label=given_label
         )
 
-    def exchange(self, row: Row, sample: int, answered: Callable[[str], Answer | None]) -> Exchange:
-        """What was asked about a row, and what came of it; `answered` is by a request's key.
+    def exchange(self, row: Row, sample: int, answered: Answered) -> Exchange:
+        """What was asked about a row, and what came of it.
 
         The samples of a row are dialogues of their own. Raises DataError where the prompt's
         template fails on the row.
@@ -102,21 +92,21 @@ class Dialogue:
         failure = Failure("", None)
         for _ in range(1 + REPAIRS):
             requests.append(self._request(row, messages, sample))
-            if (answer := answered(requests[-1].key)) is None:
+            if (completion := answered(requests[-1].key)) is None:
                 return Exchange(requests, None)
-            if answer.text is None:
-                return Exchange(requests, Failure(f"refused: {answer.refused}", None))
+            if completion.text is None:
+                return Exchange(requests, Failure(f"refused: {completion.refused}", None))
             try:
-                if answer.finish_reason in _ENDS:
-                    raise Unparsed(_ENDS[answer.finish_reason])
-                return Exchange(requests, self._parser.parse(answer.text, row))
+                if completion.finish_reason in _ENDS:
+                    raise Unparsed(_ENDS[completion.finish_reason])
+                return Exchange(requests, self._parser.parse(completion.text, row))
             except Unparsed as reason:
-                failure = Failure(str(reason), answer.text)
+                failure = Failure(str(reason), completion.text)
             messages = [*messages, *self._repair(failure)]
         return Exchange(requests, failure)
 
     def to_ask(
-        self, rows: Iterable[Row], samples: int, answered: Callable[[str], Answer | None]
+        self, rows: Iterable[Row], samples: int, answered: Answered
     ) -> Iterator[tuple[Row, dict[int, Request]]]:
         """Each row with what is to be asked next, by sample: nothing about a row that is done.
 
@@ -135,8 +125,7 @@ class Dialogue:
         if self._as_json:
             body["response_format"] = self._schema(row)
         body = {k: v for k, v in (body | self._settings).items() if v is not None}
-        content = json.dumps([body, sample], sort_keys=True)
-        return Request(hashlib.sha256(content.encode()).hexdigest(), body)
+        return Request.of(body, sample)
 
     def _repair(self, failure: Failure) -> list[Message]:
         form = _REPAIR_JSON if self._as_json else _REPAIR_TEXT

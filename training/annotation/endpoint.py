@@ -1,8 +1,7 @@
-"""The teacher's endpoint: OpenAI's chat completions, asked until it answers."""
+"""The client of an endpoint of OpenAI's chat completions, which asks until it has an answer."""
 
 import asyncio
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -12,7 +11,7 @@ import openai
 from pydantic import BaseModel, Field, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from training.annotation.journal import Answer
+from training.annotation.completion import Completion
 from training.annotation.pace import Pace
 from training.annotation.tokens import guess_tokens, tokens_in
 
@@ -54,43 +53,38 @@ class _Usage(BaseModel):
     completion_tokens: int | None = Field(None, ge=0)
 
 
-class _Completion(BaseModel):
-    """As much of a completion as is needed."""
+class _Body(BaseModel):
+    """As much of a completion's JSON as is needed."""
 
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
     usage: _Usage | None = None
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the teacher is: `base_url` ends before `/chat/completions`; None is OpenAI's own."""
-
-    base_url: str | None
-    key: str | None
-    timeout: float  # seconds, until a request's answer is whole
-
-
 class Endpoint:
-    """A context, in an event loop. Its key stands in no error.
+    """A context, in an event loop. The key stands in no error message.
 
-    A request that fails in passing is tried `tries` times. Once `stopped` is set, requests under
-    way are waited for, and none is begun, nor tried again.
+    Once the pace's `stopped` is set, requests under way are waited for. None is begun or tried
+    again.
     """
 
-    def __init__(self, address: Address, pace: Pace, stopped: asyncio.Event, tries: int) -> None:
-        self._address = address
+    def __init__(
+        self, base_url: str | None, key: str | None, pace: Pace, *, timeout: float, tries: int
+    ) -> None:
+        """`base_url` ends before `/chat/completions`; None is OpenAI's own.
+
+        `timeout` is in seconds, until an answer is whole. A request is tried up to `tries` times.
+        """
+        self._key, self._timeout, self._tries = key, timeout, tries
         self._pace = pace
-        self._stopped = stopped
-        self._tries = tries
         self._served = 0  # requests, with an answer of whatever kind
         self.retries = 0
         self.trouble = ""  # what the last of them was for
         self._client = openai.AsyncOpenAI(
-            base_url=address.base_url,
-            api_key=address.key or "none",
+            base_url=base_url,
+            api_key=key or "none",
             max_retries=0,  # it would wait a minute at most, and the others would go on asking
-            timeout=address.timeout,
+            timeout=timeout,
             default_headers={"User-Agent": "duet"},
         )
         self.name = str(self._client.base_url.copy_with(userinfo=b"", query=None))
@@ -106,8 +100,8 @@ class Endpoint:
     ) -> None:
         await self._client.close()
 
-    async def ask(self, body: dict[str, Any]) -> Answer:
-        """The answer to a request, which may be that it is refused.
+    async def ask(self, body: dict[str, Any]) -> Completion:
+        """The completion of a request, which may be that the endpoint refuses it.
 
         What fails in passing is tried again, with random exponential backoff and not before
         `Retry-After`, for which all requests wait. A rate limit costs a request no try as long as
@@ -120,7 +114,7 @@ class Endpoint:
             nonlocal served, spared
             if isinstance(_error(state), openai.RateLimitError) and self._served > served:
                 served, spared = self._served, state.attempt_number
-            return self._stopped.is_set() or state.attempt_number - spared >= self._tries
+            return self._pace.stopped.is_set() or state.attempt_number - spared >= self._tries
 
         retrying = AsyncRetrying(
             retry=retry_if_exception(_passes),
@@ -131,36 +125,36 @@ class Endpoint:
             reraise=True,
         )
         try:
-            answer: Answer = await retrying(self._ask_once, body)
+            completion: Completion = await retrying(self._ask_once, body)
         except openai.APIStatusError as error:
             if error.status_code in (400, 413, 422):
-                return Answer(None, refused=self._told(error))
+                return Completion(None, refused=self._told(error))
             if _passes(error):
                 raise Unanswered(self._told(error)) from None
             raise EndpointError(f"{self.name}: {self._told(error)}") from None
         except (openai.APIConnectionError, TimeoutError, _Malformed) as error:
             raise Unanswered(self._told(error)) from None
         self._served += 1
-        return answer
+        return completion
 
-    async def _ask_once(self, body: dict[str, Any]) -> Answer:
+    async def _ask_once(self, body: dict[str, Any]) -> Completion:
         guess = sum(guess_tokens(body))
         await self._pace.turn(guess)
-        if self._stopped.is_set():
+        if self._pace.stopped.is_set():
             raise Unanswered("stopped")
-        async with asyncio.timeout(self._address.timeout):  # the client's is between two bytes
+        async with asyncio.timeout(self._timeout):  # the client's is between two bytes
             text = await self._client.post(
                 "/chat/completions", cast_to=str, body=body, options={"headers": _UNTOLD}
             )
         try:
-            completion = _Completion.model_validate_json(text)
+            content = _Body.model_validate_json(text)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "body"
             raise _Malformed(f"no chat completion ({where}: {problem['msg']}): {text}") from None
-        answer = _answer(completion, body)
-        self._pace.correct(answer.input_tokens + answer.output_tokens - guess)
-        return answer
+        completion = _completion(content, body)
+        self._pace.correct(completion.input_tokens + completion.output_tokens - guess)
+        return completion
 
     def _wait(self, state: RetryCallState) -> float:
         """Seconds until the next try, beside a pause of all requests that the endpoint asks for."""
@@ -183,20 +177,20 @@ class Endpoint:
         reason = str(error.__cause__ or "") or str(error)
         if isinstance(error, openai.APITimeoutError | TimeoutError):
             reason = "no answer in time"
-        if self._address.key:
-            reason = reason.replace(self._address.key, "(the key)")
-        return " ".join(reason.split())[:500]
+        if self._key:
+            reason = reason.replace(self._key, "(the key)")
+        return " ".join(reason.split())[:500].encode(errors="replace").decode()
 
 
-def _answer(completion: _Completion, body: dict[str, Any]) -> Answer:
-    choice, usage = completion.choices[0], completion.usage or _Usage()
+def _completion(content: _Body, body: dict[str, Any]) -> Completion:
+    choice, usage = content.choices[0], content.usage or _Usage()
     message = choice.message
     text = message.content or ""
     asked, answered = usage.prompt_tokens, usage.completion_tokens
-    return Answer(
+    return Completion(
         text,
         finish_reason="refusal" if message.refusal else choice.finish_reason,
-        model=completion.model,
+        model=content.model,
         input_tokens=guess_tokens(body)[0] if asked is None else asked,
         output_tokens=tokens_in(text) if answered is None else answered,
         tokens_guessed=asked is None or answered is None,

@@ -18,7 +18,7 @@ class Pace:
         requests_a_minute: float | None = None,
         tokens_a_minute: float | None = None,
     ) -> None:
-        self._stopped = stopped
+        self.stopped = stopped
         self._request_seconds = 60 / requests_a_minute if requests_a_minute else 0.0
         self._token_seconds = 60 / tokens_a_minute if tokens_a_minute else 0.0
         self._request_at = self._tokens_at = self._paused_until = 0.0
@@ -28,7 +28,7 @@ class Pace:
 
         Nobody waits once all is stopped.
         """
-        while (wait := self._next() - time.monotonic()) > 0 and not self._stopped.is_set():
+        while (wait := self._next() - time.monotonic()) > 0 and not self.stopped.is_set():
             await self.rest(wait)
         now = time.monotonic()
         self._request_at = now + self._request_seconds
@@ -37,7 +37,7 @@ class Pace:
     async def rest(self, seconds: float) -> None:
         """Sleeps for so long, or until all is stopped."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)
+            await asyncio.wait_for(self.stopped.wait(), seconds)
 
     def correct(self, tokens: int) -> None:
         """Counts so many tokens more, or fewer, than a request was thought to take."""

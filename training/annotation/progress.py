@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 from tqdm import tqdm
 
+from training.annotation.answer_store import Spent
 from training.annotation.budget import Budget
 from training.annotation.endpoint import Endpoint
-from training.annotation.journal import Spent
 
 EVERY = 0.5  # seconds between two looks, in a terminal
 EVERY_IN_LOGS = 30.0
@@ -24,7 +24,10 @@ class Progress:
     It moves while nothing is answered, too, so that a reader knows why.
     """
 
-    def __init__(self, rows: int, spent: Spent, budget: Budget, endpoint: Endpoint) -> None:
+    def __init__(
+        self, command: str, rows: int, spent: Spent, budget: Budget, endpoint: Endpoint
+    ) -> None:
+        self._command = command
         self._spent, self._budget, self._endpoint = spent, budget, endpoint
         self._every = EVERY if sys.stderr.isatty() else EVERY_IN_LOGS
         self._bar = tqdm(total=rows, desc="asking", unit="row", mininterval=self._every)
@@ -39,7 +42,7 @@ class Progress:
         self._bar.update()
 
     def say(self, line: str) -> None:
-        self._bar.write(line, file=sys.stderr)
+        self._bar.write(f"{self._command}: {line}", file=sys.stderr)
 
     @asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:

@@ -17,7 +17,6 @@ from tasks.task import Task
 from training.annotation.answer import Annotation
 from training.annotation.dialogue import Failure
 from training.annotation.results import Result
-from training.annotation.vote import Consensus
 from training.reports.markdown import as_fenced, as_plain, table
 
 EACH = 3  # rows to read, of a kind
@@ -110,7 +109,7 @@ class Tally:
         )
         self._draw(stratum, reading)
 
-    def _judge(self, gold: str | None, outcome: Consensus) -> str:
+    def _judge(self, gold: str | None, outcome: Annotation) -> str:
         closed = self.task.labels != "open" and self.task.choices is None
         if closed:
             self.labels[outcome.label] += 1

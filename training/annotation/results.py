@@ -10,10 +10,11 @@ from typing import Any, BinaryIO
 from tasks.columns import Columns
 from tasks.durable_files import replacing
 from tasks.task import Task
+from training.annotation.answer import Annotation
+from training.annotation.answer_store import AnswerStore
 from training.annotation.dialogue import Dialogue, Exchange, Failure
-from training.annotation.journal import Journal
 from training.annotation.rows import SourceRow
-from training.annotation.vote import Consensus, vote
+from training.annotation.vote import vote
 from training.data.row import DataError, Row
 
 
@@ -23,7 +24,7 @@ class Result:
 
     source: SourceRow
     exchanges: list[Exchange]  # one a sample
-    outcome: Consensus | Failure | None
+    outcome: Annotation | Failure | None
 
 
 def results(
@@ -31,16 +32,16 @@ def results(
     task: Task,
     samples: int,
     dialogue: Dialogue,
-    journal: Journal,
+    store: AnswerStore,
     unanswered: Mapping[str, str],
 ) -> Iterator[Result]:
-    """The result of each row, in order, by the journal alone.
+    """The result of each row, in order, by the stored answers alone.
 
     `unanswered` tells, by a request's key, why there is no answer.
     """
 
     def sampled(row: Row, sample: int) -> Exchange:
-        exchange = dialogue.exchange(row, sample, journal.get)
+        exchange = dialogue.exchange(row, sample, store.get)
         following = exchange.following
         if following is None or following.key not in unanswered:
             return exchange
@@ -89,7 +90,7 @@ class ResultFiles:
 
             def each() -> Iterator[Result]:
                 for result in found:
-                    if isinstance(result.outcome, Consensus):
+                    if isinstance(result.outcome, Annotation):
                         _write(annotated, self._annotated(result.source, result.outcome))
                     elif isinstance(result.outcome, Failure):
                         _write(failed, _failed(result.source, result.outcome))
@@ -97,7 +98,7 @@ class ResultFiles:
 
             yield each()
 
-    def _annotated(self, source: SourceRow, found: Consensus) -> dict[str, Any]:
+    def _annotated(self, source: SourceRow, found: Annotation) -> dict[str, Any]:
         row = {
             name: value
             for name, value in source.values.items()

@@ -18,7 +18,7 @@ from training.evaluation.correlation import ScoreAndRight, correlate_with_right
 from training.evaluation.estimate import Estimate, mean_estimate
 from training.evaluation.faithfulness import Faithfulness, faithfulness
 from training.evaluation.health import Health, equals_reference, health_shares, measure_health
-from training.evaluation.judge import Endpoint, Judgement, judge
+from training.evaluation.judge import Judge, Judgement, judge_rationales
 from training.evaluation.overlap import Overlap, overlaps
 from training.evaluation.record import Record
 from training.evaluation.temperature import Temperature, tempered
@@ -109,14 +109,14 @@ def evaluate(
     temperature: Temperature | None = None,
     fitted_here: bool = False,
     embedder: str | None = None,
-    endpoint: Endpoint | None = None,
+    judge: Judge | None = None,
     judgements: Path | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Measures N records, N > 0, of a model of `task`.
 
-    `fitted_here` says that the temperature is of these very rows. `endpoint` judges the rationales,
-    and the file `judgements` keeps what it says. Raises ValueError where a label is none of a
+    `fitted_here` says that the temperature is of these very rows. `judge` scores the rationales,
+    and the store `judgements` keeps its answers. Raises ValueError where a label is none of a
     closed set, EmbedderError and JudgeError.
     """
     calibration = measure_calibration(records)
@@ -136,7 +136,7 @@ def evaluate(
         calibration=calibration,
         temperature=temperature,
         calibrated=calibrated,
-        rationales=_rationales(records, task, measured, health, embedder, endpoint, judgements),
+        rationales=_rationales(records, task, measured, health, embedder, judge, judgements),
         cases=choose_cases(records, measured, health, seed=seed),
         seed=seed,
     )
@@ -148,7 +148,7 @@ def _rationales(
     measured: Sequence[Faithfulness | None],
     health: Sequence[Health | None],
     embedder: str | None,
-    endpoint: Endpoint | None,
+    judge: Judge | None,
     judgements: Path | None,
 ) -> Rationales:
     found = overlaps(records, embedder)
@@ -162,10 +162,10 @@ def _rationales(
         "similarity": [None if row is None else row.similarity for row in found.rows],
     }
     judged = None
-    if endpoint is not None and judgements is not None:
-        answers = judge(records, endpoint, judgements)
+    if judge is not None and judgements is not None:
+        answers = judge_rationales(records, judge, judgements)
         scores["judge"] = [None if one is None else _number(one.score) for one in answers]
-        judged = _judged(endpoint.model, records, answers)
+        judged = _judged(judge.model, records, answers)
     statements = sum(one.statements for one in measured if one is not None)
     true = sum(one.true_statements for one in measured if one is not None)
     return Rationales(

@@ -1,25 +1,26 @@
 """An LLM judge, through any endpoint of OpenAI's chat completions: a score of 1 to 5 a rationale.
 
 The paper scores rationales by GPT-4 from 1 to 5 (arXiv 2403.03348). The judge is shown neither the
-gold label nor the student's: a correlation of its scores with right labels is then not of its own
+gold label nor the student's. So a correlation of its scores with right labels is not of its own
 making.
 """
 
 import asyncio
-import hashlib
-import json
 import os
 import re
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import openai
-from openai.types.chat import ChatCompletionMessageParam
-from tqdm import tqdm
-
+from training.annotation.answer_store import AnswerStore, StoreError
+from training.annotation.asking import Asking, Ended
+from training.annotation.budget import Budget
+from training.annotation.completion import Answered, Request
+from training.annotation.endpoint import Endpoint
+from training.annotation.pace import Pace
+from training.annotation.progress import Progress
 from training.evaluation.record import Record
 
 RUBRIC = """\
@@ -42,7 +43,6 @@ _SCORE = re.compile(r"^\W*score\W{0,6}([1-5])(?:\s*/\s*5)?\W*$", re.IGNORECASE |
 
 ASKED = 3  # times, of a judge whose answers have no score
 _TOKENS = 512  # of an answer, at most
-_RETRIES = 6  # of a request that failed, with backoff, as the endpoint asks
 
 
 class JudgeError(RuntimeError):
@@ -50,8 +50,8 @@ class JudgeError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where the judge is: its address ends before `/chat/completions`.
+class Judge:
+    """A model that judges, at an address that ends before `/chat/completions`.
 
     The key, where it wants one, is in the environment, as OPENAI_API_KEY.
     """
@@ -60,6 +60,7 @@ class Endpoint:
     model: str
     concurrency: int = 8  # requests at a time
     timeout: float = 120  # seconds, of a request
+    tries: int = 8  # of a request that fails
 
 
 @dataclass(frozen=True)
@@ -70,28 +71,21 @@ class Judgement:
     answer: str  # its last one, with the reasons
 
 
-def judge(records: Sequence[Record], endpoint: Endpoint, cache: Path) -> list[Judgement | None]:
-    """Judges each record's rationale; None where there is none.
+def judge_rationales(records: Sequence[Record], judge: Judge, path: Path) -> list[Judgement | None]:
+    """The judgement of each record's rationale; None where there is none.
 
-    Every judgement is written to the SQLite file `cache` as it comes, by a hash of the model and
-    all that it is asked, so that no second run asks again, after whatever stop. A row that the
-    endpoint refuses, as too long say, is unjudged, and alone is not written. Raises JudgeError
-    where the endpoint goes on failing.
+    Every answer is kept in the store at `path` as it comes, and asked for once. A rationale that
+    the endpoint refuses, as too long say, is unjudged; the next run asks about it again. Raises
+    JudgeError where the endpoint goes on failing.
     """
-    questions = {
-        _key(endpoint.model, messages): messages
-        for record in records
-        if (messages := _messages(record)) is not None
-    }
-    with _opened(cache) as kept:
-        found = {key: judgement for key in questions if (judgement := _look_up(kept, key))}
-        missing = {key: text for key, text in questions.items() if key not in found}
-        if missing:
-            found |= asyncio.run(_ask_all(missing, endpoint, kept))
-    return [
-        None if (messages := _messages(record)) is None else found[_key(endpoint.model, messages)]
-        for record in records
-    ]
+    asked = [_question(record) for record in records]
+    questions = dict.fromkeys(question for question in asked if question is not None)
+    try:
+        with AnswerStore(path) as store:
+            judgements = _judge_all([*questions], judge, store)
+    except StoreError as error:
+        raise JudgeError(str(error)) from error
+    return [None if question is None else judgements[question] for question in asked]
 
 
 def parse_score(answer: str) -> int | None:
@@ -100,121 +94,86 @@ def parse_score(answer: str) -> int | None:
     return int(scores[-1]) if scores else None
 
 
-def _messages(record: Record) -> list[ChatCompletionMessageParam] | None:
+def _question(record: Record) -> str | None:
     if record.rationale is None:
         return None
     fields = [f"{name}: {_as_text(value)}" for name, value in record.input.items()]
     if record.probabilities is not None:  # sorted, as their order may tell what the student said
         fields.append(f"possible answers: {_as_text(sorted(record.probabilities))}")
-    question = _QUESTION.format(text="\n".join(fields), rationale=record.rationale)
-    return [{"role": "system", "content": RUBRIC}, {"role": "user", "content": question}]
+    return _QUESTION.format(text="\n".join(fields), rationale=record.rationale)
 
 
 def _as_text(value: str | list[str]) -> str:
     return value if isinstance(value, str) else "; ".join(value)
 
 
-def _key(model: str, messages: list[ChatCompletionMessageParam]) -> str:
-    return hashlib.sha256(json.dumps([model, messages]).encode()).hexdigest()
+def _judge_all(questions: list[str], judge: Judge, store: AnswerStore) -> dict[str, Judgement]:
+    def last(question: str) -> tuple[Request, Judgement | None]:
+        return _last_request(judge.model, question, store.get)
 
+    def refused() -> dict[str, str]:
+        """By the keys of the requests that the endpoint refused, why."""
+        completions = {key: store.get(key) for key in (last(one)[0].key for one in questions)}
+        return {key: one.refused for key, one in completions.items() if one and one.refused}
 
-async def _ask_all(
-    questions: dict[str, list[ChatCompletionMessageParam]],
-    endpoint: Endpoint,
-    kept: sqlite3.Connection,
-) -> dict[str, Judgement]:
-    found: dict[str, Judgement] = {}
-    refusals = 0
-    waiting = iter(questions.items())  # shared: each question goes to one worker
-    client = openai.AsyncOpenAI(
-        base_url=endpoint.base_url,
-        api_key=os.environ.get("OPENAI_API_KEY") or "none",
-        max_retries=_RETRIES,
-        timeout=endpoint.timeout,
-    )
-
-    async def work() -> None:
-        nonlocal refusals
-        for key, messages in waiting:
-            try:
-                found[key] = await _ask(client, endpoint.model, messages)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                refusals += 1
-                found[key] = Judgement(None, f"refused: {error}")
-            else:
-                _keep(kept, key, endpoint.model, found[key])
-            progress.update()
-
-    try:
-        with tqdm(total=len(questions), desc="judge", disable=None) as progress:
-            async with client, asyncio.TaskGroup() as workers:
-                for _ in range(min(endpoint.concurrency, len(questions))):
-                    workers.create_task(work())
-    except ExceptionGroup as group:
-        error = group.exceptions[0]
-        if not isinstance(error, openai.OpenAIError | JudgeError):
-            raise error from None
-        raise JudgeError(
-            f"{endpoint.base_url}: {error}; {len(found) - refusals} of {len(questions)} "
-            "rationales were judged and are kept: start again to go on"
-        ) from error
-    if refusals == len(questions):
-        answer = next(iter(found.values())).answer
-        raise JudgeError(f"{endpoint.base_url}: every request was {answer}")
-    return found
-
-
-async def _ask(
-    client: openai.AsyncOpenAI, model: str, messages: list[ChatCompletionMessageParam]
-) -> Judgement:
-    answer = None
-    for _ in range(ASKED):
-        try:
-            completion = await client.chat.completions.create(
-                model=model, messages=messages, temperature=0, max_tokens=_TOKENS
+    store.forget(refused())
+    found = {question: last(question)[1] for question in questions}
+    if None in found.values():
+        ended, name = asyncio.run(_ask_all(questions, judge, store))
+        if ended.signal:
+            signal.raise_signal(ended.signal)
+        found = {question: last(question)[1] for question in questions}
+        reasons = refused()
+        if ended.why is None and len(reasons) == len(questions):
+            raise JudgeError(f"{name}: refused every request: {next(iter(reasons.values()))}")
+        if ended.why or ended.unanswered:
+            why = ended.why or f"{name}: {next(iter(ended.unanswered.values()))}"
+            judged = sum(judgement is not None for judgement in found.values()) - len(reasons)
+            raise JudgeError(
+                f"{why}; {judged} of {len(questions)} rationales were judged and are kept: start "
+                "again to go on"
             )
-            answer = completion.choices[0].message.content or ""
-        # the client checks neither that an answer is JSON nor its shape
-        except (ValueError, AttributeError, IndexError, TypeError):
-            answer = None
-            continue
-        if (score := parse_score(answer)) is not None:
-            return Judgement(score, answer)
+    return {question: judgement for question, judgement in found.items() if judgement is not None}
+
+
+def _last_request(
+    model: str, question: str, answered: Answered
+) -> tuple[Request, Judgement | None]:
+    """The last request about a rationale, and the judgement unless that has no answer yet."""
+    messages = [{"role": "system", "content": RUBRIC}, {"role": "user", "content": question}]
+    for _ in range(ASKED):
+        body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": _TOKENS}
+        request = Request.of(body)
+        completion = answered(request.key)
+        if completion is None:
+            return request, None
+        if completion.text is None:
+            return request, Judgement(None, f"refused: {completion.refused}")
+        judgement = Judgement(parse_score(completion.text), completion.text)
+        if judgement.score is not None:
+            break
         messages = [
             *messages,
-            {"role": "assistant", "content": answer},
+            {"role": "assistant", "content": completion.text or "…"},  # none may be empty
             {"role": "user", "content": _AGAIN},
         ]
-    if answer is None:
-        raise JudgeError("answered with what is no chat completion")
-    return Judgement(None, answer)
+    return request, judgement
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)  # each write is one transaction
-        try:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS judgements "
-                "(key TEXT PRIMARY KEY, model TEXT NOT NULL, score INTEGER, answer TEXT NOT NULL)"
-            )
-            yield connection
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise JudgeError(
-            f"{path}: no file of judgements, or not to be written ({error})"
-        ) from error
+async def _ask_all(questions: list[str], judge: Judge, store: AnswerStore) -> tuple[Ended, str]:
+    """How asking ended, and the endpoint's name."""
 
+    def following(question: str) -> Request | None:
+        request, judgement = _last_request(judge.model, question, store.get)
+        return request if judgement is None else None
 
-def _look_up(kept: sqlite3.Connection, key: str) -> Judgement | None:
-    row = kept.execute("SELECT score, answer FROM judgements WHERE key = ?", (key,)).fetchone()
-    return None if row is None else Judgement(*row)
-
-
-def _keep(kept: sqlite3.Connection, key: str, model: str, judgement: Judgement) -> None:
-    kept.execute(
-        "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?)",
-        (key, model, judgement.score, judgement.answer),
+    stopped = asyncio.Event()
+    key = os.environ.get("OPENAI_API_KEY")
+    endpoint = Endpoint(
+        judge.base_url, key, Pace(stopped), timeout=judge.timeout, tries=judge.tries
     )
+    budget = Budget(store.spent, prices=None, cap=None)
+    progress = Progress("evaluate", len(questions), store.spent, budget, endpoint)
+    open_ones = ([partial(following, one)] if following(one) else [] for one in questions)
+    asking = Asking(store, endpoint, budget, stopped)
+    return await asking.ask_all(open_ones, progress, judge.concurrency), endpoint.name

@@ -54,7 +54,7 @@ def test_a_text_is_a_rationale_and_then_a_line_with_the_label(
     task: str, answer: str, rationale: str, label: str | None
 ) -> None:
     expected = "Bergen: the Answer: of all" if label is None else label
-    assert parse(answer, task) == Annotation(rationale, expected)
+    assert parse(answer, task) == Annotation(expected, (rationale,))
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_what_is_neither_has_a_reason(task: str, answer: str, reason: str) -> No
 
 def test_json_has_the_same_two_parts() -> None:
     answer = json.dumps({"rationale": " 3 + 4 = 7. ", "label": "( 3 + 4 )."})
-    assert parse(answer, as_json=True) == Annotation("3 + 4 = 7.", "( 3 + 4 )")
+    assert parse(answer, as_json=True) == Annotation("( 3 + 4 )", ("3 + 4 = 7.",))
     thought = f"<think>{{</think>{answer}"
-    assert parse(thought, as_json=True) == Annotation("3 + 4 = 7.", "( 3 + 4 )")
+    assert parse(thought, as_json=True) == Annotation("( 3 + 4 )", ("3 + 4 = 7.",))
 
 
 @pytest.mark.parametrize(
@@ -115,18 +115,18 @@ def test_a_rationale_does_not_repeat_the_prompt_unless_its_row_does() -> None:
     with pytest.raises(Unparsed, match="repeats the prompt"):
         parse(f"{leak}\nAnswer: 3 + 4")
     text = "Write two or three short sentences that say which numbers Ada has."
-    assert parse(f"{leak}\nAnswer: 3 + 4", fields={"text": text}).rationale == leak
+    assert parse(f"{leak}\nAnswer: 3 + 4", fields={"text": text}).rationales == (leak,)
     seven = "Two or three short sentences that say"  # a run of one word less
-    assert parse(f"{seven} so.\nAnswer: 3 + 4").rationale == f"{seven} so."
+    assert parse(f"{seven} so.\nAnswer: 3 + 4").rationales == (f"{seven} so.",)
 
 
 def test_a_given_label_is_explained_and_not_mentioned() -> None:
-    assert parse("So.\nAnswer: 4 + 3", gold="3 + 4") == Annotation("So.", "4 + 3")  # one value
+    assert parse("So.\nAnswer: 4 + 3", gold="3 + 4") == Annotation("4 + 3", ("So.",))  # one value
     with pytest.raises(Unparsed, match="another label than the given one"):
         parse("So.\nAnswer: 4 - 3", gold="3 + 4")
     for told in ("The given answer is right.", "As the label was given, so.", "A known label."):
         with pytest.raises(Unparsed, match="tells that the label was given"):
             parse(f"{told}\nAnswer: 3 + 4", gold="3 + 4")
-        assert parse(f"{told}\nAnswer: 3 + 4").rationale == told  # harmless where none was
+        assert parse(f"{told}\nAnswer: 3 + 4").rationales == (told,)  # harmless where none was
     fine = "Of the given answer choices a pen writes."
-    assert parse(f"{fine}\nAnswer: a pen", "cqa", gold="a pen").rationale == fine
+    assert parse(f"{fine}\nAnswer: a pen", "cqa", gold="a pen").rationales == (fine,)

@@ -1,30 +1,32 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tasks.builtin import TASKS
-from tests.support.fake_teacher import lines, solved
+from tests.support.fake_teacher import solved
 from tests.support.simple_problems import write_problems
-from training.annotation.asking import GIVE_UP, Asking, Ended
+from training.annotation.answer_store import AnswerStore, StoreError
+from training.annotation.asking import GIVE_UP, AllRefused, Asking, Ended
 from training.annotation.budget import Budget, BudgetReached, Prices
+from training.annotation.completion import Completion, Request
 from training.annotation.dialogue import Dialogue
 from training.annotation.endpoint import EndpointError, Unanswered
-from training.annotation.journal import Answer, Journal, JournalError
 from training.annotation.progress import Progress
 from training.annotation.prompt import load_prompt
 from training.annotation.rows import Rows
 from training.data.row import DataError, Row
 
 SVAMP = TASKS["svamp"]
-REFUSED = Answer(None, refused="flagged")
+REFUSED = Completion(None, refused="flagged")
 
-Reply = Answer | Exception
+Reply = Completion | Exception
 
 
 def right(body: dict[str, Any], number: int) -> Reply:
-    return Answer(solved(body), "stop", input_tokens=10, output_tokens=5)
+    return Completion(solved(body), "stop", input_tokens=10, output_tokens=5)
 
 
 @dataclass
@@ -43,7 +45,7 @@ class FakeEndpoint:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def ask(self, body: dict[str, Any]) -> Answer:
+    async def ask(self, body: dict[str, Any]) -> Completion:
         number = len(self.asked)
         self.asked.append(body)
         await asyncio.sleep(0)
@@ -71,19 +73,28 @@ def ask_about(
         SVAMP, load_prompt(SVAMP, None), "m", {"max_tokens": 50}, as_json=False, given_label=False
     )
 
-    async def ask(journal: Journal) -> tuple[Ended, FakeEndpoint, Progress]:
-        stopped, endpoint = asyncio.Event(), FakeEndpoint(reply)
-        budget = Budget(journal.spent, Prices(1e6, 1e6), cap)
-        asking = Asking(samples, dialogue, journal, endpoint, budget, stopped)
-        progress = Progress(40, journal.spent, budget, endpoint)
-        return await asking.ask_all(rows, progress, concurrency), endpoint, progress
+    async def ask(store: AnswerStore) -> tuple[Ended, FakeEndpoint, Progress]:
+        def following(row: Row, sample: int) -> Request | None:
+            return dialogue.exchange(row, sample, store.get).following
 
-    with Journal(folder / "a.answers.jsonl") as journal:
-        return asyncio.run(ask(journal))
+        stopped, endpoint = asyncio.Event(), FakeEndpoint(reply)
+        budget = Budget(store.spent, Prices(1e6, 1e6), cap)
+        asking = Asking(store, endpoint, budget, stopped)
+        progress = Progress("teacher", 40, store.spent, budget, endpoint)
+        conversations = (
+            [partial(following, row, sample) for sample in requests]
+            for row, requests in dialogue.to_ask(rows, samples, store.get)
+        )
+        ended = await asking.ask_all(conversations, progress, concurrency)
+        return ended, endpoint, progress
+
+    with AnswerStore(folder / "a.answers.sqlite") as store:
+        return asyncio.run(ask(store))
 
 
 def kept(folder: Path) -> int:
-    return len(lines(folder / "a.answers.jsonl"))
+    with AnswerStore(folder / "a.answers.sqlite") as store:
+        return store.spent.requests
 
 
 def test_every_row_is_asked_about_and_counted_once(tmp_path: Path) -> None:
@@ -133,7 +144,8 @@ def test_refusals_end_a_run_only_where_nothing_was_ever_answered(tmp_path: Path)
     ended, endpoint, _ = ask_about(
         rows, tmp_path, lambda *_: REFUSED, samples=2, concurrency=1
     )  # second samples alone
-    assert "refused every request: flagged; --retry-failed" in str(ended.why)
+    assert isinstance(ended.why, AllRefused)
+    assert str(ended.why) == "http://teacher/v1/: refused every request: flagged"
     assert len(endpoint.asked) == GIVE_UP
 
 
@@ -164,14 +176,14 @@ def test_the_budget_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_ends_it(tmp_path: Path, monkeypatch: Any) -> None:
-    append = Journal.append
+    keep = AnswerStore.keep
 
-    async def full(self: Journal, key: str, answer: Answer) -> None:
+    def full(self: AnswerStore, key: str, completion: Completion) -> None:
         if self.spent.requests == 5:
-            raise JournalError("a.answers.jsonl: 20 of 300 bytes could be written")
-        await append(self, key, answer)
+            raise StoreError("a.answers.sqlite: the disk is full")
+        keep(self, key, completion)
 
-    monkeypatch.setattr(Journal, "append", full)
+    monkeypatch.setattr(AnswerStore, "keep", full)
     ended, _, _ = ask_about(rows_in(tmp_path), tmp_path)
-    assert isinstance(ended.why, JournalError)
+    assert isinstance(ended.why, StoreError)
     assert kept(tmp_path) == 5

@@ -2,8 +2,9 @@ import asyncio
 
 import pytest
 
+from training.annotation.answer_store import Spent
 from training.annotation.budget import Budget, BudgetReached, Prices
-from training.annotation.journal import Answer, Spent
+from training.annotation.completion import Completion
 from training.annotation.tokens import most_tokens
 
 BODY = {"messages": [{"role": "user", "content": "a" * 100}], "max_tokens": 50}
@@ -14,7 +15,7 @@ MOST = PRICES.cost(BYTES, LIMIT)  # of one request
 
 def test_the_cost_is_of_a_million_tokens() -> None:
     spent = Spent()
-    spent.add(Answer("So.", input_tokens=1_000_000, output_tokens=500_000))
+    spent.add(Completion("So.", input_tokens=1_000_000, output_tokens=500_000))
     assert Budget(spent, PRICES, None).cost == 3.0
     assert Budget(spent, None, None).cost is None
 
@@ -29,7 +30,7 @@ def test_no_more_requests_are_under_way_than_can_be_paid_for() -> None:
             now += 1
             most = max(most, now)
             await asyncio.sleep(0.001)
-            spent.add(Answer("So.", input_tokens=1, output_tokens=1))
+            spent.add(Completion("So.", input_tokens=1, output_tokens=1))
             now -= 1
 
     async def ask_all() -> None:
@@ -48,7 +49,7 @@ def test_the_cap_is_never_passed_and_ends_it() -> None:
         try:
             async with budget.reserved(BODY):
                 await asyncio.sleep(0)
-                spent.add(Answer("So.", input_tokens=BYTES, output_tokens=LIMIT))
+                spent.add(Completion("So.", input_tokens=BYTES, output_tokens=LIMIT))
         except BudgetReached:
             return False
         return True

@@ -4,15 +4,15 @@ import pytest
 
 from tasks.builtin import TASKS
 from training.annotation.answer import Annotation
+from training.annotation.completion import Completion
 from training.annotation.dialogue import Dialogue, Exchange, Failure
-from training.annotation.journal import Answer
 from training.annotation.prompt import Prompt, load_prompt
 from training.data.row import DataError, Row
 
 SVAMP, CQA, ESNLI = TASKS["svamp"], TASKS["cqa"], TASKS["esnli"]
 ROW = Row("rows.jsonl, line 1", {"text": "Ada has 3 eggs and gets 4. How many?"}, "( 3 + 4 )")
 OTHER = Row("rows.jsonl, line 2", {"text": "Ben has 9 hats and loses 2. How many?"}, "( 9 - 2 )")
-RIGHT = Answer("3 + 4 = 7.\nAnswer: ( 3 + 4 )", "stop")
+RIGHT = Completion("3 + 4 = 7.\nAnswer: ( 3 + 4 )", "stop")
 PROMPT = Prompt(instructions="Solve it.", question="{{ text }}", label="an equation")
 
 
@@ -22,9 +22,9 @@ def dialogue(prompt: Prompt = PROMPT, **changes: Any) -> Dialogue:
     return Dialogue(prompt=prompt, **keys)
 
 
-def exchange(asked: Dialogue, *answers: Answer, row: Row = ROW, sample: int = 0) -> Exchange:
+def exchange(asked: Dialogue, *answers: Completion, row: Row = ROW, sample: int = 0) -> Exchange:
     """What comes of a row whose requests are answered so, in turn."""
-    kept: dict[str, Answer] = {}
+    kept: dict[str, Completion] = {}
     for answer in answers:
         following = asked.exchange(row, sample, kept.get).following
         assert following is not None
@@ -48,12 +48,12 @@ def test_a_row_is_asked_about_and_its_answer_read() -> None:
         "temperature": 0.0,
     }
     after = exchange(dialogue(), RIGHT)
-    assert after.outcome == Annotation("3 + 4 = 7.", "( 3 + 4 )")
+    assert after.outcome == Annotation("( 3 + 4 )", ("3 + 4 = 7.",))
     assert (after.following, after.requests) == (None, before.requests)
 
 
 def test_what_cannot_be_used_is_told_to_the_teacher_once() -> None:
-    wrong = Answer("It is 7.", "stop")
+    wrong = Completion("It is 7.", "stop")
     again = exchange(dialogue(), wrong)
     first, second = again.requests
     assert again.following == second
@@ -64,8 +64,8 @@ def test_what_cannot_be_used_is_told_to_the_teacher_once() -> None:
     assert told["content"].startswith(
         'This cannot be used: answer without a line that begins with "Answer:".'
     )
-    assert exchange(dialogue(), wrong, RIGHT).outcome == Annotation("3 + 4 = 7.", "( 3 + 4 )")
-    cut = Answer("It is", "length")
+    assert exchange(dialogue(), wrong, RIGHT).outcome == Annotation("( 3 + 4 )", ("3 + 4 = 7.",))
+    cut = Completion("It is", "length")
     failed = exchange(dialogue(), wrong, cut)
     assert failed.outcome == Failure("answer cut off at the limit of tokens", "It is")
     assert len(failed.requests) == 2
@@ -74,13 +74,13 @@ def test_what_cannot_be_used_is_told_to_the_teacher_once() -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(RIGHT.text, "length"), "cut off at the limit of tokens"),
-        (Answer("", "content_filter"), "withheld by a filter"),
-        (Answer("", "refusal"), "refused by the model"),
-        (Answer("", "stop"), "empty answer"),
+        (Completion(RIGHT.text, "length"), "cut off at the limit of tokens"),
+        (Completion("", "content_filter"), "withheld by a filter"),
+        (Completion("", "refusal"), "refused by the model"),
+        (Completion("", "stop"), "empty answer"),
     ],
 )
-def test_an_answer_that_did_not_end_is_none(answer: Answer, reason: str) -> None:
+def test_an_answer_that_did_not_end_is_none(answer: Completion, reason: str) -> None:
     again = exchange(dialogue(), answer)
     assert again.outcome is None
     said, told = again.requests[1].body["messages"][2:]
@@ -89,7 +89,7 @@ def test_an_answer_that_did_not_end_is_none(answer: Answer, reason: str) -> None
 
 
 def test_a_request_that_the_endpoint_refused_is_not_repeated() -> None:
-    refused = exchange(dialogue(), Answer(None, refused="too long: 9,000 tokens"))
+    refused = exchange(dialogue(), Completion(None, refused="too long: 9,000 tokens"))
     assert refused.outcome == Failure("refused: too long: 9,000 tokens", None)
     assert len(refused.requests) == 1
 
@@ -143,7 +143,7 @@ def test_json_is_asked_for_by_a_schema_with_the_labels_of_the_row() -> None:
     request = exchange(dialogue(as_json=True)).requests[0]
     schema = request.body["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["label"] == {"type": "string"}
-    told = exchange(dialogue(as_json=True), Answer("So.", "stop")).requests[1].body["messages"]
+    told = exchange(dialogue(as_json=True), Completion("So.", "stop")).requests[1].body["messages"]
     assert "not JSON. Reply again, with a JSON object alone" in told[-1]["content"]
 
 
@@ -152,8 +152,8 @@ def test_a_given_label_is_told_and_must_be_the_answer() -> None:
     question = exchange(asked).requests[0].body["messages"][-1]["content"]
     assert "known to be: ( 3 + 4 )" in question
     assert "( 3 + 4 )" not in str(exchange(dialogue()).requests[0].body)
-    assert exchange(asked, RIGHT).outcome == Annotation("3 + 4 = 7.", "( 3 + 4 )")
-    again = exchange(asked, Answer("4 - 3.\nAnswer: ( 4 - 3 )", "stop"))
+    assert exchange(asked, RIGHT).outcome == Annotation("( 3 + 4 )", ("3 + 4 = 7.",))
+    again = exchange(asked, Completion("4 - 3.\nAnswer: ( 4 - 3 )", "stop"))
     assert "another label than the given one" in again.requests[1].body["messages"][-1]["content"]
     without = exchange(asked, row=Row("line 1", ROW.input, None))
     assert without == Exchange([], Failure("row without a label to explain", None))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_openai import Chat, Reply, Respond, chatting, completion, said
-from training.annotation.endpoint import Address, Endpoint, EndpointError, Unanswered
-from training.annotation.journal import Answer
+from training.annotation.completion import Completion
+from training.annotation.endpoint import Endpoint, EndpointError, Unanswered
 from training.annotation.pace import Pace
 
 BODY = {
@@ -20,7 +20,7 @@ BODY = {
     "chat_template_kwargs": {"enable_thinking": False},
 }
 KEY = "sk-not-to-be-shown"
-FINE = Answer("So.", "stop", "grader", None, 6, 1, tokens_guessed=True)
+FINE = Completion("So.", "stop", "grader", None, 6, 1, tokens_guessed=True)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def ask(
     tries: int = 8,
     timeout: float = 30,
     meanwhile: Callable[[Endpoint, asyncio.Event], None] = lambda endpoint, stopped: None,
-) -> tuple[list[Answer | Exception], Chat, Endpoint]:
+) -> tuple[list[Completion | Exception], Chat, Endpoint]:
     """What came of so many requests, one after the other; a list are the replies, in order."""
     if isinstance(respond, list):
         replies = respond
@@ -51,10 +51,10 @@ def ask(
         def respond(body: dict[str, Any], number: int) -> Reply:
             return replies[number] if number < len(replies) else said("So.")
 
-    async def ask_all(chat: Chat) -> tuple[list[Answer | Exception], Endpoint]:
-        stopped, found = asyncio.Event(), list[Answer | Exception]()
-        address = Address(chat.url, KEY, timeout)
-        async with Endpoint(address, Pace(stopped), stopped, tries) as endpoint:
+    async def ask_all(chat: Chat) -> tuple[list[Completion | Exception], Endpoint]:
+        stopped, found = asyncio.Event(), list[Completion | Exception]()
+        pace = Pace(stopped)
+        async with Endpoint(chat.url, KEY, pace, timeout=timeout, tries=tries) as endpoint:
             meanwhile(endpoint, stopped)
             for _ in range(times):
                 try:
@@ -89,10 +89,10 @@ def test_an_answer_has_what_the_endpoint_counted() -> None:
     usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14, "cost": 0.1}
     content = completion("So 🙂.", finish_reason="length") | {"usage": usage}
     [answer], *_ = ask([Reply(200, json.dumps(content))])
-    assert answer == Answer("So 🙂.", "length", "grader", None, 11, 3)
+    assert answer == Completion("So 🙂.", "length", "grader", None, 11, 3)
     partial = completion("So.") | {"usage": {"prompt_tokens": 11, "completion_tokens": None}}
     [answer], *_ = ask([Reply(200, json.dumps(partial))])
-    assert answer == Answer("So.", "stop", "grader", None, 11, 1, tokens_guessed=True)
+    assert answer == Completion("So.", "stop", "grader", None, 11, 1, tokens_guessed=True)
 
 
 def test_a_model_may_say_nothing_or_refuse() -> None:
@@ -221,7 +221,7 @@ def test_a_pause_is_kept_by_requests_that_were_not_refused() -> None:
 
     async def ask_both(chat: Chat) -> None:
         stopped = asyncio.Event()
-        async with Endpoint(Address(chat.url, KEY, 30), Pace(stopped), stopped, 8) as endpoint:
+        async with Endpoint(chat.url, KEY, Pace(stopped), timeout=30, tries=8) as endpoint:
             first = asyncio.create_task(endpoint.ask(BODY))
             while not endpoint.retries:
                 await asyncio.sleep(0.001)
@@ -246,9 +246,9 @@ def test_a_rate_limit_costs_no_try_while_others_are_served() -> None:
     def respond(body: dict[str, Any], number: int) -> Reply:
         return said("So.") if number % 3 == 2 else broken(429, retry_after="0")
 
-    async def ask_all(chat: Chat) -> list[Answer]:
+    async def ask_all(chat: Chat) -> list[Completion]:
         stopped = asyncio.Event()
-        async with Endpoint(Address(chat.url, KEY, 30), Pace(stopped), stopped, 3) as endpoint:
+        async with Endpoint(chat.url, KEY, Pace(stopped), timeout=30, tries=3) as endpoint:
             return await asyncio.gather(*(endpoint.ask(BODY) for _ in range(30)))
 
     with chatting(respond) as chat:
@@ -281,8 +281,8 @@ def test_once_stopped_no_request_is_begun_nor_tried_again() -> None:
 def test_nobody_is_there(unused_port: int) -> None:
     async def ask_once() -> None:
         stopped = asyncio.Event()
-        address = Address(f"http://user:secret@127.0.0.1:{unused_port}/v1?q=secret", None, 30)
-        async with Endpoint(address, Pace(stopped), stopped, 2) as endpoint:
+        url = f"http://user:secret@127.0.0.1:{unused_port}/v1?q=secret"
+        async with Endpoint(url, None, Pace(stopped), timeout=30, tries=2) as endpoint:
             assert endpoint.name == f"http://127.0.0.1:{unused_port}/v1/"
             with pytest.raises(Unanswered, match="connect") as caught:
                 await endpoint.ask(BODY)

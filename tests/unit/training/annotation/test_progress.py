@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from training.annotation.answer_store import Spent
 from training.annotation.budget import Budget, Prices
-from training.annotation.journal import Answer, Spent
+from training.annotation.completion import Completion
 from training.annotation.progress import Progress
 
 
@@ -23,13 +24,13 @@ def test_a_bar_tells_rows_a_second_tokens_cost_and_what_is_tried_again(
     monkeypatch.setattr("training.annotation.progress.EVERY_IN_LOGS", 0.0)
     spent, endpoint = Spent(), Tried()
     budget = Budget(spent, Prices(1.0, 2.0), None)
-    progress = Progress(10, spent, budget, endpoint)
+    progress = Progress("teacher", 10, spent, budget, endpoint)
 
     async def run() -> None:
         async with progress.showing():
             for _ in range(4):
                 progress.advance()
-            spent.add(Answer("So.", input_tokens=1_000_000, output_tokens=250_000))
+            spent.add(Completion("So.", input_tokens=1_000_000, output_tokens=250_000))
             endpoint.retries, endpoint.trouble = (
                 7,
                 "Error code: 429 - {'error': 'too many requests'}",
@@ -49,13 +50,13 @@ def test_rows_of_an_earlier_run_count_but_not_for_the_speed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     budget: Any = Budget(Spent(), None, None)
-    progress = Progress(1000, Spent(), budget, Tried())
+    progress = Progress("teacher", 1000, Spent(), budget, Tried())
     for _ in range(900):
         progress.skip()
     progress.advance()
     told = progress._bar.format_dict
     assert (told["n"], told["initial"], told["total"]) == (901, 900, 1000)
     assert progress._bar._ema_dn() in (0, 1)  # by which tqdm tells the rate
-    progress.say("teacher: stopping")
+    progress.say("stopping")
     progress._bar.close()
     assert "teacher: stopping\n" in capsys.readouterr().err

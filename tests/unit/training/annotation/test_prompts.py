@@ -45,7 +45,7 @@ def test_the_examples_of_each_task_are_answers_that_are_accepted(
     ]
     for shot, asked, answer in zip(prompt.examples, chat[1::2], chat[2::2], strict=True):
         assert parser.parse(answer["content"], Row("", shot.input, shot.label)) == Annotation(
-            shot.rationale.strip(), shot.label
+            shot.label, (shot.rationale.strip(),)
         )
         for text in shot.input.values():
             for part in [text] if isinstance(text, str) else text:

@@ -6,12 +6,13 @@ import pytest
 
 from tasks.builtin import TASKS
 from tests.support.fake_teacher import lines
+from training.annotation.answer import Annotation
+from training.annotation.answer_store import AnswerStore
+from training.annotation.completion import Completion
 from training.annotation.dialogue import Dialogue, Failure
-from training.annotation.journal import Answer, Journal
 from training.annotation.prompt import Prompt
 from training.annotation.results import Result, ResultFiles, keys_of_failures, results
 from training.annotation.rows import Rows
-from training.annotation.vote import Consensus
 from training.data.load import load_rows
 from training.data.row import DataError
 from training.data.sources import Columns, FilesSource
@@ -23,12 +24,12 @@ RECORDS: list[dict[str, Any]] = [
     {"text": "Ben has 9 and loses 2. Wie viele — „wie“?", "label": None, "note": "half: \ud83d"},
     {"text": "Cleo has 1. How many?", "label": "( 1 )"},
 ]
-FINE, OTHER = (Answer(f"{n}.\nAnswer: {n}", "stop") for n in ("3 + 4", "3 * 4"))
-MUTE = Answer("I do not know.", "stop")
+FINE, OTHER = (Completion(f"{n}.\nAnswer: {n}", "stop") for n in ("3 + 4", "3 * 4"))
+MUTE = Completion("I do not know.", "stop")
 
 
 class Teacher:
-    """Rows in a file, a dialogue about them, and a journal that answers are put into."""
+    """Rows in a file, a dialogue about them, and the answers so far."""
 
     def __init__(self, folder: Path, samples: int = 1, *, given_label: bool = False) -> None:
         self.path = folder / "rows.jsonl"
@@ -36,13 +37,13 @@ class Teacher:
         self.samples = samples
         self.dialogue = Dialogue(SVAMP, PROMPT, "m", {}, as_json=False, given_label=given_label)
         self.rows = Rows(self.path, SVAMP, {}, given_label, None)
-        self.kept: dict[str, Answer] = {}
+        self.kept: dict[str, Completion] = {}
         self.unanswered: dict[str, str] = {}
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, key: str) -> Completion | None:
         return self.kept.get(key)
 
-    def answer(self, number: int, *answers: Answer, sample: int = 0) -> None:
+    def answer(self, number: int, *answers: Completion, sample: int = 0) -> None:
         for answer in answers:
             self.kept[self.following(number, sample)] = answer
 
@@ -53,10 +54,8 @@ class Teacher:
         return following.key
 
     def results(self) -> list[Result]:
-        journal: Journal = self
-        return list(
-            results(self.rows, SVAMP, self.samples, self.dialogue, journal, self.unanswered)
-        )
+        store: AnswerStore = self
+        return list(results(self.rows, SVAMP, self.samples, self.dialogue, store, self.unanswered))
 
 
 def test_every_row_has_its_result_in_order(tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ def test_every_row_has_its_result_in_order(tmp_path: Path) -> None:
     teacher.answer(0, FINE)
     teacher.answer(1, MUTE)
     assert [result.outcome for result in teacher.results()] == [
-        Consensus("3 + 4", ("3 + 4.",), 1.0),
+        Annotation("3 + 4", ("3 + 4.",), 1.0),
         None,  # the teacher is to be told what was wrong
         None,
     ]
@@ -84,7 +83,7 @@ def test_a_row_has_a_result_once_all_samples_have(tmp_path: Path) -> None:
     teacher.answer(0, OTHER, sample=1)
     assert teacher.results()[0].outcome is None
     teacher.answer(0, MUTE, OTHER, sample=2)
-    assert teacher.results()[0].outcome == Consensus("3 * 4", ("3 * 4.",), 2 / 3)
+    assert teacher.results()[0].outcome == Annotation("3 * 4", ("3 * 4.",), 2 / 3)
 
 
 def test_only_rows_that_failed_are_asked_anew(tmp_path: Path) -> None:
@@ -134,7 +133,7 @@ def test_files_have_the_rows_as_they_were_and_what_the_teacher_says(tmp_path: Pa
 def test_letters_are_written_as_such(tmp_path: Path) -> None:
     teacher = Teacher(tmp_path)
     teacher.path.write_text('{"text": "Wie viele — „wie“?"}\n', encoding="utf-8")
-    teacher.answer(0, Answer("Weil „so“.\nAnswer: 3 + 4"))
+    teacher.answer(0, Completion("Weil „so“.\nAnswer: 3 + 4"))
     write(tmp_path, teacher.results())
     assert "Wie viele — „wie“?" in (tmp_path / "out.jsonl").read_text(encoding="utf-8")
 
@@ -142,7 +141,7 @@ def test_letters_are_written_as_such(tmp_path: Path) -> None:
 def test_samples_are_told_of_by_their_agreement_and_rationales(tmp_path: Path) -> None:
     teacher = Teacher(tmp_path, samples=3)
     teacher.answer(0, FINE)
-    teacher.answer(0, Answer("4 + 3.\nAnswer: 4 + 3", "stop"), sample=1)
+    teacher.answer(0, Completion("4 + 3.\nAnswer: 4 + 3", "stop"), sample=1)
     teacher.answer(0, OTHER, sample=2)
     [annotated], _ = write(tmp_path, teacher.results()[:1], several=True)
     assert annotated == RECORDS[0] | {

@@ -12,7 +12,6 @@ from training.annotation.dialogue import Exchange, Failure, Request
 from training.annotation.report import EACH, Right, Tally, counted, write_report
 from training.annotation.results import Result
 from training.annotation.rows import SourceRow
-from training.annotation.vote import Consensus
 from training.data.row import Row
 
 TONE = Task(name="tone", fields=["text"], template="{{text}}", labels=["good", "bad"])
@@ -30,10 +29,10 @@ def result(
     requests: int = 1,
 ) -> Result:
     """A row that is annotated with `label`, or failed for a reason where that is None."""
-    outcome: Consensus | Failure = (
-        Failure(reason, "Hm. `*`") if label is None else Consensus(label, rationales, agreement)
+    outcome: Annotation | Failure = (
+        Failure(reason, "Hm. `*`") if label is None else Annotation(label, rationales, agreement)
     )
-    one = Failure(reason, "Hm.") if label is None else Annotation(rationales[0], label)
+    one = Failure(reason, "Hm.") if label is None else Annotation(label, rationales[:1])
     asked = [Request(str(n), {}) for n in range(requests)]
     source = SourceRow({}, Row("line 1", {"text": text}, gold))
     return Result(source, [Exchange(asked, one)], outcome)

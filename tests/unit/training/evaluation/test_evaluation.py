@@ -13,7 +13,7 @@ from tests.support.rationale_records import record as explained
 from tests.support.server_process import ROOT, environment
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.evaluation import Mean, evaluate
-from training.evaluation.judge import Endpoint
+from training.evaluation.judge import Judge
 from training.evaluation.temperature import fit_temperature, tempered
 
 SVAMP = TASKS["svamp"]
@@ -107,8 +107,8 @@ def test_a_judge(tmp_path: Path) -> None:
         )
 
     with judging(reply) as grader:
-        endpoint = Endpoint(grader.url, "grader")
-        found = evaluate(RECORDS, SVAMP, endpoint=endpoint, judgements=tmp_path / "judgements")
+        endpoint = Judge(grader.url, "grader")
+        found = evaluate(RECORDS, SVAMP, judge=endpoint, judgements=tmp_path / "judgements")
     judged = found.rationales.judged
     assert judged is not None
     assert judged.scores == {1: 0, 2: 1, 3: 0, 4: 3, 5: 0}

@@ -1,0 +1,222 @@
+"""Settings of the teacher: each one is a flag of the command line."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliImplicitFlag,
+    CliSettingsSource,
+    CliVariadicArg,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from tasks.builtin import TASKS
+
+
+def _known_task(name: str | None) -> str | None:
+    if name is not None and name not in TASKS:
+        raise ValueError(f"expected one of {', '.join(TASKS)}")
+    return name
+
+
+def _json_lines(path: Path) -> Path:
+    if path.suffix != ".jsonl":
+        raise ValueError("expected a file named *.jsonl")
+    return path
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is no number, too
+        valid = False
+    if not valid:
+        raise ValueError("expected an address such as http://127.0.0.1:8000/v1")
+    return text
+
+
+def _overrides(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        content = json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError("expected a JSON object")
+    if taken := {"model", "messages", "n", "stream"} & content.keys():
+        raise ValueError(f"leave {', '.join(sorted(taken))} out: the teacher sets these")
+    return content
+
+
+def _separate(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _two_prices(prices: list[float]) -> list[float]:
+    if prices and (len(prices) != 2 or not all(0 <= price < math.inf for price in prices)):
+        raise ValueError("expected two numbers that are not below 0")
+    return prices
+
+
+Flag = CliImplicitFlag[bool]
+
+
+class TeacherSettings(BaseSettings):
+    """Asks a big model for the rationale and the label of each row: the data that distil reads.
+
+    The endpoint is any that speaks OpenAI's chat completions. Its address, key and model are in the
+    environment, as OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL; flags take their place, but
+    for the key. Beside OUT.jsonl stand OUT.answers.sqlite, which keeps every answer,
+    OUT.failed.jsonl and the report, OUT.report.md. To go on after a stop, give the same command
+    again: it asks nothing twice.
+
+    Ends with 0 where every row has its result, 1 where some were not answered or the budget was
+    spent, and 2 where it could not go on.
+    """
+
+    model_config = SettingsConfigDict(
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_exit_on_error=False,
+    )
+
+    data: Path = Field(description="rows: *.jsonl, *.csv or *.parquet")
+    task: Annotated[str | None, AfterValidator(_known_task)] = Field(
+        None, description=f"a built-in task: {', '.join(TASKS)}"
+    )
+    recipe: Path | None = Field(
+        None, description="in place of --task: a recipe, for its `task` and `data.columns`"
+    )
+    out: Annotated[Path, AfterValidator(_json_lines)] = Field(
+        description="the annotated rows, *.jsonl"
+    )
+    limit: int | None = Field(None, gt=0, description="take only the first rows, this many")
+    retry_failed: Flag = Field(False, description="ask again about the rows that failed, too")
+    dry_run: Flag = Field(False, description="print each request's body, whole; send nothing")
+
+    base_url: Annotated[str, AfterValidator(_url)] | None = Field(
+        None,
+        description="the endpoint, up to /chat/completions; in place of OPENAI_BASE_URL; without "
+        "either, OpenAI's own",
+    )
+    model: str = Field("", description="the model's name at the endpoint; in place of OPENAI_MODEL")
+    prompt: Path | None = Field(None, description="a prompt, *.yaml, in place of the task's own")
+    given_label: Flag = Field(
+        False, description="tell the row's label and ask for its rationale alone; OUT marks it"
+    )
+    samples: int = Field(1, gt=0, description="answers a row, which vote")
+    temperature: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="0 by default, or 0.7 for several samples"
+    )
+    max_tokens: int = Field(512, gt=0, description="the most tokens of an answer")
+    as_json: Flag = Field(
+        False,
+        validation_alias="json",
+        description="ask for JSON by a schema, where the endpoint can",
+    )
+    body: Annotated[dict[str, Any], NoDecode, BeforeValidator(_overrides)] = Field(
+        {}, description="a JSON object laid over each request's body; null leaves a key out"
+    )
+
+    concurrency: int = Field(8, gt=0, description="requests at a time")
+    requests_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False)
+    tokens_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False)
+    timeout: float = Field(120, gt=0, allow_inf_nan=False, description="seconds, of a request")
+    tries: int = Field(8, gt=0, description="of a request that fails, as by a 5xx or broken JSON")
+    prices: CliVariadicArg[
+        Annotated[list[float], NoDecode, BeforeValidator(_separate), AfterValidator(_two_prices)]
+    ] = Field([], description="of a million tokens in and of a million out, in your own money")
+    budget: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="the most that OUT's answers may cost"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line alone: no variable such as DATA or MODEL is meant for the teacher."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, values: dict[str, Any]) -> dict[str, Any]:
+        named = {"base_url": "OPENAI_BASE_URL", "model": "OPENAI_MODEL"}
+        return {name: text for name, v in named.items() if (text := os.environ.get(v))} | values
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if not self.model:
+            raise ValueError("--model: name the teacher, here or in OPENAI_MODEL")
+        if (self.task is None) == (self.recipe is None):
+            raise ValueError("--task: expected one of --task and --recipe")
+        written = (self.out, self.failed, self.answers, self.old_answers)
+        if self.data.resolve() in (path.resolve() for path in written):
+            raise ValueError(
+                "--data: would be written over; choose another --out (--retry-failed asks about "
+                "the rows that failed)"
+            )
+        if self.budget is not None and not self.prices:
+            raise ValueError("--budget: needs --prices")
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("--samples: several are alike at temperature 0")
+        if self.temperature is None:
+            self.temperature = 0.0 if self.samples == 1 else 0.7
+        key = self.key or ""
+        if not key.isascii() or not key.isprintable():
+            raise ValueError("OPENAI_API_KEY: expected characters that a header can hold")
+        return self
+
+    @property
+    def key(self) -> str | None:
+        """The endpoint's key; never a flag, as other users see the flags of a process."""
+        return os.environ.get("OPENAI_API_KEY", "").strip() or None
+
+    @property
+    def answers(self) -> Path:
+        return self.out.with_suffix(".answers.sqlite")
+
+    @property
+    def old_answers(self) -> Path:
+        return self.out.with_suffix(".answers.jsonl")
+
+    @property
+    def failed(self) -> Path:
+        return self.out.with_suffix(".failed.jsonl")
+
+
+def parse_arguments(arguments: list[str] | None, command: str) -> TeacherSettings:
+    """The settings of a command line; None is the process's own.
+
+    Raises ValidationError and SettingsError. Exits with 0 after `--help`.
+    """
+    source = CliSettingsSource[Any](TeacherSettings, cli_prog_name=command)
+    return CliApp.run(TeacherSettings, cli_args=arguments, cli_settings_source=source)
+
+
+def problem_of(error: ValidationError) -> str:
+    """The first thing that is wrong with settings, in one line, with its flag."""
+    problem = error.errors()[0]
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    name = str(problem["loc"][0])
+    own = problem["type"] in ("missing", "value_error")  # these tell what is needed
+    got = "" if own else f", got {problem['input']!r}"
+    return f"--{name.replace('_', '-')}: {message}{got}"
