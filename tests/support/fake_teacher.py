@@ -7,6 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support.command_errors import complaint_of
 from tests.support.fake_openai import Chat, Reply, said
 from tests.support.server_process import ROOT
 from tests.support.simple_problems import solve
@@ -14,6 +17,7 @@ from training import teacher
 
 Row = dict[str, Any]
 
+NOBODY = "http://127.0.0.1:9/v1"  # where no endpoint is
 MUTE = said("I had rather not say.")  # an answer that names no label
 
 
@@ -55,6 +59,14 @@ def environment(**settings: str) -> dict[str, str]:
 def ask(out: Path, chat: Chat, *arguments: str) -> int:
     """Runs `teacher.py` in this process on the `rows.jsonl` beside OUT's folder."""
     return teacher.main(command(out.parents[1] / "rows.jsonl", out, chat.url, *arguments))
+
+
+def complaint(
+    out: Path, capsys: pytest.CaptureFixture[str], *arguments: str, url: str = NOBODY
+) -> str:
+    """The one line with which `teacher.py` refuses to ask about the `rows.jsonl` beside it."""
+    words = command(out.parents[1] / "rows.jsonl", out, url, *arguments)
+    return complaint_of(words, capsys, teacher.main, "teacher")
 
 
 def asked(chat: Chat) -> Counter[str]:

@@ -1,13 +1,11 @@
-"""The command, whole, against an endpoint on loopback: what it asks and what it writes."""
+"""The command against an endpoint on loopback: what it asks and what it writes."""
 
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_errors import complaint_of
 from tests.support.fake_openai import Reply, chatting, said
 from tests.support.fake_teacher import (
     MUTE,
@@ -247,77 +245,3 @@ def test_a_task_of_ones_own_goes_from_csv_to_what_distil_reads(out: Path, tmp_pa
     assert all(example.rationale for example in examples)
     assert len(splits.train) < 7  # the filter dropped those of which the teacher is wrong
     assert report(out)["agreement_with_gold_by_label"]["good"]["rows"] == 4
-
-
-def test_what_is_there_is_not_written_over(
-    out: Path, problems: list[Row], capsys: pytest.CaptureFixture[str]
-) -> None:
-    out.parent.mkdir()
-    out.write_text("my own\n")
-    arguments = command(out.parents[1] / "rows.jsonl", out, "http://127.0.0.1:9/v1")
-    line = complaint_of(arguments, capsys, teacher.main, "teacher")
-    assert "is there already, without its a.answers.jsonl: choose another file" in line
-    assert out.read_text() == "my own\n"
-    out.unlink()
-    out.with_suffix(".answers.jsonl").write_text("my own\n")
-    line = complaint_of(arguments, capsys, teacher.main, "teacher")
-    assert "line 1: no answer of a teacher" in line
-
-
-@pytest.mark.parametrize(
-    ("content", "arguments", "complaint"),
-    [
-        ('{"text": "One?"}\n{"txt": "Two?"}\n', [], 'line 2: no "text"; there is txt'),
-        ('{"text": "One?"}\n', ["--given-label"], 'line 1: no "label"; there is text'),
-        ("\n", [], "rows.jsonl: there are no rows"),
-        ('{"text": "One?"}\n', ["--prompt", "none.yaml"], "none.yaml: cannot be read"),
-        (
-            '{"text": "One?"}\n',
-            ["--prices", "1", "2", "--budget", "1", "--body", '{"max_tokens": null}'],
-            "--budget: an answer could cost anything; name max_completion_tokens or max_tokens",
-        ),
-    ],
-)
-def test_what_is_wrong_is_told_before_anything_is_asked(
-    out: Path,
-    tmp_path: Path,
-    content: str,
-    arguments: list[str],
-    complaint: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "rows.jsonl").write_text(content)
-    with chatting(teach) as chat:
-        line = complaint_of(
-            command(tmp_path / "rows.jsonl", out, chat.url, *arguments),
-            *(capsys, teacher.main, "teacher"),
-        )
-        assert complaint in line
-        assert not chat.requests
-    assert not out.parent.exists()
-
-
-def test_a_template_that_fails_on_some_row_stops_it_before_any_is_asked(
-    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"text": "One?\\nTwo"}\n{"text": "One?"}\n')
-    prompt = tmp_path / "prompt.yaml"
-    prompt.write_text("instructions: Solve it.\nquestion: '{{ text.splitlines()[-1][3] }}'\n")
-    arguments = command(tmp_path / "rows.jsonl", out, "http://127.0.0.1:9/v1")
-    line = complaint_of([*arguments, "--prompt", str(prompt)], capsys, teacher.main, "teacher")
-    assert "rows.jsonl, line 1: the prompt's question fails" in line
-
-
-def test_the_client_may_be_missing(
-    out: Path,
-    problems: list[Row],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for module in [name for name in sys.modules if name.startswith("training.annotation.")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "openai", None)
-    arguments = command(out.parents[1] / "rows.jsonl", out, "http://127.0.0.1:9/v1")
-    line = complaint_of(arguments, capsys, teacher.main, "teacher")
-    assert "the package openai is missing: pip install '.[teacher]'" in line
-    assert teacher.main([*arguments, "--dry-run"]) == 0

@@ -1,22 +1,23 @@
 """What stops the command, how it says so, and how it goes on."""
 
 import json
+import logging
 import os
 import signal
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_errors import complaint_of
 from tests.support.fake_openai import Reply, chatting, completion
 from tests.support.fake_teacher import (
     Row,
     annotated,
     ask,
     asked,
-    command,
+    complaint,
     failed,
     lines,
     problem_of,
@@ -25,7 +26,7 @@ from tests.support.fake_teacher import (
     teach,
 )
 from tests.support.server_process import TIMEOUT
-from training import teacher
+from training.annotation.answer_store import AnswerStore
 from training.annotation.asking import GIVE_UP
 
 KEY = "sk-not-to-be-shown"
@@ -142,10 +143,7 @@ def test_it_gives_up_where_nothing_is_answered(
     out: Path, problems: list[Row], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with chatting(lambda body, number: Reply(500, "down")) as chat:
-        line = complaint_of(
-            command(out.parents[1] / "rows.jsonl", out, chat.url, "--tries", "2"),
-            *(capsys, teacher.main, "teacher"),
-        )
+        line = complaint(out, capsys, "--tries", "2", url=chat.url)
         assert "gave up: down" in line or "gave up: Error code: 500" in line
         assert line.endswith("; the same command goes on")
         assert 2 * GIVE_UP <= len(chat.requests) < 60
@@ -159,12 +157,8 @@ def test_it_gives_up_where_all_is_refused(
     def respond(body: Row, number: int) -> Reply:
         return Reply(400, json.dumps(refusal)) if "response_format" in body else teach(body)
 
-    rows = out.parents[1] / "rows.jsonl"
     with chatting(respond) as chat:
-        line = complaint_of(
-            command(rows, out, chat.url, "--json", "--concurrency", "1"),
-            *(capsys, teacher.main, "teacher"),
-        )
+        line = complaint(out, capsys, "--json", "--concurrency", "1", url=chat.url)
         assert "refused every request: Error code: 400" in line
         assert "no response_format here" in line
         assert len(chat.requests) == GIVE_UP
@@ -191,26 +185,38 @@ def test_what_no_request_gets_past_stops_it_in_one_line(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with chatting(lambda body, number: Reply(status, json.dumps({"error": error}))) as chat:
-        line = complaint_of(
-            command(out.parents[1] / "rows.jsonl", out, chat.url, "--concurrency", "2"),
-            *(capsys, teacher.main, "teacher"),
-        )
+        line = complaint(out, capsys, "--concurrency", "2", url=chat.url)
         assert said in line
         assert len(chat.requests) <= 2
 
 
-def test_a_line_that_was_cut_is_asked_again_alone(
+def test_answers_of_an_earlier_version_are_taken_over_and_a_cut_one_is_asked_again_alone(
     out: Path, problems: list[Row], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "duet.teacher")
+    store, journal = out.with_suffix(".answers.sqlite"), out.with_suffix(".answers.jsonl")
     with chatting(teach) as chat:
         assert ask(out, chat, "--concurrency", "1") == 0
-        journal = out.with_suffix(".answers.jsonl")
-        content = journal.read_bytes()
-        journal.write_bytes(content[:-40])
+        journal.write_text(old_answers(store)[:-40])
+        before = journal.read_bytes()
+        store.unlink()
         assert ask(out, chat) == 0
         assert caplog.messages == [
-            f"{journal}: the last line, 30, is no whole answer, and was dropped"
+            f"{journal}: the last line, 30, is cut off: left out",
+            f"{journal}: copied into the new store of answers",
         ]
         assert asked(chat) == {row["input"]: 1 + (row == problems[-1]) for row in problems}
-        assert journal.read_bytes() == content
+        assert report(out)["run"]["requests"] == 30
+        assert ask(out, chat) == 0  # and no third time
+        assert len(chat.requests) == 31
     assert lines(out) == [annotated(row) for row in problems]
+    assert journal.read_bytes() == before
+
+
+def old_answers(path: Path) -> str:
+    """The lines of JSON that Duet 0.1 kept in place of a store."""
+    with AnswerStore(path) as store:
+        keys = store._connection.execute("SELECT key FROM completions ORDER BY id").fetchall()
+        answers = [(key, store.get(key)) for (key,) in keys]
+    entries = [{"key": key, "answer": asdict(answer)} for key, answer in answers if answer]
+    return "".join(json.dumps(entry) + "\n" for entry in entries)
