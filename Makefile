@@ -18,63 +18,63 @@ ARGS ?=
 
 .PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
 	test-transformers5 test-containers soak bench bench-training bench-bulk bench-ray lint types \
-	format distill-mini ablation-data ablate export-mini refresh openapi audit sbom licences clean
+	format distill ablation-data ablate export refresh openapi audit sbom licences clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.serve ## Install what serving needs (no torch) and serve on 127.0.0.1:8000
+serve: $(VENV)/.serve ## Install what serving needs, without torch, and serve on 127.0.0.1:8000
 	$(BIN)/python -m service $(ARGS)
 
 test: $(VENV)/.dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
-test-promise: $(VENV)/.dev ## Hold 20,000 answers among others against the same ones alone
+test-promise: $(VENV)/.dev ## Check that 20,000 answers do not depend on other requests
 	DUET_TEST_REQUESTS=20000 $(BIN)/python -m pytest tests/e2e/test_promise.py $(ARGS)
 
-test-contract: $(VENV)/.dev ## Ask a server 11,000 things, and hold the answers against its document
+test-contract: $(VENV)/.dev ## Check 11,000 answers of a server against its OpenAPI document
 	DUET_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/e2e/test_contract.py -rP $(ARGS)
 
-test-fuzz: $(VENV)/.dev ## Try 24,000 requests, manifests and templates that are nearly right
+test-fuzz: $(VENV)/.dev ## Try 24,000 requests, manifests and templates that are almost right
 	DUET_TEST_INPUTS=8000 $(BIN)/python -m pytest tests/unit/service/fuzz -rP $(ARGS)
 
-soak: $(VENV)/.dev ## Serve near capacity for ten minutes, while models change and clients err and leave
+soak: $(VENV)/.dev ## Serve near capacity for ten minutes; models change, clients leave
 	$(BIN)/python -m tests.soak soak --readme service/README.md $(ARGS)
 
-test-overload: $(VENV)/.dev ## Offer ten times the capacity, and hold the service to its bounds
+test-overload: $(VENV)/.dev ## Offer ten times the capacity and check time and memory
 	$(BIN)/python -m tests.soak overload --readme service/README.md $(ARGS)
 
-test-gpu-build: $(VENV)-gpu/.serve ## Check onnxruntime's build for GPUs, in .venv-gpu (it is large)
+test-gpu-build: $(VENV)-gpu/.serve ## Test onnxruntime's build for GPUs, in .venv-gpu (large)
 	$(VENV)-gpu/bin/python -m pytest tests/gpu --confcutdir tests/gpu $(ARGS)
 
-test-ray: $(VENV)-ray/.ray ## Check the service and bulk jobs on Ray, in .venv-ray, with replicas that are killed
+test-ray: $(VENV)-ray/.ray ## Test the service and bulk jobs on Ray, in .venv-ray
 	$(VENV)-ray/bin/python -m pytest tests/cluster --confcutdir tests/cluster \
 		-W ignore::pydantic.PydanticDeprecatedSince20 $(ARGS)
 
-test-transformers5: $(VENV)-transformers5/.training ## Run the tests of training with transformers 5, in .venv-transformers5
+test-transformers5: $(VENV)-transformers5/.training ## Test training with transformers 5, in .venv-transformers5
 	$(VENV)-transformers5/bin/python -m pytest tests/unit/training \
 		tests/e2e/test_distill_export_serve.py::test_the_other_objectives_learn_too $(ARGS)
 
-bench: $(VENV)/.bench ## Measure Duet beside its peers, and write the tables down (15 minutes)
+bench: $(VENV)/.bench ## Measure Duet and its peers; writes the tables (15 minutes)
 	$(BIN)/python -m tests.benchmarks --checkpoint $(CHECKPOINT) --readme README.md $(ARGS)
 
-bench-training: $(VENV)/.bench ## Measure training beside the usual loops (15 minutes)
+bench-training: $(VENV)/.bench ## Measure training and the usual loops (15 minutes)
 	$(BIN)/python -m tests.benchmarks.training $(ARGS)
 
-bench-bulk: $(VENV)/.bench ## Measure bulk jobs beside the engine alone, killed ones too (15 minutes)
+bench-bulk: $(VENV)/.bench ## Measure bulk jobs and the engine alone (15 minutes)
 	$(BIN)/python -m tests.benchmarks.bulk --readme service/README.md $(ARGS)
 
-bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure two replicas on Ray beside one (10 minutes; root)
+bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure one and two replicas on Ray (10 minutes; as root)
 	$(BIN)/python -m tests.benchmarks.exports runs/bench-ray
 	$(VENV)-ray/bin/python -m tests.benchmarks.replicas runs/bench-ray/int8-closed \
 		--readme service/README.md $(ARGS)
 
-lint: $(VENV)/.dev ## Check style and the import arrows between the packages
+lint: $(VENV)/.dev ## Check style, and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/.dev ## Check types: strictly in service and the bundle, plainly elsewhere
+types: $(VENV)/.dev ## Check types
 	$(BIN)/mypy
 
 format: $(VENV)/.dev ## Rewrite the code in the project's style
@@ -83,18 +83,18 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 
 # On a CPU, glibc hands large temporaries back to the kernel at every step, and half the training
 # time goes there; these thresholds make it keep them.
-distill-mini ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
-distill-mini ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
-distill-mini: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT (ARGS="key=value …" changes the recipe)
+distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT; ARGS="key=value …" changes the recipe
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 
-ablation-data: $(VENV)/.dev ## Write the data of the ablation's own plan, with the archive in data/dss
+ablation-data: $(VENV)/.dev ## Write the data of the ablation from the archive in data/dss
 	$(BIN)/python -m tests.support.ablation_data data/dss data/ablation
 
-ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core; ARGS="--out FOLDER …")
+ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme training/README.md $(ARGS)
 
-export-mini: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, behind the parity gate
+export: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, if both answer alike
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
 
 # Each line stops the rest where it fails, so what is refused is never loaded.
@@ -108,20 +108,20 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and 
 	curl --silent --show-error --fail-with-body -X POST -H "x-api-key: $$DUET_ADMIN_KEY" \
 		$(URL)/admin/models/$(NAME)/load
 
-openapi: $(VENV)/.dev ## Write down the HTTP contract anew, after a change to it
+openapi: $(VENV)/.dev ## Write service/openapi.json anew, after a change of the HTTP contract
 	$(BIN)/python -m service.openapi > service/openapi.json
 
-test-containers: $(VENV)/.dev ## Build images and try them as docker-compose.yml does, without a registry (root)
+test-containers: $(VENV)/.dev ## Build the images and test them with docker-compose.yml (as root)
 	docker/verify.sh $(ARGS)
 
 audit: $(VENV)-supply/.tools ## Look for known vulnerabilities in what serving needs
 	$(SUPPLY)/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-supply/serving.txt $(ARGS)
 
-sbom: $(VENV)-supply/.tools ## List what serving is made of, for machines, in sbom.cdx.json (CycloneDX)
+sbom: $(VENV)-supply/.tools ## Write what serving is made of to sbom.cdx.json (CycloneDX)
 	$(SUPPLY)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		--output-file sbom.cdx.json $(VENV)-supply/serving/bin/python
 
-licences: $(VENV)-supply/.tools ## List the licences of what serving is made of, in THIRD_PARTY.md
+licences: $(VENV)-supply/.tools ## Write the licences of what serving is made of to THIRD_PARTY.md
 	{ sed '/^<!-- licences -->/q' THIRD_PARTY.md; \
 		$(SUPPLY)/pip-licenses --python $(VENV)-supply/serving/bin/python --from=mixed \
 			--order=name --format=markdown; \

@@ -25,9 +25,9 @@ from tasks.task import Name
 log = logging.getLogger("duet.export")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "export.convert") -> int:
     """Returns 0; 1 where a gate fails; 2 for a checkpoint or an OUT that cannot serve."""
-    parser = argparse.ArgumentParser(prog="export.convert", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="folder that training/distill.py wrote")
     parser.add_argument(
         "--out", type=Path, required=True, help="the bundle; an old one is replaced"

@@ -10,7 +10,7 @@ import sys
 
 import uvicorn
 from pydantic import ValidationError
-from pydantic_settings import CliApp, SettingsError
+from pydantic_settings import SettingsError
 
 from export.bundle import BundleError
 from service.app import create_app
@@ -20,20 +20,20 @@ from service.engine.memory import map_large_arrays
 from service.logs import log_config
 from service.registry import Registry
 from service.server import STOP_SIGNALS, Server, kill_at_next
-from service.settings import Settings, problem_of
+from service.settings import Settings, from_command_line, problem_of
 from tasks.task import Task
 
 logger = logging.getLogger("service")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None, prog: str = "python -m service") -> None:
     """Exits with 0 after SIGTERM or SIGINT, and with 2 where there is nothing to serve."""
     for signum in STOP_SIGNALS:
         signal.signal(signum, _exit)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     map_large_arrays()
     try:
-        settings = CliApp.run(Settings)
+        settings = from_command_line(Settings, arguments, prog)
         logging.config.dictConfig(log_config(settings.log_format, settings.log_level))
         listener = None if settings.check else _listen(settings.host, settings.port)
         registry = Registry.load(settings)

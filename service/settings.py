@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliImplicitFlag,
+    CliSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from service.admission import MAX_QUEUE, TIMEOUT
 from service.engine.devices import DeviceChoice
@@ -102,7 +109,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="DUET_",
-        cli_prog_name="python -m service",
         cli_kebab_case=True,
         cli_avoid_json=True,
         cli_show_env_vars=True,
@@ -203,6 +209,20 @@ class Settings(BaseSettings):
         """The keys that may use the service; none: anyone may."""
         users = [*self.api_keys, *_keys_in(self.api_keys_file)]
         return [*users, *self.admin] if users else []
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+
+def from_command_line(
+    kind: type[AnySettings], arguments: list[str] | None, prog: str
+) -> AnySettings:
+    """Settings by a command line, None for the process's own; `prog` is the command in `--help`.
+
+    Raises ValidationError and SettingsError.
+    """
+    source = CliSettingsSource[Any](kind, cli_prog_name=prog)
+    return CliApp.run(kind, cli_args=arguments, cli_settings_source=source)
 
 
 def problem_of(error: ValidationError) -> str:

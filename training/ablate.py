@@ -32,9 +32,9 @@ from training.run.interruption import Interrupted
 from training.yaml_files import ConfigError
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str = "ablate.py") -> int:
     parser = argparse.ArgumentParser(
-        prog="ablate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("plan", type=Path)
     parser.add_argument(

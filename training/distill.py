@@ -41,9 +41,11 @@ COLLATORS = 2  # processes that pad batches, which takes as long as a GPU's step
 log = logging.getLogger("duet.distill")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="distill.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog or "distill.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="a.b=1 sets b of a")
@@ -57,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    words = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-    status = _run(arguments, shlex.join(["python", *words]))
+    command = prog.split() if prog else ["python", sys.argv[0]]
+    status = _run(arguments, shlex.join([*command, *(sys.argv[1:] if argv is None else argv)]))
     leave_group()
     return status
 

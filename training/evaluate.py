@@ -28,13 +28,14 @@ from training.reports.page import Page
 from training.yaml_files import ConfigError
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = _parser()
+def main(argv: list[str] | None = None, prog: str | None = None) -> int:
+    parser = _parser(prog or "evaluate.py")
     arguments = parser.parse_args(argv)
     _check(arguments, parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("absl").setLevel(logging.WARNING)  # of rouge-score
-    command = shlex.join(["python", sys.argv[0], *(sys.argv[1:] if argv is None else argv)])
+    started = prog.split() if prog else ["python", sys.argv[0]]
+    command = shlex.join([*started, *(sys.argv[1:] if argv is None else argv)])
     try:
         # here, so that what is missing is told before any row is asked about
         from training.evaluation.judge import JudgeError
@@ -71,9 +72,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="evaluate.py",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

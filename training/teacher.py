@@ -32,13 +32,13 @@ from training.data.sources import Columns, DssSource
 from training.yaml_files import ConfigError
 
 
-def main(argv: list[str] | None = None, command: str = "teacher.py") -> int:
+def main(argv: list[str] | None = None, prog: str = "teacher.py") -> int:
     """Returns 0 where every row has its result, 1 where some lack one, 2 where it cannot go on."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for client in ("httpx", "httpx2"):  # a line for every request
         logging.getLogger(client).setLevel(logging.WARNING)
     try:
-        settings = parse_arguments(argv, command)
+        settings = parse_arguments(argv, prog)
     except ValidationError as error:
         return _tell(problem_of(error))
     except SettingsError as error:

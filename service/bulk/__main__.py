@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnxruntime
 from pydantic import ValidationError
-from pydantic_settings import CliApp, SettingsError
+from pydantic_settings import SettingsError
 
 from export.bundle import Manifest, read_manifest
 from service import __version__
@@ -19,15 +19,15 @@ from service.bulk.survey import Survey, survey
 from service.bulk.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
-from service.settings import problem_of
+from service.settings import from_command_line, problem_of
 from tasks.row_files import RowFile
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m service.bulk") -> int:
     map_large_arrays()
     try:
         with stoppable():
-            return run(CliApp.run(BulkSettings, cli_args=arguments))
+            return run(from_command_line(BulkSettings, arguments, prog))
     except ValidationError as error:
         _tell(problem_of(error))
     except (*FAILURES, OutputError, SettingsError) as error:

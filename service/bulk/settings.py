@@ -29,7 +29,6 @@ class BulkSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="DUET_",
-        cli_prog_name="python -m service.bulk",
         cli_kebab_case=True,
         cli_avoid_json=True,
         cli_show_env_vars=True,

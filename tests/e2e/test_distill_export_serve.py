@@ -66,8 +66,8 @@ def test_the_make_targets_give_a_student_that_learnt(data: Path, tmp_path: Path)
     checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
     printed = run(
         "make",
-        "distill-mini",
-        "export-mini",
+        "distill",
+        "export",
         f"RECIPE={RECIPE}",
         f"CHECKPOINT={checkpoint}",
         f"BUNDLE={bundle}",

@@ -201,12 +201,12 @@ class TeacherSettings(BaseSettings):
         return self.out.with_suffix(".failed.jsonl")
 
 
-def parse_arguments(arguments: list[str] | None, command: str) -> TeacherSettings:
+def parse_arguments(arguments: list[str] | None, prog: str) -> TeacherSettings:
     """The settings of a command line; None is the process's own.
 
     Raises ValidationError and SettingsError. Exits with 0 after `--help`.
     """
-    source = CliSettingsSource[Any](TeacherSettings, cli_prog_name=command)
+    source = CliSettingsSource[Any](TeacherSettings, cli_prog_name=prog)
     return CliApp.run(TeacherSettings, cli_args=arguments, cli_settings_source=source)
 
 

@@ -1,0 +1,1 @@
+"""Duet from Python: `duet.client` asks a running service."""

@@ -1,0 +1,72 @@
+"""The command `duet`. It imports a command's module only when it runs that command."""
+
+import importlib
+import sys
+from dataclasses import dataclass
+
+OURS = ("duet", "export", "service", "tasks", "training")
+
+
+@dataclass(frozen=True)
+class Command:
+    """The module whose `main(arguments, prog)` does the work, and the extras that it needs."""
+
+    module: str
+    extras: str
+    help: str
+    flags: tuple[str, ...] = ()  # which it is always given
+
+
+COMMANDS = {
+    "serve": Command("service.__main__", "cpu", "serve models over HTTP"),
+    "check": Command("service.__main__", "cpu", "check settings and models", ("--check",)),
+    "batch": Command("service.bulk.__main__", "cpu", "answer every row of a file"),
+    "teach": Command("training.teacher", "teacher", "ask a big model for labels and rationales"),
+    "distill": Command("training.distill", "training", "train a student by a recipe"),
+    "evaluate": Command(
+        "training.evaluate", "training,evaluation", "measure a model on labelled rows"
+    ),
+    "export": Command("export.convert", "export", "turn a trained student into a bundle to serve"),
+    "ablate": Command("training.ablate", "training", "compare objectives by a plan"),
+}
+
+
+def main(argv: list[str] | None = None) -> int | None:
+    """Runs a command in this process and returns its exit status, None for 0.
+
+    Returns 2 where there is no such command or a package is missing.
+    """
+    name, *arguments = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name not in COMMANDS:
+        problem = f"duet: there is no command {name!r}; `duet --help` lists them"
+        print(problem if name else _help(), file=sys.stderr)
+        return 2
+    command = COMMANDS[name]
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in OURS:
+            raise
+        print(
+            f"duet {name}: {package} is missing: pip install 'duet[{command.extras}]'",
+            file=sys.stderr,
+        )
+        return 2
+    status: int | None = module.main([*arguments, *command.flags], f"duet {name}")
+    return status
+
+
+def _help() -> str:
+    listed = "\n".join(f"  {name:<10}{command.help}" for name, command in COMMANDS.items())
+    return (
+        f"usage: duet COMMAND ...\n\ncommands:\n{listed}\n\n"
+        "`duet COMMAND --help` tells of a command's settings."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
