@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from duet import __main__ as duet
+from service.server import STOP_SIGNALS
 from tests.support.server_process import ROOT, TIMEOUT, Server, environment
 
 NO_TORCH = """
@@ -48,6 +50,15 @@ def no_torch(tmp_path: Path) -> str:
     return f"{tmp_path}{os.pathsep}{ROOT}"
 
 
+@pytest.fixture
+def signals_as_they_were() -> Iterator[None]:
+    """The service listens to signals from its start on, which is here this process."""
+    before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def test_the_package_installs_it() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     module, _, name = project["scripts"]["duet"].partition(":")
@@ -73,7 +84,9 @@ def test_a_command_that_is_none_is_told_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("name", duet.COMMANDS)
-def test_a_commands_help_names_it_so(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_commands_help_names_it_so(
+    name: str, capsys: pytest.CaptureFixture[str], signals_as_they_were: None
+) -> None:
     with pytest.raises(SystemExit) as ended:
         duet.main([name, "--help"])
     assert ended.value.code == 0
