@@ -36,6 +36,13 @@ SELECT count(*), total(input_tokens), total(output_tokens), max(tokens_guessed) 
 """
 
 
+_PROBLEMS = {
+    sqlite3.SQLITE_BUSY: "another process is writing it",
+    sqlite3.SQLITE_FULL: "the disk is full; all answers before are kept",
+    sqlite3.SQLITE_NOTADB: "not a store of answers; move it away or choose another file",
+}
+
+
 class StoreError(ValueError):
     """The file cannot be used. The message names it and says why, and what to do."""
 
@@ -98,7 +105,10 @@ class AnswerStore:
         return Completion(text, finish_reason, model, refused, asked, answered, bool(guessed))
 
     def keep(self, key: str, completion: Completion) -> None:
-        """Keeps a completion; it is on the disk when this returns."""
+        """Keeps a completion; it is on the disk when this returns.
+
+        Blocks for an fsync, which takes milliseconds: much less than an endpoint takes to answer.
+        """
         with self._errors():
             self._connection.execute(_INSERT, (key, *astuple(completion)))
         self.spent.add(completion)
@@ -125,7 +135,7 @@ class AnswerStore:
             self._create()
         [(problem,)] = run("PRAGMA quick_check(1)")
         if problem != "ok":
-            raise sqlite3.DatabaseError(problem)
+            raise StoreError(_damaged(self.path, problem))
         [(requests, asked, answered, guessed)] = run(_SPENT)
         self.spent = Spent(requests, int(asked), int(answered), bool(guessed))
 
@@ -143,21 +153,14 @@ class AnswerStore:
         try:
             yield
         except sqlite3.Error as error:
-            problem = " ".join(_problem(error).split())
-            raise StoreError(f"{self.path}: {problem}") from error
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its details
+            if code == sqlite3.SQLITE_CORRUPT:
+                raise StoreError(_damaged(self.path, str(error))) from error
+            raise StoreError(f"{self.path}: {_PROBLEMS.get(code, error)}") from error
 
 
-def _problem(error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the primary code
-    if code == sqlite3.SQLITE_BUSY:
-        return "another process is writing it"
-    if code == sqlite3.SQLITE_FULL:
-        return "the disk is full; all answers before are kept"
-    if code == sqlite3.SQLITE_NOTADB:
-        return "not a store of answers; move it away or choose another file"
-    if code == sqlite3.SQLITE_CORRUPT:
-        return (
-            f"damaged ({error}); save what is left with `sqlite3 FILE .recover | sqlite3 NEW`, "
-            "or move it away"
-        )
-    return str(error)
+def _damaged(path: Path, problem: str) -> str:
+    return (
+        f"{path}: damaged ({' '.join(problem.split())}); restore a copy, try SQLite's .recover, or "
+        "move it away, and all is asked again"
+    )

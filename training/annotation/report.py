@@ -1,4 +1,4 @@
-"""The report of a teacher's work: how far it agrees, why answers failed, and rows to read."""
+"""The report of a run: how often the teacher is right, why answers failed, and rows to read."""
 
 import json
 import random
@@ -48,7 +48,7 @@ class Right:
 
 @dataclass(frozen=True)
 class Reading:
-    """A row to read."""
+    """A row that the report shows."""
 
     text: str
     gold: str | None
@@ -60,11 +60,11 @@ class Reading:
 
 @dataclass
 class Tally:
-    """Counts over all rows; memory grows by a few numbers a row, and texts only of those to read.
+    """Counts over all rows. It keeps a few numbers of each row, and texts of the shown rows only.
 
-    The rows to read are drawn evenly from each stratum (Vitter, 1985, algorithm R): of annotated
-    rows the gold label, where labels are closed, and whether the teacher's is right; of failed ones
-    the reason.
+    The shown rows are drawn evenly from each stratum (Vitter, 1985, algorithm R). The stratum of an
+    annotated row is its gold label, where labels are closed, and whether the teacher is right. The
+    stratum of a failed row is the reason.
     """
 
     task: Task

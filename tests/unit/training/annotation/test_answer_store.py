@@ -157,7 +157,9 @@ def test_a_damaged_store_is_refused_in_one_line_that_says_what_to_do(path: Path)
     for start in range(2 * page, len(content), 3 * page):
         content[start : start + 200] = b"\xff" * 200
     path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"damaged \(.*\.recover.* or move it away") as caught:
+    with pytest.raises(
+        StoreError, match=r"damaged \(.*\); restore a copy, .* or move it away"
+    ) as caught:
         found(path)
     assert "\n" not in str(caught.value)
     assert path.read_bytes() == content

@@ -133,7 +133,9 @@ def test_examples_fit_their_task(tmp_path: Path) -> None:
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--prompt: name a file, for there is none of task tone"):
+    with pytest.raises(
+        ConfigError, match="--prompt: name a file: there is no built-in prompt for task tone"
+    ):
         load_prompt(TONE, None)
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         load_prompt(TONE, tmp_path / "none.yaml")
