@@ -73,7 +73,7 @@ def load_prompt(task: Task, path: Path | None) -> Prompt:
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in PROMPTS.glob("*.yaml")))
             raise ConfigError(
-                f"--prompt: name a file: there is no built-in prompt for task {task.name}, only for {known}"
+                f"--prompt: name a file: task {task.name} has no built-in one, only {known} have"
             )
     prompt = validated(Prompt, read_yaml(path), path)
     for number, shot in enumerate(prompt.examples, 1):

@@ -133,9 +133,7 @@ def test_examples_fit_their_task(tmp_path: Path) -> None:
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="--prompt: name a file: there is no built-in prompt for task tone"
-    ):
+    with pytest.raises(ConfigError, match="--prompt: name a file: task tone has no built-in one"):
         load_prompt(TONE, None)
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         load_prompt(TONE, tmp_path / "none.yaml")

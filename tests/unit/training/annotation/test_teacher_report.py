@@ -113,7 +113,7 @@ def test_a_given_label_is_no_agreement(tmp_path: Path) -> None:
     content, text = report(tmp_path, [result("good", "good")] * 3, label_given=True)
     assert content["agreement_with_gold"] is None
     assert not content["agreement_with_gold_by_label"]
-    assert "must not be compared as one" in text
+    assert "Do not compare a student of these rows" in text
     assert list(content["to_read"]) == ["good"]
 
 
