@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
+from tasks.calibration import Calibration
 from tasks.task import Fields, Name, Task
 
 SCHEMA_VERSION: Final = 1
@@ -73,18 +74,6 @@ class Limits(_Part):
     input_tokens: int = Field(gt=1)
     label_tokens: int = Field(gt=1)
     rationale_tokens: int = Field(gt=1)
-
-
-class Calibration(_Part):
-    """Temperature of the confidence (Guo et al., 2017), and the rows that it was fitted on."""
-
-    temperature: float = Field(1.0, gt=0)
-    offset: float | None = Field(
-        None,
-        description="of open labels: the log-odds of being right are their log-probability over "
-        "the temperature, and this (Platt, 1999); null: the former is the confidence's logarithm",
-    )
-    fitted_on: str | None = None
 
 
 class Provenance(_Part):

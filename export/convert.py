@@ -14,13 +14,14 @@ from pydantic import TypeAdapter
 
 from export import bundle
 from export.bundle import BundleError, Precision
-from export.checkpoint import CheckpointError, load_checkpoint
+from export.checkpoint import load_checkpoint
 from export.gate import Gate, GateError, WorseError
 from export.layers import UnsupportedModelError
 from export.optimum import OptimumMissingError, export_with_optimum
 from export.parity import ParityError
 from export.writing import write_bundle
 from tasks.task import Name
+from training.student.record import StudentError
 
 log = logging.getLogger("duet.export")
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"convert: no bundle written: {error}", file=sys.stderr)
         return 1
     except (
-        CheckpointError,
+        StudentError,
         UnsupportedModelError,
         OptimumMissingError,
         BundleError,
@@ -119,7 +120,7 @@ def convert(
 
     They are parity, and, where `gate_against` is a bundle, not to be worse than that one on the
     labelled rows of the file `data`. The file `notes` becomes a part of the card. A bundle that is
-    at `out` already, perhaps the same, stays until the new one is complete. Raises CheckpointError,
+    at `out` already, perhaps the same, stays until the new one is complete. Raises StudentError,
     UnsupportedModelError, BundleError (`out` is something else), GateError, ParityError,
     WorseError, OSError.
     """

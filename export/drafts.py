@@ -1,4 +1,4 @@
-"""What the table of drafts is made of: texts of training, and what the student makes of them."""
+"""The texts that the table of drafts is made of: those of training, and the student's own."""
 
 import logging
 from pathlib import Path
@@ -24,9 +24,9 @@ def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path
     pairs = _learnt(checkpoint, codecs)
     if student is not None:
         pairs += _written(checkpoint, student, codecs[:INPUTS])
-    given = task.explain_given_label
+    after_label = task.explain_given_label
     texts = [label for label, _ in pairs]
-    texts += [[*label, *said] if given else said for label, said in pairs if said]
+    texts += [[*label, *said] if after_label else said for label, said in pairs if said]
     start_id = checkpoint.model.config.decoder_start_token_id
     assert start_id is not None
     size = sum(file.stat().st_size for file in path.parent.iterdir())
@@ -50,7 +50,7 @@ def _written(
     checkpoint: Checkpoint, student: OnnxStudent, codecs: list[Codec]
 ) -> list[tuple[Ids, Ids]]:
     """What the student writes on inputs."""
-    predict, explain = checkpoint.voices
+    predict, explain = checkpoint.record.predict, checkpoint.record.explain
     log.info("writing on %d inputs, for the table of drafts", len(codecs))
     pairs: list[tuple[Ids, Ids]] = []
     for texts in batches([codec.text for codec in codecs]):

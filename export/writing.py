@@ -117,7 +117,7 @@ def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Gol
     Beside padding the last digits of a sum can differ.
     """
     task = checkpoint.record.task
-    predict, explain = checkpoint.voices
+    predict, explain = checkpoint.record.predict, checkpoint.record.explain
     codec, labels = task.codec(task.render(fields)), task.labels_of(fields)
     prompt = predict.prefix + codec.text
     if labels is None:
@@ -140,7 +140,7 @@ def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Gol
 
 def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Precision) -> Measured:
     """What the parity gate measured of the graphs."""
-    predict, explain = checkpoint.voices
+    predict, explain = checkpoint.record.predict, checkpoint.record.explain
     task, model, tokenizer = checkpoint.record.task, checkpoint.model, checkpoint.tokenizer
     rows = checkpoint.validation
     if precision == "fp32":
@@ -152,8 +152,8 @@ def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Preci
         if len(codecs) < WANTED_INPUTS:
             log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
         texts = [codec.text for codec in codecs]
-        voices = checkpoint.voices
-        parity = check_parity(model, tokenizer, student, texts, voices, task.explain_given_label)
+        passes = (predict, explain)
+        parity = check_parity(model, tokenizer, student, texts, passes, task.explain_given_label)
     else:
         labelled = [(codec, row.label) for codec, row in zip(codecs, rows, strict=True)]
         parity = check_labels(model, tokenizer, student, task, labelled, predict, explain)

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.batches import IGNORED
 from training.student.contrastive import info_nce
-from training.student.passes import Pass, WholeBatch
+from training.student.passes import IGNORED, Pass, WholeBatch
 
 Losses = dict[str, Tensor]
 

@@ -21,21 +21,22 @@ from transformers.trainer_utils import EvalLoopOutput
 from tasks.placeholders import Codec
 from tasks.task import Task
 from training.data.batch_sampler import ShuffledBatchSampler
-from training.data.batches import IGNORED, TokenizedExamples
+from training.data.batches import TokenizedExamples
 from training.evaluation.sample import RationaleSample
 from training.objectives import OBJECTIVES, Losses, Options
 from training.run.accumulation import AccumulatedPairs
 from training.run.distributed import gather_pairs
 from training.student.contrastive import ContrastiveHeads
+from training.student.decoding import decode
 from training.student.mi_bound import information_bound
-from training.student.passes import Pairs, Pass, WholeBatch
+from training.student.passes import IGNORED, Pairs, Pass, WholeBatch
 from training.student.unpadded import UnpaddedT5
 
 Batch = dict[str, Any]  # TwoPassCollator's: for each pass, a dict of tensors
 HEADS = "contrastive_heads"  # of the model, in training with mi-infonce
 
 
-class TwoTaskTrainer(Seq2SeqTrainer):
+class TwoPassTrainer(Seq2SeqTrainer):
     """Minimises one of `training.objectives` over batches of TwoPassCollator.
 
     A `plan` deals the training rows out to steps, processes and accumulated batches; a step's loss
@@ -173,7 +174,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         inputs: Batch,
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-        **generation: Any,
+        **_: Any,
     ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
@@ -182,15 +183,13 @@ class TwoTaskTrainer(Seq2SeqTrainer):
             if self.objective != "finetune":
                 self._remember(*passes)
             predict = inputs["predict"]
-            tokens = self.accelerator.unwrap_model(model).generate(
-                input_ids=predict["input_ids"],
-                attention_mask=predict["attention_mask"],
-                max_new_tokens=self.args.generation_max_length,  # type: ignore[attr-defined]
-                do_sample=False,
-                num_beams=1,
-                **generation,
+            decoded = decode(
+                self.accelerator.unwrap_model(model),
+                predict["input_ids"],
+                predict["attention_mask"],
+                self.args.generation_max_length,  # type: ignore[attr-defined]
             )
-        return loss, tokens, predict["labels"]
+        return loss, decoded.tokens, predict["labels"]
 
     def _remember(self, predict: Pass, explain: Pass) -> None:
         states = predict.mean_state(), explain.mean_state(), explain.has_targets

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.config import load_config
-from training.data.row import DataError, Example
+from training.data.row import DataError
 from training.data.splits import load_splits
+from training.student.record import Example
 from training.yaml_files import ConfigError
 
 SEVERAL = "several steps"

@@ -7,7 +7,7 @@ from string import ascii_lowercase
 
 from examples.word_problems.equations import equation, letters, solved
 from tasks.placeholders import MaskedNumbers
-from training.data.row import Example
+from training.student.record import Example
 
 _SLOT = re.compile(r"(?<!\w)n([0-9]+)(?![0-9])")
 _LITERAL = re.compile(r"(?<!\w)[0-9]")  # a number that is no slot

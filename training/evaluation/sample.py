@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from training.config import DistillConfig
-from training.data.row import DataError, Example
-from training.evaluation.checkpoint import Checkpoint, StudentRecord
+from training.data.row import DataError
+from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.collect import ask
 from training.evaluation.health import equals_reference, health_shares, measure_health
 from training.evaluation.labelled import LabelledRow, labelled_examples
 from training.evaluation.model import ModelError
 from training.student.load import Student
+from training.student.record import Example, StudentInterface
 
 WHILE_TRAINING = 64  # rows, at every evaluation
 AT_THE_END = 256
@@ -37,11 +38,11 @@ class RationaleSample:
         """Up to `size` of the examples, always the same; those with a rationale come first."""
         shuffled = random.Random(0).sample(examples, len(examples))
         shuffled.sort(key=lambda example: example.rationale is None)
-        facts = {name: getattr(config, name) for name in StudentRecord.model_fields}
+        facts = {name: getattr(config, name) for name in StudentInterface.model_fields}
         # asking sets a limit in the tokenizer, which is not to be saved with the student
         student = student._replace(tokenizer=copy.deepcopy(student.tokenizer))
         return cls(
-            Checkpoint(config.output_dir, StudentRecord(**facts), student),
+            Checkpoint(config.output_dir, StudentInterface(**facts), student),
             labelled_examples(shuffled[:size], config.task, "validation"),
         )
 

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from training.data.batches import IGNORED
-from training.student.passes import Pairs, WholeBatch
+from training.student.passes import IGNORED, Pairs, WholeBatch
 
 
 class AccumulatedPairs:

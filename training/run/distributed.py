@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
-from training.data.batches import IGNORED
-from training.student.passes import Pairs
+from training.student.passes import IGNORED, Pairs
 
 
 def gather_pairs(pairs: Pairs) -> tuple[Pairs, int]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.batches import IGNORED
+IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
 
 
 class Pass(NamedTuple):

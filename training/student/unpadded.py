@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5ForConditionalGeneration
 
-from training.data.batches import IGNORED
 from training.student.onednn import OneDNNLinear
-from training.student.passes import Pass
+from training.student.passes import IGNORED, Pass
 
 Layout = list["Rows"]  # of one stack: a pass after the other
 

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from training.yaml_files import ConfigError
+from training.student.record import StudentError
 
 CHUNK = 1000  # texts that are tokenized at a time: encodings take much memory
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece of SentencePiece's byte fallback
@@ -27,11 +27,11 @@ def trim_vocabulary(
     smaller pieces: single characters, or bytes, are kept. The order of the pieces stays.
 
     Returns the new tokenizer, and changes the embeddings and the output projection of `model` in
-    place. Raises ConfigError where the tokenizer is of another kind.
+    place. Raises StudentError where the tokenizer is of another kind.
     """
     backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ConfigError("trim_vocab: the model's tokenizer has no fast form; set it to false")
+        raise StudentError("the model's tokenizer has no fast form")
     state = json.loads(backend.to_str())
     essential = {
         model.config.decoder_start_token_id,
@@ -44,9 +44,7 @@ def trim_vocabulary(
     trimmed = Tokenizer.from_str(json.dumps(_only(kept, state)))
     for before, after in zip(_ids(backend, texts), _ids(trimmed, texts), strict=True):
         if before != [kept[token] for token in after]:
-            raise ConfigError(
-                "trim_vocab: this tokenizer would read texts otherwise; set it to false"
-            )
+            raise StudentError("with fewer pieces this tokenizer would read texts otherwise")
     _keep_rows(model, kept)
     return trimmed
 
@@ -92,9 +90,8 @@ def _kept(state: dict[str, Any], needed: set[int]) -> set[int]:
                     kept.add(piece)
                     waiting += parts.get(piece, ())
             return needed | {ids[piece] for piece in kept}
-    raise ConfigError(
-        f"trim_vocab: the model's tokenizer is a {model['type']}, but only Unigram and BPE can be "
-        "trimmed; set it to false"
+    raise StudentError(
+        f"the model's tokenizer is a {model['type']}, but only Unigram and BPE can be trimmed"
     )
 
 

@@ -31,7 +31,8 @@ from tests.support.tiny_students import (
     save_checkpoint,
     tiny_student,
 )
-from training.evaluation.temperature import fit_temperature, tempered, write_calibration
+from training.evaluation.temperature import fit_temperature, tempered
+from training.student.record import write_calibration
 
 ROOT = Path(__file__).parents[3]
 
@@ -256,7 +257,7 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
     if task:
         validation = closed_records(probabilities, [0] * 7 + [1] * 3, ["yes", "no"])
     fitted = fit_temperature(validation)
-    write_calibration(copy, fitted, "10 validation rows")
+    write_calibration(copy, fitted.calibration("10 validation rows"))
     assert convert.main([str(copy), "--out", str(tmp_path / "tempered")]) == 0
 
     calibration = bundle.read(tmp_path / "tempered").manifest.calibration
@@ -511,7 +512,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     [
         (shutil.rmtree, "student.json: missing"),
         (write("student.json", "{"), "student.json: "),
-        (write("student.json", "{}"), "student.json: name Field required"),
+        (write("student.json", "{}"), "student.json: name: Field required"),
         (lambda folder: edit_record(folder, max_label_tokens=0), "student.json: max_label_tokens"),
         (lambda folder: edit_record(folder, name="a/b"), "student.json: name"),
         (lambda folder: (folder / "examples.jsonl").unlink(), "examples.jsonl: missing"),
@@ -522,19 +523,19 @@ def write(name: str, text: str) -> Callable[[Path], object]:
             write("examples.jsonl", EXAMPLE.replace("text", "question")),
             "fields question, but the task",
         ),
-        (write("config.json", "{"), "no model can be loaded"),
-        (lambda folder: edit_config(folder, model_type="bert"), "a model of type 'bert'"),
+        (write("config.json", "{"), "cannot be loaded as a T5"),
+        (lambda folder: edit_config(folder, model_type="bert"), "is a 'bert', but a student"),
         (lambda folder: edit_config(folder, num_layers=3), "the weights lack encoder.block.2"),
-        (lambda folder: edit_config(folder, d_model=64), "no model can be loaded"),
+        (lambda folder: edit_config(folder, d_model=64), "cannot be loaded as a T5"),
         (lambda folder: edit_config(folder, decoder_start_token_id=None), "decoder_start_token_id"),
         (lambda folder: edit_config(folder, dense_act_fn="silu"), "the activation 'silu'"),
-        (truncate_weights, "no model can be loaded"),
-        (write("tokenizer.json", "{"), "no tokenizer can be loaded"),
+        (truncate_weights, "cannot be loaded as a T5"),
+        (write("tokenizer.json", "{"), "cannot be loaded as a T5"),
         (drop_end_token, "does not end a text with the end token"),
         (write("calibration.json", "{"), "calibration.json: "),
-        (write("calibration.json", '{"temperature": 0}'), "calibration.json: temperature Input"),
-        (write("calibration.json", '{"temperature": NaN}'), "calibration.json: temperature Input"),
-        (write("calibration.json", '{"temperatur": 2}'), "calibration.json: temperatur Extra"),
+        (write("calibration.json", '{"temperature": 0}'), "calibration.json: temperature: Input"),
+        (write("calibration.json", '{"temperature": NaN}'), "calibration.json: temperature: Input"),
+        (write("calibration.json", '{"temperatur": 2}'), "calibration.json: temperatur: Extra"),
         (
             lambda folder: edit_record(folder, recipe={"examples": [{"text": "7 " * 99}]}),
             "an example of the recipe has over 64 tokens",

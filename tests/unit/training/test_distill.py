@@ -296,7 +296,7 @@ def test_the_mean_of_the_last_checkpoints(
     steps: int, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr("training.distill.shutil.rmtree", lambda folder: None)
+    monkeypatch.setattr("training.run.distillation.shutil.rmtree", lambda folder: None)
     assert main([*arguments, f"steps={steps}", "eval_every=2", "average_last=2"]) == 0
     student, four, six = (
         load_file(folder / "model.safetensors")

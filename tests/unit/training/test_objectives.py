@@ -7,7 +7,6 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from training.data.batches import IGNORED
 from training.objectives import (
     OBJECTIVES,
     Options,
@@ -18,7 +17,7 @@ from training.objectives import (
     reduced_log_distribution,
     symmetric_kl_loss,
 )
-from training.student.passes import Pairs, Pass, WholeBatch
+from training.student.passes import IGNORED, Pairs, Pass, WholeBatch
 
 OPTIONS = Options(alpha=0.25, beta=0.1, detach="predict")
 LOG2 = math.log(2)

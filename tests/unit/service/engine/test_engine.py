@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle import DRAFT, GOLDEN, MANIFEST, BundleError, Calibration, Manifest, seal
+from export.bundle import DRAFT, GOLDEN, MANIFEST, BundleError, Manifest, seal
 from export.ngrams import write_draft_table
 from service.engine.engine import Engine
 from service.engine.prediction import Labelled, Prediction, PredictRequest
@@ -20,6 +20,7 @@ from service.errors import (
     InvalidParameter,
     TooManyTokens,
 )
+from tasks.calibration import Calibration
 from tasks.task import LabelField
 from tests.support.bundles import LIMITS, TASK, explanation, reference, write_bundle
 from tests.support.corrupt_bundles import TAMPERINGS

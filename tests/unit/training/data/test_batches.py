@@ -3,9 +3,11 @@ import torch
 from tasks.builtin import TASKS
 from tasks.placeholders import SLOTS
 from tasks.task import Task
-from training.data.batches import IGNORED, TokenizedExamples, TwoPassCollator
-from training.data.row import Example
-from training.student.load import student_texts, train_tokenizer
+from training.data.batches import TokenizedExamples, TwoPassCollator
+from training.run.student import student_texts
+from training.student.load import train_tokenizer
+from training.student.passes import IGNORED
+from training.student.record import Example
 
 SVAMP = TASKS["svamp"]
 
