@@ -4,7 +4,7 @@ import logging
 
 from transformers import set_seed
 
-from tasks.placeholders import SLOTS
+from tasks.placeholders import PLACEHOLDERS
 from tasks.task import Task
 from training.config import DistillConfig
 from training.student.load import (
@@ -28,7 +28,7 @@ def load_student(config: DistillConfig, texts: list[str]) -> Student:
     """
     set_seed(config.seed)
     if not isinstance(config.model, str):
-        words = [] if config.task.numbers is None else SLOTS
+        words = [] if config.task.numbers is None else PLACEHOLDERS
         return student_from_scratch(config.model.scratch.model_dump(), texts, words)
     try:
         student = load_pretrained(config.model, config.dropout_rate)
