@@ -12,7 +12,7 @@ from typing import get_args
 import transformers
 from pydantic import TypeAdapter
 
-from export import bundle
+from export import verify
 from export.bundle import BundleError, Precision
 from export.checkpoint import load_checkpoint
 from export.gate import Gate, GateError, WorseError
@@ -149,7 +149,7 @@ def convert(
 
 def _require_bundle(out: Path) -> None:
     try:
-        bundle.read(out)
+        verify.read(out)
     except BundleError as error:
         raise BundleError(
             f"{out} exists and is no bundle, so it is not replaced ({error}); "

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import transformers
 from pydantic import TypeAdapter
 
-from export import bundle
+from export import bundle, verify
 from export.bundle import Geometry, Golden, Limits, Manifest, Precision, Provenance
 from export.checkpoint import Checkpoint
 from export.drafts import write_drafts
@@ -76,7 +76,7 @@ def write_bundle(
             megabytes=megabytes,
         )
         (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
-        bundle.seal(folder, manifest)
+        verify.seal(folder, manifest)
 
     seal({})
     if gate is not None:

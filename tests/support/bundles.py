@@ -19,11 +19,10 @@ from export.bundle import (
     Limits,
     Manifest,
     Provenance,
-    read_manifest,
-    seal,
 )
 from export.graphs import build_graphs, geometry_of
 from export.ngrams import write_draft_table
+from export.verify import read_manifest, seal
 from tasks.task import Task
 from tests.support.tiny_students import Student, problems, tiny_student
 
