@@ -8,7 +8,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tasks.calibration import Calibration
-from tasks.task import Fields, texts_in
+from tasks.task import Fields
 from training.student.load import load_pretrained
 from training.student.record import (
     EXAMPLES,
@@ -47,13 +47,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     record, examples = read_record(folder), read_examples(folder)
     inputs = [example.input for example in examples]
     for fields in inputs + record.recipe.examples:
-        if not all(map(str.strip, texts_in(fields))):
-            raise StudentError(f"{folder}: an example has an empty text: {reprlib.repr(fields)}")
-        if set(fields) != set(record.task.fields):
-            raise StudentError(
-                f"{folder}: an example has the fields {', '.join(fields)}, but the task "
-                f"{record.task.name} has {', '.join(record.task.fields)}"
-            )
+        try:
+            record.task.check_example(fields)
+        except ValueError as error:
+            raise StudentError(f"{folder}: {error}") from error
     try:
         record.task.render(inputs[0])
     except TemplateError as error:

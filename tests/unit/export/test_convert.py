@@ -521,7 +521,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (write("examples.jsonl", EXAMPLE + '{"input": 1}'), "jsonl, line 2: input"),
         (
             write("examples.jsonl", EXAMPLE.replace("text", "question")),
-            "fields question, but the task",
+            "an example must give each of text a text, unlike",
         ),
         (write("config.json", "{"), "cannot be loaded as a T5"),
         (lambda folder: edit_config(folder, model_type="bert"), "is a 'bert', but a student"),
