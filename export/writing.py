@@ -2,10 +2,8 @@
 
 import logging
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 import onnx_ir as ir
 import transformers
 from pydantic import TypeAdapter
@@ -20,6 +18,7 @@ from export.layers import UnsupportedModelError
 from export.parity import LabelParity, Parity, check_labels, check_parity
 from export.reference import NoKernelError, OnnxStudent
 from tasks.task import Fields, Task
+from training.student.model_card import render_card
 
 WANTED_INPUTS, PARITY_INPUTS = 200, 256  # of the parity gate: at least, and at most
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
@@ -66,7 +65,10 @@ def write_bundle(
 
     def seal(gate: Measured) -> None:
         manifest = _manifest(checkpoint, version, geometry, precision, parity, gate)
-        card = _render_card(
+        card = render_card(
+            "export",
+            task=manifest.task,
+            metrics=manifest.metrics,
             manifest=manifest,
             record=record,
             golden=golden[0].model_dump_json(indent=2) if golden else None,
@@ -194,14 +196,3 @@ def _manifest(
         ),
         license=record.license,
     )
-
-
-def _render_card(**facts: object) -> str:
-    template = files("export").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.from_string(template).render(facts)

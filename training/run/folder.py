@@ -2,17 +2,16 @@
 
 import json
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from transformers import T5ForConditionalGeneration
 
 from training.config import DistillConfig
 from training.data.splits import Splits
 from training.run.differences import differences
 from training.student.load import Student
+from training.student.model_card import render_card
 from training.student.record import (
     RECORD,
     LearntData,
@@ -96,7 +95,14 @@ class Output:
         student.tokenizer.save_pretrained(self.folder)
         record = self._record(student, metrics)
         write_examples(self.folder, (self.splits.validation + self.splits.train)[:EXPORT_EXAMPLES])
-        card = _card().render(record=record, parameters=model.num_parameters(), steps=steps)
+        card = render_card(
+            "training.run",
+            record=record,
+            task=record.task,
+            metrics=record.metrics,
+            parameters=model.num_parameters(),
+            steps=steps,
+        )
         (self.folder / "README.md").write_text(card, encoding="utf-8")
         write_record(self.folder, record)  # last, as it says that all is there
 
@@ -138,11 +144,3 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old.get("data") != new["data"]:
         changes.append("the rows of the data are others")
     return changes
-
-
-def _card() -> jinja2.Template:
-    template = files("training.run").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(template)

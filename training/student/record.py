@@ -20,6 +20,14 @@ EXAMPLES = "examples.jsonl"
 CALIBRATION = "calibration.json"
 
 Metrics = dict[str, dict[str, float | int | str]]  # by split; of rationales, under `rationales`
+# The faults of a rationale, for people. Their shares are among the metrics of `rationales`.
+FAULTS = {
+    "bare_label": "only a label, or nothing",
+    "glued": "a word glued to a piece of a label",
+    "repeats": "a sentence twice, or words in a loop",
+    "cut": "the end within a sentence",
+    "shared": "the same text for another label",
+}
 T = TypeVar("T")
 
 
