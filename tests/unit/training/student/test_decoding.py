@@ -6,7 +6,7 @@ import torch
 from tests.support.bundles import LIMITS, TASK, explanation, reference
 from tests.support.tiny_students import Student, problems, tiny_student
 from training.student import decoding
-from training.student.decoding import batches_of, generate, score
+from training.student.decoding import batches_of, generate, log_distributions, score
 
 
 def prompts(student: Student, count: int) -> list[list[int]]:
@@ -48,6 +48,18 @@ def test_the_decoder_prefix_is_read_first(ending: Student) -> None:
     assert [logprob for _, logprob in found] == pytest.approx(
         [one.logprob for one in expected], abs=1e-3
     )
+
+
+def test_log_distributions_give_a_texts_tokens_their_probability(ending: Student) -> None:
+    inputs = prompts(ending, 12)
+    labels = generate(ending.model, inputs, 6)
+    prefixes = [tokens[: place % 3] for place, (tokens, _) in enumerate(labels)]
+    texts = generate(ending.model, inputs, LIMITS.rationale_tokens, prefixes)
+    tables = log_distributions(ending.model, inputs, [tokens for tokens, _ in texts], prefixes)
+    for (tokens, logprob), table in zip(texts, tables, strict=True):
+        assert table.shape == (len(tokens), ending.model.config.vocab_size)
+        assert table.argmax(-1).tolist() == tokens
+        assert float(table.amax(-1).sum()) == pytest.approx(logprob, abs=1e-3)
 
 
 def test_the_end_token_counts(ending: Student) -> None:
