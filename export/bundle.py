@@ -31,9 +31,9 @@ MAX_FILE_BYTES: Final = {GOLDEN: 4 * 2**20, MODEL_CARD: 4 * 2**20, TOKENIZER: 2*
 MAX_GRAPH_BYTES: Final = 2**31  # protobuf's own limit, and so that of every other file
 
 # draft.bin: a header, then slots of two little-endian uint32. A context of 1 to DRAFT_ORDER tokens
-# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots, which holds h modulo
-# 2^32, and then the likeliest next token (24 bits) below its share of the counts (8 bits). An empty
-# slot is zero. What does not fit is left out.
+# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots. The slot holds h
+# modulo 2^32, then the likeliest next token (24 bits) below its share of the counts (8 bits). An
+# empty slot is zero. A context whose slot is taken is left out.
 DRAFT_HEADER: Final = b"DUETDRAFT\0\0\0\1\0\0\0"  # format 1
 DRAFT_ORDER: Final = 4
 
@@ -41,7 +41,7 @@ Precision = Literal["fp32", "int8", "fp16", "bf16"]
 
 
 class BundleError(ValueError):
-    """A folder is not a bundle that can be trusted. The message names the file and the reason."""
+    """A folder is no bundle, or was changed. The message names the file and the reason."""
 
 
 class _Part(BaseModel):

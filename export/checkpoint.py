@@ -76,7 +76,7 @@ def _golden(
     inputs: list[Fields],
     tokenizer: PreTrainedTokenizerFast,
 ) -> list[Fields]:
-    """The inputs to show: the recipe's own, or the first of `inputs` that a service would take."""
+    """The inputs to show: those of the recipe, or the first of `inputs` that a service accepts."""
 
     def fits(fields: Fields) -> bool:
         text = record.task.codec(record.task.render(fields)).text

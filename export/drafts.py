@@ -18,7 +18,7 @@ log = logging.getLogger("duet.export")
 
 
 def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path) -> int:
-    """Writes the table beside the bundle's other files; returns how many contexts it holds."""
+    """Writes the table of drafts to `path`, and returns the number of its contexts."""
     task = checkpoint.record.task
     codecs = [task.codec(task.render(row.input)) for row in checkpoint.examples]
     pairs = _learnt(checkpoint, codecs)
@@ -34,7 +34,7 @@ def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path
 
 
 def _learnt(checkpoint: Checkpoint, codecs: list[Codec]) -> list[tuple[Ids, Ids]]:
-    """Labels and rationales of the training rows, as tokens; of some no rationale."""
+    """The labels and rationales of the training rows, as tokens; [] for a missing rationale."""
     examples, labels, rationales = checkpoint.examples, [], []
     for codec, row in zip(codecs, examples, strict=True):
         labels.append(codec.mask_label(row.label))
@@ -49,7 +49,7 @@ def _learnt(checkpoint: Checkpoint, codecs: list[Codec]) -> list[tuple[Ids, Ids]
 def _written(
     checkpoint: Checkpoint, student: OnnxStudent, codecs: list[Codec]
 ) -> list[tuple[Ids, Ids]]:
-    """What the student writes on inputs."""
+    """The labels and rationales that the student writes, as tokens."""
     predict, explain = checkpoint.record.predict, checkpoint.record.explain
     log.info("writing on %d inputs, for the table of drafts", len(codecs))
     pairs: list[tuple[Ids, Ids]] = []

@@ -20,8 +20,8 @@ class OptimumMissingError(Exception):
 def export_with_optimum(source: Path, out: Path) -> None:
     """Writes the student in `source` to the new folder `out`, by Optimum's own exporter.
 
-    Raises StudentError, OptimumMissingError, OSError (also where `out` exists), and ParityError
-    where Optimum's runner does not write transformers' label for one of the first examples.
+    Raises StudentError, OptimumMissingError, OSError (also where `out` exists), and ParityError if
+    Optimum's runner writes another label than transformers for one of the first examples.
     """
     if out.exists():
         raise FileExistsError(f"{out} exists; choose another --out, or delete it")

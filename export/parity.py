@@ -1,7 +1,7 @@
 """The parity gate: a bundle's graphs must give what transformers gives in fp32.
 
-Graphs in fp32 must give the same tokens with the same probabilities. Those in a lower precision are
-held to transformers' labels alone, on rows that the student was not trained on.
+Graphs in fp32 must give the same tokens with the same probabilities. Graphs of a lower precision
+must give the same labels, on rows that the student was not trained on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Parity:
     rows: int
     outputs: int
     equal: int
-    near_ties: int  # the outputs that part where two tokens are equally probable, within TOLERANCE
+    near_ties: int  # outputs that first differ where two tokens are equally probable, by TOLERANCE
     max_logprob_difference: float
     logprob_tolerance: float = TOLERANCE
 
@@ -50,7 +50,7 @@ class LabelParity:
     equal_labels: int
     accuracy: float  # of the graphs' labels
     reference_accuracy: float  # of transformers' labels
-    equal_rationales: int  # told, but not gated
+    equal_rationales: int  # for information
     max_logprob_difference: float  # likewise
     least_equal_labels: float = LEAST_EQUAL_LABELS
     most_accuracy_lost: float = MOST_ACCURACY_LOST
@@ -62,7 +62,7 @@ class OutputPair(NamedTuple):
     prompt: str
     ours: list[int]
     theirs: list[int]
-    near_tie: bool  # whether the two part where two tokens are equally probable, within TOLERANCE
+    near_tie: bool  # do they first differ where two tokens are equally probable, by TOLERANCE?
     difference: float  # the largest between the two log-probabilities of a token of `theirs`
 
 
@@ -188,9 +188,9 @@ def compare(
 
 
 def is_near_tie(ours: Sequence[int], theirs: Sequence[int], logprobs: np.ndarray) -> bool:
-    """Whether two greedy outputs part at tokens that are equally probable, within TOLERANCE.
+    """Whether two greedy outputs first differ at tokens that are equally probable, by TOLERANCE.
 
-    `logprobs` [T,V] are those after each token of `theirs`.
+    `logprobs` [T,V] are the vocabulary's at each token of `theirs`.
     """
     for place, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
         if mine != other:
@@ -206,7 +206,7 @@ def _difference(student: OnnxStudent, output: OutputPair) -> str:
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Of as many prompts at once as the graphs take without much padding or memory."""
+    """Batches of BATCH items: as many prompts as need neither much padding nor memory."""
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
 
@@ -214,7 +214,7 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _tokens(
     tokenizer: PreTrainedTokenizerBase, student: OnnxStudent, prompts: Sequence[str]
 ) -> list[list[int]]:
-    """The prompts' tokens, which must be the same by both tokenizers."""
+    """The prompts' tokens. Raises ParityError where the two tokenizers differ."""
     limit = student.tokenizer.truncation["max_length"]
     expected = tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
     for prompt, ours, theirs in zip(prompts, student.tokens(prompts), expected, strict=True):

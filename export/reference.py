@@ -1,6 +1,6 @@
-"""A student's graphs, run in the plainest way: one token a step, with no bindings.
+"""A student's graphs, run in the plainest way: one token a step, without bindings.
 
-The parity gate runs them so, and a faster engine is held against it.
+The parity gate runs them so, and tests compare the engine with it.
 """
 
 from collections.abc import Sequence

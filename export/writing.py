@@ -98,7 +98,7 @@ def _save(graph: ir.Model, path: Path) -> None:
 def _load(
     folder: Path, geometry: Geometry, precision: Precision, max_input_tokens: int
 ) -> OnnxStudent | None:
-    """The student that was exported to `folder`; None where only a GPU can run it."""
+    """The student that was exported to `folder`, or None if only a GPU can run it."""
     try:
         return OnnxStudent(folder, geometry, max_input_tokens)
     except NoKernelError as error:
@@ -114,9 +114,9 @@ def _load(
 
 
 def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Golden:
-    """What the graphs give for one input, alone, as the service encodes.
+    """What the graphs give for one input alone, as the service computes it.
 
-    Beside padding the last digits of a sum can differ.
+    In a batch with padding the last digits of a sum could differ.
     """
     task = checkpoint.record.task
     predict, explain = checkpoint.record.predict, checkpoint.record.explain

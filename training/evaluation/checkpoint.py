@@ -1,4 +1,4 @@
-"""A checkpoint, asked by torch."""
+"""A checkpoint that answers, by torch."""
 
 import hashlib
 import math
@@ -26,13 +26,13 @@ from training.student.record import (
     read_record,
 )
 
-TOGETHER = 128  # rows that are sorted by length, and cut into batches
+TOGETHER = 128  # rows that are sorted by length and cut into batches
 
 T = TypeVar("T")
 
 
 class _Prompts(NamedTuple):
-    """Of rows, in their order."""
+    """The tokens of rows' prompts."""
 
     ids: list[list[int]]
     truncated: list[bool]  # a text that is too long loses its end
@@ -189,7 +189,7 @@ class Checkpoint:
 def _in_batches(
     prompts: Sequence[Ids], written: int, work: Callable[[list[int]], list[T]]
 ) -> list[T]:
-    """What `work` makes of batches of the prompts' places, in the order of the prompts."""
+    """The results of `work` on batches of places, in the order of the prompts."""
     done: dict[int, T] = {}
     for places in batches_of([len(prompt) for prompt in prompts], written):
         done.update(zip(places, work(places), strict=True))

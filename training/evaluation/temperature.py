@@ -1,8 +1,8 @@
-"""The temperature of a confidence, fitted on rows that were neither learnt nor are tested on.
+"""The temperature of the confidence, fitted on validation rows.
 
-Of closed labels it is that of Guo et al., 2017. Of open ones, whose confidence is that of one
-decoded sequence among endlessly many, it has an offset beside it (Platt, 1999): without one, a
-confidence near 1 would stay there however often such rows are wrong.
+For closed labels it is that of Guo et al., 2017. The confidence of an open label is the probability
+of one decoded sequence among endlessly many. It gets an offset too (Platt, 1999): without one, a
+confidence near 1 would stay there, however often such rows are wrong.
 
 It stands beside the student in `calibration.json`. Export writes it into the bundle.
 """
@@ -33,10 +33,10 @@ TINY = float(np.finfo(float).tiny)  # a probability that underflowed
 
 @dataclass(frozen=True)
 class Temperature:
-    """A temperature, and the calibration of the rows it was fitted on without and with it.
+    """A temperature, and the measured calibration of its rows `before` and `after`.
 
-    It and the offset come on top of the temperature that the records were made at. Where the rows
-    have no best temperature, `problem` says why, and the temperature is 1.
+    Temperature and offset are applied after the temperature that the records were made with. If
+    the rows have no best temperature, `problem` says why, and the temperature is 1.
     """
 
     temperature: float
@@ -47,20 +47,17 @@ class Temperature:
     after: MeasuredCalibration | None
 
     def calibration(self, fitted_on: str) -> Calibration | None:
-        """What a bundle needs of it, or None where there is a problem.
-
-        `fitted_on` says which rows it was fitted on.
-        """
+        """The calibration for a bundle, or None with a problem. `fitted_on` names the rows."""
         if self.problem is not None:
             return None
         return Calibration(temperature=self.temperature, offset=self.offset, fitted_on=fitted_on)
 
 
 def fit_temperature(validation: Sequence[Record]) -> Temperature:
-    """Fits on validation records, never on test ones, by the negative log-likelihood.
+    """The temperature with the least negative log-likelihood on validation records.
 
-    That of the gold label where labels are closed, else that of being right. Raises ValueError
-    where a closed label set lacks the gold label.
+    The likelihood is of the gold label where labels are closed, else of being right. Raises
+    ValueError where a closed label set lacks the gold label.
     """
     before = measure_calibration(validation)
     if before is None:

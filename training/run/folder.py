@@ -32,7 +32,7 @@ EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows firs
 
 
 class Output:
-    """An output folder, and the run whose it is."""
+    """An output folder and its run."""
 
     def __init__(self, config: DistillConfig, splits: Splits, command: str) -> None:
         self.config = config
@@ -42,9 +42,9 @@ class Output:
         self.checkpoints = config.output_dir / "checkpoints"
 
     def claim(self, force: bool = False) -> bool:
-        """Makes the folder this run's. Returns whether its student is there already.
+        """Whether the folder holds this run's student already. If not, it becomes this run's.
 
-        Raises ConfigError, unless forced, rather than go on with another recipe or other data.
+        Raises ConfigError if it holds a run of another recipe or of other data, unless forced.
         """
         recipe = self.folder / "recipe.json"
         run = {
@@ -68,7 +68,7 @@ class Output:
         return False
 
     def whole_checkpoints(self) -> list[Path]:
-        """In the order of their steps; a killed run may leave half a one beside them."""
+        """The complete checkpoints, by step. A killed run may leave an incomplete one."""
         checkpoints = []
         for state in self.checkpoints.glob("checkpoint-*/trainer_state.json"):
             try:
@@ -85,9 +85,9 @@ class Output:
         metrics: Metrics,
         steps: list[int],
     ) -> None:
-        """Writes a student's trained model, and what export must know of it.
+        """Writes the trained student, and its record for export.
 
-        `steps` is the step that was kept, or those whose mean was.
+        `steps` is the step of its weights, or the steps whose mean they are.
         """
         (self.folder / RECORD).unlink(missing_ok=True)  # an earlier student's
         write_calibration(self.folder, None)

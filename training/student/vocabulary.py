@@ -1,4 +1,4 @@
-"""A pretrained student's vocabulary, trimmed to the pieces that its texts need."""
+"""Trims a pretrained student's vocabulary to the pieces that its texts need."""
 
 import json
 import re
@@ -19,15 +19,15 @@ BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece of SentencePiece's byte fallbac
 def trim_vocabulary(
     model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, texts: list[str]
 ) -> Tokenizer:
-    """Keeps the pieces that `texts` are written in, and those that other texts fall back on.
+    """The tokenizer with the pieces of `texts`, and those that other texts can be written in.
 
-    Each of `texts` stays the same pieces: the best segmentation of a Unigram model
-    (arXiv 1804.10959) is still the best among fewer, and BPE (arXiv 1508.07909) keeps every merge
-    that it made. Any other text that could be written without the unknown token still can, in
-    smaller pieces: single characters, or bytes, are kept. The order of the pieces stays.
+    The embeddings and the output projection of `model` are changed in place. Raises StudentError
+    for a tokenizer that is neither Unigram nor BPE.
 
-    Returns the new tokenizer, and changes the embeddings and the output projection of `model` in
-    place. Raises StudentError where the tokenizer is of another kind.
+    Each of `texts` keeps its pieces. The best segmentation of a Unigram model (arXiv 1804.10959) is
+    still the best among fewer, and BPE (arXiv 1508.07909) keeps every merge that it made. Single
+    characters, or bytes, are kept. So any other text is written without the unknown token, if it
+    was before, in smaller pieces. The order of the pieces stays.
     """
     backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
