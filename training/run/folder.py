@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import T5ForConditionalGeneration
 
+from tasks.durable_files import replace_text
 from training.config import DistillConfig
 from training.data.splits import Splits
 from training.run.differences import differences
@@ -64,7 +65,7 @@ class Output:
         if self._has_student_of(run):
             return True
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        replace_text(recipe, json.dumps(run, indent=2) + "\n")
         return False
 
     def whole_checkpoints(self) -> list[Path]:

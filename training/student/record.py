@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tasks.calibration import Calibration
+from tasks.durable_files import replace_text
 from tasks.task import Fields, Name, Task
 
 RECORD = "student.json"
@@ -129,7 +130,7 @@ def read_calibration(folder: Path) -> Calibration:
 
 
 def write_record(folder: Path, record: StudentRecord) -> None:
-    (folder / RECORD).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    replace_text(folder / RECORD, record.model_dump_json(indent=2) + "\n")
 
 
 def write_examples(folder: Path, examples: Iterable[Example]) -> None:
@@ -144,7 +145,7 @@ def write_calibration(folder: Path, calibration: Calibration | None) -> None:
     if calibration is None:
         path.unlink(missing_ok=True)
     else:
-        path.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        replace_text(path, calibration.model_dump_json(indent=2) + "\n")
 
 
 def _text(path: Path) -> str:

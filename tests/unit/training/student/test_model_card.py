@@ -21,12 +21,12 @@ def card_of(metrics: Metrics, task: str = "svamp") -> str:
 def test_a_measure_is_explained_where_it_was_taken() -> None:
     plain = card_of({"validation": {"accuracy": 0.5, "rows": 4}}, task="esnli")
     assert "| validation | accuracy 0.5, rows 4 |" in plain
-    assert "rows whose label is right.\n" in plain
+    assert "`accuracy` is the share of rows with the right label.\n" in plain
     for word in ("Wilson", "mi_bound", "`exact`", "### Rationales", "{%"):
         assert word not in plain
     full = card_of({"test": {"accuracy": 0.5, "low": 0.1, "high": 0.9, "exact": 0, "mi_bound": 1}})
-    assert "label is right: whose equation has the right value.\n" in full
-    for word in ("From `low` to `high`", "`mi_bound` is a lower bound", "`exact` is the share"):
+    assert "with the right label: an equation with the right value.\n" in full
+    for word in ("from `low` to `high`", "`mi_bound` is a lower bound", "`exact` is the share"):
         assert word in full
 
 
