@@ -1,24 +1,19 @@
-"""The bundle: a folder with everything that serving a student needs, described by its manifest.
+"""What a bundle is: a folder with all that serving a student needs, described by its manifest.
 
-This module is all of `export` that `service` knows. It imports neither torch nor onnx.
+This module and `export.verify` are all of `export` that `service` knows. Neither imports torch or
+onnx.
 """
 
-import hashlib
-import json
-import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
 )
 
+from tasks.calibration import Calibration
 from tasks.task import Fields, Name, Task
 
 SCHEMA_VERSION: Final = 1
@@ -36,9 +31,9 @@ MAX_FILE_BYTES: Final = {GOLDEN: 4 * 2**20, MODEL_CARD: 4 * 2**20, TOKENIZER: 2*
 MAX_GRAPH_BYTES: Final = 2**31  # protobuf's own limit, and so that of every other file
 
 # draft.bin: a header, then slots of two little-endian uint32. A context of 1 to DRAFT_ORDER tokens
-# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots, which holds h modulo
-# 2^32, and then the likeliest next token (24 bits) below its share of the counts (8 bits). An empty
-# slot is zero. What does not fit is left out.
+# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots. The slot holds h
+# modulo 2^32, then the likeliest next token (24 bits) below its share of the counts (8 bits). An
+# empty slot is zero. A context whose slot is taken is left out.
 DRAFT_HEADER: Final = b"DUETDRAFT\0\0\0\1\0\0\0"  # format 1
 DRAFT_ORDER: Final = 4
 
@@ -46,7 +41,7 @@ Precision = Literal["fp32", "int8", "fp16", "bf16"]
 
 
 class BundleError(ValueError):
-    """A folder is not a bundle that can be trusted. The message names the file and the reason."""
+    """A folder is no bundle, or was changed. The message names the file and the reason."""
 
 
 class _Part(BaseModel):
@@ -73,18 +68,6 @@ class Limits(_Part):
     input_tokens: int = Field(gt=1)
     label_tokens: int = Field(gt=1)
     rationale_tokens: int = Field(gt=1)
-
-
-class Calibration(_Part):
-    """Temperature of the confidence (Guo et al., 2017), and the rows that it was fitted on."""
-
-    temperature: float = Field(1.0, gt=0)
-    offset: float | None = Field(
-        None,
-        description="of open labels: the log-odds of being right are their log-probability over "
-        "the temperature, and this (Platt, 1999); null: the former is the confidence's logarithm",
-    )
-    fitted_on: str | None = None
 
 
 class Provenance(_Part):
@@ -121,7 +104,7 @@ class Manifest(_Part):
     provenance: Provenance
     license: str
     files: dict[Name, FileEntry] = {}
-    checksum: str = Field("", description="SHA-256 of the rest of the manifest; see `_checksum`")
+    checksum: str = Field("", description="SHA-256 of the rest, by `export.verify`")
 
 
 class Golden(_Part):
@@ -132,18 +115,6 @@ class Golden(_Part):
     rationale: str
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A verified bundle."""
-
-    folder: Path
-    manifest: Manifest
-    golden: list[Golden]
-
-    def path(self, name: str) -> Path:
-        return self.folder / name
-
-
 def context_hashes(tokens: Sequence[int]) -> list[int]:
     """The 64-bit hashes of the last 1, 2, ... DRAFT_ORDER tokens, as far as there are so many."""
     value, hashes = 0xCBF29CE484222325, []
@@ -151,116 +122,3 @@ def context_hashes(tokens: Sequence[int]) -> list[int]:
         value = ((value ^ token) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
         hashes.append(value)
     return hashes
-
-
-def read(folder: Path | str) -> Bundle:
-    """Reads a bundle and verifies every file that its manifest lists.
-
-    Opens nothing outside `folder`. Raises BundleError, naming the file and the reason, where
-    anything is missing, changed, or not understood.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    for name, entry in manifest.files.items():
-        _verify(folder, name, entry)
-    for path in folder.iterdir():
-        if path.name != MANIFEST and path.name not in manifest.files:
-            raise BundleError(f"{path}: not in the manifest, so nothing vouches for it; remove it")
-    try:
-        golden = TypeAdapter(list[Golden]).validate_json((folder / GOLDEN).read_bytes())
-    except ValidationError as error:
-        raise BundleError(f"{folder / GOLDEN}: {_first_problem(error)}") from error
-    return Bundle(folder, manifest, golden)
-
-
-def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Writes the manifest of a folder whose other files are complete.
-
-    Returns the manifest with size and SHA-256 of each file in it, and its own checksum.
-    """
-    files = {
-        path.name: FileEntry(size=path.stat().st_size, sha256=_sha256(path))
-        for path in sorted(folder.iterdir())
-        if path.name != MANIFEST
-    }
-    sealed = manifest.model_copy(update={"files": files})
-    checksum = _checksum(json.loads(sealed.model_dump_json()))
-    sealed = sealed.model_copy(update={"checksum": checksum})
-    (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return sealed
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """What a folder says of itself. Bundles with equal manifests are the same bundle.
-
-    Raises BundleError where it is no manifest, or not what was sealed. Looks at no other file.
-    """
-    path = folder / MANIFEST
-    _refuse_link(path)
-    if not path.is_file():
-        raise BundleError(f"{folder}: not a bundle, there is no {MANIFEST} in it")
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes, so not a manifest")
-    text = path.read_bytes()
-    try:
-        content = json.loads(text)
-        checksum = _checksum(content)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not JSON ({error})") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
-        raise BundleError(
-            f"{path}: schema version {reprlib.repr(version)}, but this Duet reads version "
-            f"{SCHEMA_VERSION}; export the bundle again, or use the Duet that wrote it"
-        )
-    try:
-        # of the text, for only that is checked to hold whole characters and no endless depths
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise BundleError(f"{path}: {_first_problem(error)}") from error
-    for name in REQUIRED_FILES:
-        if name not in manifest.files:
-            raise BundleError(f"{path}: lists no {name}, which every bundle has")
-    if manifest.checksum != checksum:
-        raise BundleError(f"{path}: its checksum is not that of its content, so it was changed")
-    return manifest
-
-
-def _verify(folder: Path, name: str, entry: FileEntry) -> None:
-    path = folder / name
-    _refuse_link(path)
-    if not path.is_file():
-        raise BundleError(f"{path}: missing, but the manifest lists it")
-    limit = MAX_FILE_BYTES.get(name, MAX_GRAPH_BYTES)
-    if entry.size > limit:
-        raise BundleError(
-            f"{path}: {entry.size} bytes by the manifest, but it may have at most {limit}"
-        )
-    size = path.stat().st_size
-    if size != entry.size:
-        raise BundleError(f"{path}: {size} bytes, but the manifest says {entry.size}")
-    if _sha256(path) != entry.sha256:
-        raise BundleError(f"{path}: its SHA-256 is not the manifest's, so it was changed")
-
-
-def _refuse_link(path: Path) -> None:
-    if path.is_symlink():
-        raise BundleError(f"{path}: a link, and a bundle's files must be plain files")
-
-
-def _checksum(content: Any) -> str:
-    """SHA-256 of a manifest's JSON but for its `checksum`: keys sorted, no spaces, in ASCII."""
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key != "checksum"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    return ": ".join(filter(None, [".".join(map(str, problem["loc"])), problem["msg"]]))

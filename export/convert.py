@@ -12,15 +12,16 @@ from typing import get_args
 import transformers
 from pydantic import TypeAdapter
 
-from export import bundle
+from export import verify
 from export.bundle import BundleError, Precision
-from export.checkpoint import CheckpointError, load_checkpoint
+from export.checkpoint import load_checkpoint
 from export.gate import Gate, GateError, WorseError
 from export.layers import UnsupportedModelError
 from export.optimum import OptimumMissingError, export_with_optimum
 from export.parity import ParityError
 from export.writing import write_bundle
 from tasks.task import Name
+from training.student.record import StudentError
 
 log = logging.getLogger("duet.export")
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "export.convert") -> int
         print(f"convert: no bundle written: {error}", file=sys.stderr)
         return 1
     except (
-        CheckpointError,
+        StudentError,
         UnsupportedModelError,
         OptimumMissingError,
         BundleError,
@@ -119,7 +120,7 @@ def convert(
 
     They are parity, and, where `gate_against` is a bundle, not to be worse than that one on the
     labelled rows of the file `data`. The file `notes` becomes a part of the card. A bundle that is
-    at `out` already, perhaps the same, stays until the new one is complete. Raises CheckpointError,
+    at `out` already, perhaps the same, stays until the new one is complete. Raises StudentError,
     UnsupportedModelError, BundleError (`out` is something else), GateError, ParityError,
     WorseError, OSError.
     """
@@ -148,7 +149,7 @@ def convert(
 
 def _require_bundle(out: Path) -> None:
     try:
-        bundle.read(out)
+        verify.read(out)
     except BundleError as error:
         raise BundleError(
             f"{out} exists and is no bundle, so it is not replaced ({error}); "

@@ -1,4 +1,4 @@
-"""What the table of drafts is made of: texts of training, and what the student makes of them."""
+"""The texts that the table of drafts is made of: those of training, and the student's own."""
 
 import logging
 from pathlib import Path
@@ -18,15 +18,15 @@ log = logging.getLogger("duet.export")
 
 
 def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path) -> int:
-    """Writes the table beside the bundle's other files; returns how many contexts it holds."""
+    """Writes the table of drafts to `path`, and returns the number of its contexts."""
     task = checkpoint.record.task
     codecs = [task.codec(task.render(row.input)) for row in checkpoint.examples]
     pairs = _learnt(checkpoint, codecs)
     if student is not None:
         pairs += _written(checkpoint, student, codecs[:INPUTS])
-    given = task.explain_given_label
+    after_label = task.explain_given_label
     texts = [label for label, _ in pairs]
-    texts += [[*label, *said] if given else said for label, said in pairs if said]
+    texts += [[*label, *said] if after_label else said for label, said in pairs if said]
     start_id = checkpoint.model.config.decoder_start_token_id
     assert start_id is not None
     size = sum(file.stat().st_size for file in path.parent.iterdir())
@@ -34,7 +34,7 @@ def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path
 
 
 def _learnt(checkpoint: Checkpoint, codecs: list[Codec]) -> list[tuple[Ids, Ids]]:
-    """Labels and rationales of the training rows, as tokens; of some no rationale."""
+    """The labels and rationales of the training rows, as tokens; [] for a missing rationale."""
     examples, labels, rationales = checkpoint.examples, [], []
     for codec, row in zip(codecs, examples, strict=True):
         labels.append(codec.mask_label(row.label))
@@ -49,8 +49,8 @@ def _learnt(checkpoint: Checkpoint, codecs: list[Codec]) -> list[tuple[Ids, Ids]
 def _written(
     checkpoint: Checkpoint, student: OnnxStudent, codecs: list[Codec]
 ) -> list[tuple[Ids, Ids]]:
-    """What the student writes on inputs."""
-    predict, explain = checkpoint.voices
+    """The labels and rationales that the student writes, as tokens."""
+    predict, explain = checkpoint.record.predict, checkpoint.record.explain
     log.info("writing on %d inputs, for the table of drafts", len(codecs))
     pairs: list[tuple[Ids, Ids]] = []
     for texts in batches([codec.text for codec in codecs]):

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-from export import bundle
+from export import verify
 from export.bundle import Manifest
 from tasks.task import Task
 from training.data.row import DataError
@@ -75,7 +75,7 @@ class Gate:
         `rows` is a file that `training/evaluate.py --data` takes. Raises BundleError, and GateError
         where the bundle has another task or the rows are none of this one.
         """
-        manifest = bundle.read(old).manifest
+        manifest = verify.read(old).manifest
         ours, theirs = task.model_dump(), manifest.task.model_dump()
         for name in ("name", "fields", "labels", "answer"):
             if ours[name] != theirs[name]:

@@ -1,4 +1,4 @@
-"""The n-gram table of drafts: what a student is likely to say next, after its last few tokens."""
+"""The table of drafts: the token that a student is likely to write after its last few tokens."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from export.bundle import DRAFT_HEADER, DRAFT_ORDER, context_hashes
 
-MIN_COUNT = 2  # a context seen once says little of the next text
+MIN_COUNT = 2  # a context seen once says little about the next text
 
 
 def write_draft_table(
@@ -16,8 +16,8 @@ def write_draft_table(
 ) -> int:
     """Writes the table of the texts' n-grams, if there are any, and returns how many it holds.
 
-    `texts` are token ids, which follow `start_id`. Where `max_bytes` do not hold all contexts, the
-    frequent ones come first.
+    `texts` are token ids that follow `start_id`. If `max_bytes` are too few for all contexts, the
+    most frequent ones are kept.
     """
     counts: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by a context's hash
     for text in texts:

@@ -6,11 +6,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from export.checkpoint import Checkpoint, load_checkpoint
 from export.parity import ParityError
-from export.reference import pad
+from training.student.decoding import generate
 
 COMPARED = 16  # examples
 
@@ -22,8 +20,8 @@ class OptimumMissingError(Exception):
 def export_with_optimum(source: Path, out: Path) -> None:
     """Writes the student in `source` to the new folder `out`, by Optimum's own exporter.
 
-    Raises CheckpointError, OptimumMissingError, OSError (also where `out` exists), and ParityError
-    where Optimum's runner does not write transformers' label for one of the first examples.
+    Raises StudentError, OptimumMissingError, OSError (also where `out` exists), and ParityError if
+    Optimum's runner writes another label than transformers for one of the first examples.
     """
     if out.exists():
         raise FileExistsError(f"{out} exists; choose another --out, or delete it")
@@ -53,30 +51,20 @@ def export_with_optimum(source: Path, out: Path) -> None:
         new.rename(out)
 
 
-@torch.inference_mode()
 def _compare(checkpoint: Checkpoint, folder: Path) -> None:
     from optimum.onnxruntime import ORTModelForSeq2SeqLM
 
-    record, model = checkpoint.record, checkpoint.model
+    record = checkpoint.record
     texts = [record.task.render(example.input) for example in checkpoint.examples[:COMPARED]]
     prompts = checkpoint.tokenizer(
-        [record.task.predict_prefix + text for text in texts],
+        [record.predict.prefix + text for text in texts],
         truncation=True,
         max_length=record.max_input_tokens,
-    )
-    input_ids, mask = map(
-        torch.from_numpy, pad(prompts["input_ids"], checkpoint.tokenizer.pad_token_id)
-    )
-    students: tuple[Any, ...] = (model, ORTModelForSeq2SeqLM.from_pretrained(folder))
+    )["input_ids"]
+    students: tuple[Any, ...] = (checkpoint.model, ORTModelForSeq2SeqLM.from_pretrained(folder))
     expected, actual = (
-        student.generate(
-            input_ids=input_ids,
-            attention_mask=mask,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=record.max_label_tokens,
-        )
+        [tokens for tokens, _ in generate(student, prompts, record.max_label_tokens)]
         for student in students
     )
-    if not torch.equal(expected, actual):
+    if expected != actual:
         raise ParityError("the labels that Optimum's runner writes are not those of transformers")

@@ -1,23 +1,22 @@
 """The parity gate: a bundle's graphs must give what transformers gives in fp32.
 
-Graphs in fp32 must give the same tokens with the same probabilities. Those in a lower precision are
-held to transformers' labels alone, on rows that the student was not trained on.
+Graphs in fp32 must give the same tokens with the same probabilities. Graphs of a lower precision
+must give the same labels, on rows that the student was not trained on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from export.bundle import TOKENIZER, Geometry
-from export.checkpoint import Voice
-from export.reference import Given, OnnxStudent, pad, until_end
+from export.bundle import TOKENIZER
+from export.reference import DecoderPrefixes, OnnxStudent
 from tasks.placeholders import Codec
 from tasks.task import Task
+from training.student.decoding import generate, log_distributions
+from training.student.record import StudentPass
 
 TOLERANCE = 1e-4  # of log-probabilities, in fp32
 LEAST_EQUAL_LABELS = 0.99  # a share of the rows, in lower precisions
@@ -33,37 +32,37 @@ class ParityError(RuntimeError):
 
 @dataclass(frozen=True)
 class Parity:
-    """What the gate measured, over `rows` inputs in each of the voices."""
+    """What the gate measured, over `rows` inputs in each pass."""
 
     rows: int
     outputs: int
     equal: int
-    near_ties: int  # the outputs that part where two tokens are equally probable, within TOLERANCE
+    near_ties: int  # outputs that first differ where two tokens are equally probable, by TOLERANCE
     max_logprob_difference: float
     logprob_tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
 class LabelParity:
-    """What the gate of the lower precisions measured, over `rows` inputs in both voices."""
+    """What the gate of the lower precisions measured, over `rows` inputs in both passes."""
 
     rows: int
     equal_labels: int
     accuracy: float  # of the graphs' labels
     reference_accuracy: float  # of transformers' labels
-    equal_rationales: int  # told, but not gated
+    equal_rationales: int  # for information
     max_logprob_difference: float  # likewise
     least_equal_labels: float = LEAST_EQUAL_LABELS
     most_accuracy_lost: float = MOST_ACCURACY_LOST
 
 
-class Comparison(NamedTuple):
+class OutputPair(NamedTuple):
     """The greedy tokens of the graphs and of transformers for one prompt."""
 
     prompt: str
     ours: list[int]
     theirs: list[int]
-    near_tie: bool  # whether the two part where two tokens are equally probable, within TOLERANCE
+    near_tie: bool  # do they first differ where two tokens are equally probable, by TOLERANCE?
     difference: float  # the largest between the two log-probabilities of a token of `theirs`
 
 
@@ -72,22 +71,22 @@ def check_parity(
     tokenizer: PreTrainedTokenizerBase,
     student: OnnxStudent,
     texts: Sequence[str],
-    voices: Sequence[Voice],
+    passes: Sequence[StudentPass],
     explain_given_label: bool = False,
 ) -> Parity:
-    """Compares greedy tokens and their log-probabilities on `texts`, in each voice.
+    """Compares greedy tokens and their log-probabilities on `texts`, in each pass.
 
-    With `explain_given_label` both read, before they explain, what transformers predicts.
+    With `explain_given_label` the label that transformers predicts is both decoders' prefix.
     Log-probabilities are those of transformers' own greedy tokens. Raises ParityError where tokens
     of input or output differ (other than by a near tie), or a log-probability by over TOLERANCE.
     """
     near_ties = 0
-    wrong: list[Comparison] = []
+    wrong: list[OutputPair] = []
     differences: list[float] = []
-    given: list[list[int]] | None = None
-    for voice in voices:
-        compared = list(compare(model, tokenizer, student, texts, voice, given))
-        given = [output.theirs for output in compared] if explain_given_label else None
+    prefixes: list[list[int]] | None = None
+    for one in passes:
+        compared = list(compare(model, tokenizer, student, texts, one, prefixes))
+        prefixes = [output.theirs for output in compared] if explain_given_label else None
         for output in compared:
             differences.append(output.difference)
             if output.ours == output.theirs:
@@ -116,8 +115,8 @@ def check_labels(
     student: OnnxStudent,
     task: Task,
     rows: Sequence[tuple[Codec, str]],
-    predict: Voice,
-    explain: Voice,
+    predict: StudentPass,
+    explain: StudentPass,
 ) -> LabelParity:
     """Compares the labels, and the rationales, of rows: each an input's codec and its right label.
 
@@ -126,8 +125,8 @@ def check_labels(
     """
     texts = [codec.text for codec, _ in rows]
     labels = list(compare(model, tokenizer, student, texts, predict))
-    given = [output.theirs for output in labels] if task.explain_given_label else None
-    rationales = list(compare(model, tokenizer, student, texts, explain, given))
+    prefixes = [output.theirs for output in labels] if task.explain_given_label else None
+    rationales = list(compare(model, tokenizer, student, texts, explain, prefixes))
 
     def right(outputs: Iterable[list[int]]) -> int:
         written = map(student.text, outputs)
@@ -165,34 +164,33 @@ def compare(
     tokenizer: PreTrainedTokenizerBase,
     student: OnnxStudent,
     texts: Sequence[str],
-    voice: Voice,
-    given: Given | None = None,
-) -> Iterator[Comparison]:
-    """Decodes `texts` in a voice by both, and scores transformers' tokens by the graphs too.
+    one: StudentPass,
+    decoder_prefixes: DecoderPrefixes | None = None,
+) -> Iterator[OutputPair]:
+    """Decodes `texts` in one pass by both, and scores transformers' tokens by the graphs too.
 
-    Both decoders read the tokens `given` first. Raises ParityError where the tokens of an input
-    differ.
+    Raises ParityError where the tokens of an input differ.
     """
-    prompts = [voice.prefix + text for text in texts]
-    for batch, read in zip(batches(prompts), batches(given or [[]] * len(prompts)), strict=True):
+    prompts = [one.prefix + text for text in texts]
+    prefixes = decoder_prefixes or [[]] * len(prompts)
+    for batch, some in zip(batches(prompts), batches(prefixes), strict=True):
         input_ids = _tokens(tokenizer, student, batch)
-        expected, logprobs = _transformers(
-            model, student.geometry, input_ids, voice.max_new_tokens, read
-        )
-        actual = student.generate(batch, voice.max_new_tokens, read)
-        scores = student.score(batch, expected, read)
+        expected = [tokens for tokens, _ in generate(model, input_ids, one.max_new_tokens, some)]
+        tables = log_distributions(model, input_ids, expected, some)
+        actual = student.generate(batch, one.max_new_tokens, some)
+        scores = student.score(batch, expected, some)
         for prompt, ours, theirs, table, score in zip(
-            batch, actual, expected, logprobs, scores, strict=True
+            batch, actual, expected, map(np.asarray, tables), scores, strict=True
         ):
             difference = np.abs(table[np.arange(len(theirs)), theirs] - score).max()
             near_tie = is_near_tie(ours, theirs, table)
-            yield Comparison(prompt, ours, theirs, near_tie, float(difference))
+            yield OutputPair(prompt, ours, theirs, near_tie, float(difference))
 
 
 def is_near_tie(ours: Sequence[int], theirs: Sequence[int], logprobs: np.ndarray) -> bool:
-    """Whether two greedy outputs part at tokens that are equally probable, within TOLERANCE.
+    """Whether two greedy outputs first differ at tokens that are equally probable, by TOLERANCE.
 
-    `logprobs` [T,V] are those after each token of `theirs`.
+    `logprobs` [T,V] are the vocabulary's at each token of `theirs`.
     """
     for place, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
         if mine != other:
@@ -200,7 +198,7 @@ def is_near_tie(ours: Sequence[int], theirs: Sequence[int], logprobs: np.ndarray
     return False
 
 
-def _difference(student: OnnxStudent, output: Comparison) -> str:
+def _difference(student: OnnxStudent, output: OutputPair) -> str:
     return (
         f"{output.prompt!r}: transformers says {student.text(output.theirs)!r} {output.theirs}, "
         f"the graphs {student.text(output.ours)!r} {output.ours}"
@@ -208,7 +206,7 @@ def _difference(student: OnnxStudent, output: Comparison) -> str:
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Of as many prompts at once as the graphs take without much padding or memory."""
+    """Batches of BATCH items: as many prompts as need neither much padding nor memory."""
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
 
@@ -216,7 +214,7 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _tokens(
     tokenizer: PreTrainedTokenizerBase, student: OnnxStudent, prompts: Sequence[str]
 ) -> list[list[int]]:
-    """The prompts' tokens, which must be the same by both tokenizers."""
+    """The prompts' tokens. Raises ParityError where the two tokenizers differ."""
     limit = student.tokenizer.truncation["max_length"]
     expected = tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
     for prompt, ours, theirs in zip(prompts, student.tokens(prompts), expected, strict=True):
@@ -226,38 +224,3 @@ def _tokens(
                 f"but {ours} to the bundle's {TOKENIZER}"
             )
     return expected
-
-
-@torch.inference_mode()
-def _transformers(
-    model: T5ForConditionalGeneration,
-    geometry: Geometry,
-    input_ids: list[list[int]],
-    max_new_tokens: int,
-    given: Given,
-) -> tuple[list[list[int]], np.ndarray]:
-    """Transformers' greedy tokens, and all log-probabilities [B,T,V] along them."""
-    padded, mask = map(torch.from_numpy, pad(input_ids, geometry.pad_id))
-    # padding before what the decoder reads, so that all texts begin at the same place
-    reversed_reads = [[*reversed(read), geometry.decoder_start_id] for read in given]
-    reads, read_mask = (
-        torch.from_numpy(array).flip(1) for array in pad(reversed_reads, geometry.pad_id)
-    )
-    decoded: Any = model.generate(
-        input_ids=padded,
-        attention_mask=mask,
-        decoder_input_ids=reads,
-        decoder_attention_mask=read_mask,
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
-    )
-    begin = reads.shape[1]
-    logits = model(
-        input_ids=padded,
-        attention_mask=mask,
-        decoder_input_ids=decoded[:, :-1],
-        decoder_attention_mask=F.pad(read_mask, (0, decoded.shape[1] - 1 - begin), value=1),
-    ).logits[:, begin - 1 :]
-    outputs = [until_end(row, geometry.eos_id) for row in decoded[:, begin:].tolist()]
-    return outputs, logits.log_softmax(-1).numpy()

@@ -1,6 +1,6 @@
-"""A student's graphs, run in the plainest way: one token a step, with no bindings.
+"""A student's graphs, run in the plainest way: one token a step, without bindings.
 
-The parity gate runs them so, and a faster engine is held against it.
+The parity gate runs them so, and tests compare the engine with it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from export.bundle import DECODER, ENCODER, TOKENIZER, Geometry
 CACHE_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 Feeds = dict[str, np.ndarray]
-Given = Sequence[Sequence[int]]  # tokens, by prompt
+DecoderPrefixes = Sequence[Sequence[int]]  # tokens, by prompt
 
 
 class OnnxStudent:
@@ -47,22 +47,25 @@ class OnnxStudent:
         return self.tokenizer.decode(list(tokens), skip_special_tokens=True).strip()
 
     def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, given: Given | None = None
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        decoder_prefixes: DecoderPrefixes | None = None,
     ) -> list[list[int]]:
         """Greedy tokens after each prompt, the end token included where it came in time.
 
-        The decoder reads those `given` first, which are not returned.
+        The decoder prefixes are not returned.
         """
-        given = given or [[]] * len(prompts)
-        width = max(map(len, given)) + max_new_tokens
+        prefixes = decoder_prefixes or [[]] * len(prompts)
+        width = max(map(len, prefixes)) + max_new_tokens
         feeds = self._encode(prompts) | self._empty_caches(len(prompts), width)
         token = np.full((len(prompts), 1), self.geometry.decoder_start_id)
         written: list[list[int]] = [[] for _ in prompts]
         for at in range(width):
             token, _ = self._step(feeds, token, at=at, targets=token)
-            for row, (read, text) in enumerate(zip(given, written, strict=True)):
-                if at < len(read):
-                    token[row] = read[at]
+            for row, (prefix, text) in enumerate(zip(prefixes, written, strict=True)):
+                if at < len(prefix):
+                    token[row] = prefix[at]
                 else:
                     text.append(int(token[row, 0]))
             if all(self.geometry.eos_id in text for text in written):
@@ -73,21 +76,18 @@ class OnnxStudent:
         self,
         prompts: Sequence[str],
         outputs: Sequence[Sequence[int]],
-        given: Given | None = None,
+        decoder_prefixes: DecoderPrefixes | None = None,
     ) -> list[np.ndarray]:
-        """The log-probability of each token of each output after its prompt, in one step.
-
-        The decoder reads those `given` first.
-        """
-        given = given or [[]] * len(prompts)
-        whole = [[*read, *output] for read, output in zip(given, outputs, strict=True)]
+        """The log-probabilities (nats) of each output's tokens, after prompt and decoder prefix."""
+        prefixes = decoder_prefixes or [[]] * len(prompts)
+        whole = [[*prefix, *output] for prefix, output in zip(prefixes, outputs, strict=True)]
         targets, _ = pad(whole, self.geometry.pad_id)  # [B,T]
         start = np.full((len(outputs), 1), self.geometry.decoder_start_id)
         feeds = self._encode(prompts) | self._empty_caches(*targets.shape)
         _, logprobs = self._step(feeds, np.hstack([start, targets[:, :-1]]), at=0, targets=targets)
         return [
-            row[len(read) : len(tokens)]
-            for row, read, tokens in zip(logprobs, given, whole, strict=True)
+            row[len(prefix) : len(tokens)]
+            for row, prefix, tokens in zip(logprobs, prefixes, whole, strict=True)
         ]
 
     def choose(self, prompt: str, labels: Sequence[str]) -> int:

@@ -2,15 +2,13 @@
 
 import logging
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 import onnx_ir as ir
 import transformers
 from pydantic import TypeAdapter
 
-from export import bundle
+from export import bundle, verify
 from export.bundle import Geometry, Golden, Limits, Manifest, Precision, Provenance
 from export.checkpoint import Checkpoint
 from export.drafts import write_drafts
@@ -20,6 +18,7 @@ from export.layers import UnsupportedModelError
 from export.parity import LabelParity, Parity, check_labels, check_parity
 from export.reference import NoKernelError, OnnxStudent
 from tasks.task import Fields, Task
+from training.student.model_card import render_card
 
 WANTED_INPUTS, PARITY_INPUTS = 200, 256  # of the parity gate: at least, and at most
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
@@ -66,7 +65,10 @@ def write_bundle(
 
     def seal(gate: Measured) -> None:
         manifest = _manifest(checkpoint, version, geometry, precision, parity, gate)
-        card = _render_card(
+        card = render_card(
+            "export",
+            task=manifest.task,
+            metrics=manifest.metrics,
             manifest=manifest,
             record=record,
             golden=golden[0].model_dump_json(indent=2) if golden else None,
@@ -76,7 +78,7 @@ def write_bundle(
             megabytes=megabytes,
         )
         (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
-        bundle.seal(folder, manifest)
+        verify.seal(folder, manifest)
 
     seal({})
     if gate is not None:
@@ -96,7 +98,7 @@ def _save(graph: ir.Model, path: Path) -> None:
 def _load(
     folder: Path, geometry: Geometry, precision: Precision, max_input_tokens: int
 ) -> OnnxStudent | None:
-    """The student that was exported to `folder`; None where only a GPU can run it."""
+    """The student that was exported to `folder`, or None if only a GPU can run it."""
     try:
         return OnnxStudent(folder, geometry, max_input_tokens)
     except NoKernelError as error:
@@ -112,12 +114,12 @@ def _load(
 
 
 def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Golden:
-    """What the graphs give for one input, alone, as the service encodes.
+    """What the graphs give for one input alone, as the service computes it.
 
-    Beside padding the last digits of a sum can differ.
+    In a batch with padding the last digits of a sum could differ.
     """
     task = checkpoint.record.task
-    predict, explain = checkpoint.voices
+    predict, explain = checkpoint.record.predict, checkpoint.record.explain
     codec, labels = task.codec(task.render(fields)), task.labels_of(fields)
     prompt = predict.prefix + codec.text
     if labels is None:
@@ -140,7 +142,7 @@ def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Gol
 
 def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Precision) -> Measured:
     """What the parity gate measured of the graphs."""
-    predict, explain = checkpoint.voices
+    predict, explain = checkpoint.record.predict, checkpoint.record.explain
     task, model, tokenizer = checkpoint.record.task, checkpoint.model, checkpoint.tokenizer
     rows = checkpoint.validation
     if precision == "fp32":
@@ -152,8 +154,8 @@ def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Preci
         if len(codecs) < WANTED_INPUTS:
             log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
         texts = [codec.text for codec in codecs]
-        voices = checkpoint.voices
-        parity = check_parity(model, tokenizer, student, texts, voices, task.explain_given_label)
+        passes = (predict, explain)
+        parity = check_parity(model, tokenizer, student, texts, passes, task.explain_given_label)
     else:
         labelled = [(codec, row.label) for codec, row in zip(codecs, rows, strict=True)]
         parity = check_labels(model, tokenizer, student, task, labelled, predict, explain)
@@ -194,14 +196,3 @@ def _manifest(
         ),
         license=record.license,
     )
-
-
-def _render_card(**facts: object) -> str:
-    template = files("export").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.from_string(template).render(facts)

@@ -8,7 +8,8 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from export.bundle import BundleError, Manifest, read_manifest
+from export.bundle import BundleError, Manifest
+from export.verify import read_manifest
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
 from service.engine.priority import run_behind

@@ -13,7 +13,8 @@ from pydantic import (
     model_validator,
 )
 
-from export.bundle import Bundle, Limits, Provenance
+from export.bundle import Limits, Provenance
+from export.verify import Bundle
 from service.engine.prediction import Labelled, Prediction, Score, Usage
 from service.errors import InvalidInput
 from tasks.fields import flaw_of, kind_of

@@ -1,15 +1,16 @@
-"""Infix equations over + - * /, and the values of those that prose states."""
+"""Infix equations over + - * /: their trees, their values, and the values that prose states."""
 
 import ast
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
-from simpleeval import simple_eval
+from simpleeval import SimpleEval
 
-OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
+OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -30,21 +31,72 @@ _UNREAD = re.compile(r"(?<=[0-9]),(?=[0-9]{3})|(?<![0-9.,])0+(?=[0-9])|\$")
 _LARGEST = 1e15  # up to which a float holds every integer
 
 
+def equation_tree(text: str) -> ast.expr:
+    """The syntax tree of an equation over + - * /, numbers and names. Raises ValueError."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        known = all(map(_is_known, ast.walk(tree)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        known = False
+    if not known:
+        raise ValueError(f"not an equation of + - * /: {text!r}")
+    return tree
+
+
+def value_of(tree: ast.expr, numbers: Mapping[str, float] | None = None) -> float:
+    """The value of an equation's tree, `numbers` being what its names stand for.
+
+    Raises ValueError where it has none.
+    """
+    try:
+        return float(SimpleEval(OPERATORS, {}, numbers or {}).eval("", previously_parsed=tree))
+    except Exception as error:  # from ZeroDivisionError to simpleeval's own
+        raise ValueError(f"{ast.unparse(tree)} has no value: {error}") from error
+
+
 def evaluate_equation(equation: str) -> float | None:
     """The value of an infix equation over + - * /, or None where it has none."""
     if not _EQUATION.fullmatch(equation):
         return None
     try:
-        return float(simple_eval(equation, operators=OPERATORS, functions={}, names={}))
-    except Exception:  # ast and simpleeval raise many kinds, from ZeroDivisionError to MemoryError
+        return value_of(equation_tree(equation))
+    except ValueError:
         return None
 
 
-def value_stated(text: str) -> float | None:
-    """What must come next to make true a text that ends in `expression =`, as in "So 3 + 4 = ".
+def operations(tree: ast.expr) -> list[ast.BinOp]:
+    """The operations of an equation, those within others before them."""
+    parts = (part for part in ast.iter_child_nodes(tree) if isinstance(part, ast.expr))
+    inner = [operation for part in parts for operation in operations(part)]
+    return [*inner, tree] if isinstance(tree, ast.BinOp) else inner
 
-    With a minus after the sign, as in "3 - 4 = -", what must come after that. None where there is
-    no such end, or where it has no value.
+
+def infix(tree: ast.expr, number: Callable[[ast.expr], str]) -> str:
+    """An equation as text, as SVAMP's labels have it: `( ( 3.0 + 4.0 ) * 2.0 )`.
+
+    `number` writes what is no operation.
+    """
+    if not isinstance(tree, ast.BinOp):
+        return number(tree)
+    return f"( {infix(tree.left, number)} {SIGNS[type(tree.op)]} {infix(tree.right, number)} )"
+
+
+def _is_known(node: ast.AST) -> bool:
+    match node:
+        case ast.BinOp():
+            return type(node.op) in SIGNS
+        case ast.UnaryOp():
+            return isinstance(node.op, ast.USub)
+        case ast.Constant():
+            return type(node.value) in (int, float)
+    return isinstance(node, ast.Name | ast.operator | ast.unaryop | ast.expr_context)
+
+
+def value_stated(text: str) -> float | None:
+    """The value that makes a text true which ends in `expression =`, as in "So 3 + 4 = ".
+
+    After a minus, as in "3 - 4 = -", the value that must follow the minus. None if the text has no
+    such end, or the expression no value.
     """
     before, equals, after = text.rpartition("=")
     sign = after.strip(" $")
@@ -65,7 +117,7 @@ def value_stated(text: str) -> float | None:
 
 
 def written(value: float) -> str:
-    """A value in digits, without decimals where it has none; others have two that count."""
+    """A value in digits: an integer without decimals, else at least two significant ones."""
     value = round(value, 9)
     if value == int(value):
         return str(int(value))

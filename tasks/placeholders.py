@@ -1,9 +1,9 @@
-"""Masked numbers: a text's numbers become n0, n1, … in their order, and come back in the answer.
+"""Placeholders: a text's numbers become n0, n1, … in their order, and come back in the answer.
 
 A student from scratch cannot learn what every number means, but it can learn what to do with the
 first and the second of a text (Wang et al., 2017, "Deep Neural Solver for Math Word Problems"). In
-its rationales a result is r0, r1, …: the codec works it out from the expression before the sign of
-equality, so the arithmetic of what is served is true whatever the student has learnt.
+its rationales a result is r0, r1, …. The codec computes it from the expression before the sign of
+equality. So the arithmetic of a rationale is right, whatever the student has learnt.
 """
 
 import re
@@ -14,11 +14,11 @@ from typing import Literal
 from tasks.equations import value_stated, written
 from tasks.operand_order import comparison, in_counting_order, statement_in_counting_order
 
-# A task's way with numbers: see MaskedNumbers and CountedNumbers. None: text like any other.
+# How a task treats numbers: see MaskedNumbers and CountedNumbers. None: like any other text.
 Numbers = Literal["masked", "counted"]
 
-# Those that a student from scratch has as single tokens. A text may have more.
-SLOTS = [f"n{place}" for place in range(16)] + [f"r{place}" for place in range(8)]
+# A student from scratch has these as single tokens. A text may have more.
+PLACEHOLDERS = [f"n{place}" for place in range(16)] + [f"r{place}" for place in range(8)]
 
 MOST_NUMBERS = 1024  # of a text that are masked, so that a huge one takes no time
 
@@ -39,8 +39,9 @@ _DIGITS = (
     r"(?!(?:st|nd|rd|th)\b)"  # a place, and no number of things
 )
 _NUMBER = re.compile(rf"(?<!\w){_DIGITS}")
-_SLOT = re.compile(r"(?<!\w)([nr])([0-9]{1,6})(?![0-9])")
-# What looks like a slot already is taken for a number without a value: so every text comes back.
+_PLACEHOLDER = re.compile(r"(?<!\w)([nr])([0-9]{1,6})(?![0-9])")
+# A text may hold what looks like a placeholder. It is a number without a value, so that it comes
+# back as it was.
 _TAKEN = re.compile(
     rf"(?<!\w)(?:{_DIGITS}|[nr][0-9]{{1,6}}(?![0-9])"
     rf"|(?i:{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b)"
@@ -50,7 +51,7 @@ _UNSETTLED_STATEMENT = re.compile(r"(?<![\w$,.+*/()=-])[nr0-9 $,.+*/()=-]+\Z")
 
 
 class Codec:
-    """How the texts of one input go into the student, and what it writes comes out: as they are."""
+    """Texts of one input for the student, and its texts for people. This one changes neither."""
 
     def __init__(self, text: str) -> None:
         self.text = text  # what the student reads
@@ -73,7 +74,7 @@ class Codec:
         return rationale
 
     def unmask_settled(self, rationale: str) -> str:
-        """Of the beginning of a rationale, what stays the same whatever it goes on with."""
+        """The part of an unfinished rationale that stays the same, however it goes on."""
         return rationale
 
 
@@ -98,7 +99,7 @@ class _Number:
 
 
 class MaskedNumbers(Codec):
-    """The codec of masked numbers.
+    """Numbers as placeholders.
 
     A number of a label or rationale becomes the input's number of the same value; where the input
     has several, these in turn. Other numbers, such as the 7 days of a week, stay. Back come `84.0`
@@ -114,14 +115,14 @@ class MaskedNumbers(Codec):
 
     def mask_label(self, label: str) -> str:
         turns: Counter[float] = Counter()
-        return _NUMBER.sub(lambda found: self._slot(found[0], turns), label)
+        return _NUMBER.sub(lambda found: self._placeholder(found[0], turns), label)
 
     def mask_rationale(self, rationale: str) -> str:
         turns: Counter[float] = Counter()
         made: list[str] = []
-        latest: dict[str, str] = {}  # slot, by result
+        latest: dict[str, str] = {}  # placeholder, by result
 
-        def slot(found: re.Match[str]) -> str:
+        def placeholder(found: re.Match[str]) -> str:
             number = found[0]
             value = value_stated(rationale[: found.start()])
             if value is not None and written(value) == number:
@@ -130,17 +131,17 @@ class MaskedNumbers(Codec):
                 return latest[number]
             if value is None and number in latest:
                 return latest[number]
-            return self._slot(number, turns)
+            return self._placeholder(number, turns)
 
-        return _NUMBER.sub(slot, rationale)
+        return _NUMBER.sub(placeholder, rationale)
 
     def restore_label(self, label: str) -> str:
-        return _SLOT.sub(lambda found: self._number(found).as_float, label)
+        return _PLACEHOLDER.sub(lambda found: self._number(found).as_float, label)
 
     def unmask_rationale(self, rationale: str) -> str:
         results: dict[str, str] = {}
         text, end = "", 0
-        for found in _SLOT.finditer(rationale):
+        for found in _PLACEHOLDER.finditer(rationale):
             text += rationale[end : found.start()]
             end = found.end()
             if found[1] == "n":
@@ -158,7 +159,7 @@ class MaskedNumbers(Codec):
         return self.unmask_rationale(_UNSETTLED.sub("", rationale)).rstrip()
 
     def _stated(self, text: str) -> str:
-        """A rationale up to a result, which is worked out from its end."""
+        """A rationale up to a result. The result is computed from its end."""
         return text
 
     def _take(self, found: re.Match[str]) -> str:
@@ -172,7 +173,7 @@ class MaskedNumbers(Codec):
         self._numbers.append(_Number(text, digits))
         return f"n{len(self._numbers) - 1}"
 
-    def _slot(self, number: str, turns: Counter[float]) -> str:
+    def _placeholder(self, number: str, turns: Counter[float]) -> str:
         """The next of the input's numbers with this value; itself where there is none."""
         value = _value(number)
         places = [place for place, one in enumerate(self._numbers) if one.value == value]
@@ -181,19 +182,20 @@ class MaskedNumbers(Codec):
         turns[value] += 1
         return f"n{places[(turns[value] - 1) % len(places)]}"
 
-    def _number(self, slot: re.Match[str]) -> _Number:
-        """What a slot stands for: itself, where the student wrote one that the input has not."""
-        place = int(slot[2])
-        if slot[1] == "n" and place < len(self._numbers):
+    def _number(self, placeholder: re.Match[str]) -> _Number:
+        """The number of a placeholder; itself, where the input has no such number."""
+        place = int(placeholder[2])
+        if placeholder[1] == "n" and place < len(self._numbers):
             return self._numbers[place]
-        return _Number(slot[0], None)
+        return _Number(placeholder[0], None)
 
 
 class CountedNumbers(MaskedNumbers):
-    """Masked numbers of things that are counted.
+    """Numbers of counted things as placeholders.
 
-    After the text the student reads how its numbers compare. Where it says what would be negative
-    all the same, or broken where the other order is whole, that is turned round as it comes back.
+    After the text the student reads how its numbers compare. An operation that it writes in the
+    wrong order (the result is negative, or broken but whole the other way) comes back in the right
+    one.
     """
 
     def __init__(self, text: str) -> None:
@@ -224,7 +226,7 @@ def codec_of(numbers: Numbers | None, text: str) -> Codec:
 
 
 def check_maskable(numbers: Numbers | None, labels: object) -> None:
-    """Raises ValueError where labels to choose from could have a number, which would be masked."""
+    """Raises ValueError where a label to choose from may hold a number, which would change."""
     if numbers is None or labels == "open":
         return
     if not isinstance(labels, list) or any(map(str.isdigit, "".join(labels))):

@@ -1,6 +1,7 @@
 """The task: an input's fields, the text that they are rendered to, and the labels of that input."""
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, starmap
@@ -109,8 +110,16 @@ class Task(BaseModel):
         """The input as one text, without a prefix. Raises what the template raises."""
         return render_template(self.template, fields)
 
+    def check_example(self, example: Fields) -> None:
+        """Raises ValueError where an example has other fields than the task, or an empty text."""
+        if set(example) != set(self.fields) or not all(starmap(self._fits, example.items())):
+            raise ValueError(
+                f"an example must give each of {', '.join(self.fields)} a text, unlike "
+                f"{reprlib.repr(example)}"
+            )
+
     def codec(self, text: str) -> Codec:
-        """Between an input, as it is rendered, with its texts, and what the student reads."""
+        """How the texts of a rendered input go into the student, and come out of it."""
         return codec_of(self.numbers, text)
 
     def is_right(self, prediction: str, label: str) -> bool:
@@ -141,8 +150,7 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _examples_fit(self) -> Self:
         for example in self.examples:
-            if set(example) != set(self.fields) or not all(starmap(self._fits, example.items())):
-                raise ValueError(f"an example must give each of {', '.join(self.fields)} a text")
+            self.check_example(example)
         return self
 
     def _filled_with(self, text: str) -> Fields:

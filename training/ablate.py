@@ -18,9 +18,8 @@ import torch
 
 from tasks.durable_files import open_locked, replace_text
 from training.config import DistillConfig
-from training.data.row import DataError, Example
+from training.data.row import DataError
 from training.data.splits import group_key, load_splits
-from training.distill import distill
 from training.evaluation.ablation import Ablation, Cell, load_ablation, shuffle_rationales
 from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.collect import ask
@@ -28,7 +27,9 @@ from training.evaluation.labelled import labelled_examples
 from training.evaluation.record import Record
 from training.reports.ablation import Found, as_data, as_markdown, results
 from training.reports.markdown import NoBlockError, rewrite_block
+from training.run.distillation import distill
 from training.run.interruption import Interrupted
+from training.student.record import Example, StudentError, read_record
 from training.yaml_files import ConfigError
 
 
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None, prog: str = "ablate.py") -> int:
         report = workbench.write_report()
         if arguments.readme:
             rewrite_block(arguments.readme, "ablation", report)
-    except (ConfigError, DataError, NoBlockError, OSError) as error:
+    except (ConfigError, DataError, NoBlockError, StudentError, OSError) as error:
         print(f"ablate: {error}", file=sys.stderr)
         return 2
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -121,11 +122,10 @@ class Workbench:
         ):
             distill(config, replace(splits, train=train), command=shlex.join(["python", *sys.argv]))
         records = answer_test_rows(config, splits.test)
-        student = json.loads((folder / "student.json").read_bytes())
         result = {
             "cell": self.ablation.identity(cell),
             "data": splits.reports,
-            "mi_bound": student["metrics"]["test"].get("mi_bound"),
+            "mi_bound": read_record(folder).metrics["test"].get("mi_bound"),
             "records": [*map(asdict, records)],
         }
         replace_text(self._result(cell), json.dumps(result, indent=1) + "\n")

@@ -16,12 +16,11 @@ from pydantic import (
 )
 
 from tasks.builtin import TASKS
-from tasks.task import Fields, Task, texts_in
+from tasks.task import Fields, Task
 from training.data.sources import AnySource
 from training.yaml_files import ConfigError, parse_text, read_yaml, validated
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
 
 Objective = Literal["finetune", "dss", "mi-infonce", "mi-official", "mi-unsafe", "kl"]
 DEFAULT_OBJECTIVE: Objective = "mi-infonce"
@@ -38,26 +37,32 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Scratch(_Part):
-    """A T5 student from random weights, with a tokenizer trained on the training text."""
+class Scratch(_Section):
+    """A T5 student from random weights, with a tokenizer trained on the training texts."""
 
-    vocab_size: int = Field(gt=300, description="at most: 256 bytes, 3 special tokens, merges")
-    d_model: int = Field(gt=0)
-    d_kv: int = Field(gt=0)
-    d_ff: int = Field(gt=0)
-    num_layers: int = Field(gt=0)
-    num_decoder_layers: int = Field(gt=0)
-    num_heads: int = Field(gt=0)
-    dropout_rate: Fraction = 0.1
-    feed_forward_proj: Literal["relu", "gated-gelu"] = "relu"
+    vocab_size: int = Field(
+        gt=300, description="most tokens of the tokenizer: 256 bytes, 3 special tokens, and merges"
+    )
+    d_model: int = Field(gt=0, description="width of the model")
+    d_kv: int = Field(gt=0, description="width of an attention head")
+    d_ff: int = Field(gt=0, description="width of the feed-forward layers")
+    num_layers: int = Field(gt=0, description="layers of the encoder")
+    num_decoder_layers: int = Field(gt=0, description="layers of the decoder")
+    num_heads: int = Field(gt=0, description="attention heads of a layer")
+    dropout_rate: Fraction = Field(0.1, description="share of activations that training drops")
+    feed_forward_proj: Literal["relu", "gated-gelu"] = Field(
+        "relu", description="activation of the feed-forward layers"
+    )
 
 
-class ScratchModel(_Part):
-    scratch: Scratch
+class ScratchModel(_Section):
+    """A student from scratch."""
+
+    scratch: Scratch = Field(description="geometry of the model")
 
 
 def _kind_of_model(value: Any) -> str | None:
@@ -76,82 +81,89 @@ AnyModel = Annotated[
 ]
 
 
-class DistillConfig(_Part):
+class DistillConfig(_Section):
     """All that decides what a student becomes. Token counts include the end token."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    task: Task = Field(description="the name of a built-in task, or a task of one's own")
-    data: AnySource
-    model: AnyModel = Field(description="hub name or path of a T5, or `scratch:`")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="name of the student"
+    )
+    task: Task = Field(description="the name of a built-in task, or a task of your own")
+    data: AnySource = Field(description="where the rows come from, and which are used")
+    model: AnyModel = Field(description="hub name or path of a T5, or `scratch:` with a geometry")
     trim_vocab: bool = Field(
-        False, description="a pretrained student keeps only the pieces that its data can need"
+        False, description="keep only the tokens of a pretrained model that the data can need"
     )
     dropout_rate: Fraction | None = Field(
-        None, description="of a pretrained student, in place of the one that it was trained with"
+        None, description="dropout of a pretrained model; null: the one it was trained with"
     )
     weights: Literal["fp32", "int8"] = Field(
-        "fp32",
-        description="int8: rounded at the end to what 8 bits hold, and measured so, for export",
+        "fp32", description="int8: round the trained weights to 8 bits, and measure the result"
     )
     license: str = Field(min_length=1, description="licence of the student, as its data allows")
     examples: list[Fields] = Field(
         default=[], description="inputs that the bundle shows and checks itself with"
     )
 
-    objective: Objective = DEFAULT_OBJECTIVE
-    alpha: Fraction = 0.5
-    beta: float = Field(0.1, ge=0)
+    objective: Objective = Field(DEFAULT_OBJECTIVE, description="what training minimises")
+    alpha: Fraction = Field(0.5, description="weight of the predict pass; the rest is explain's")
+    beta: float = Field(0.1, ge=0, description="weight of the objective's third term")
     # Options of some objectives; what the chosen one does not know stays null. See OPTIONS.
     alpha_by_entropy: bool | None = Field(
-        None, description="an alpha for each row, by how sure the student is of its label"
+        None, description="give each row its own alpha, by how sure the student is of the label"
     )
     cascade: bool | None = Field(
-        None, description="rationales end with the answer, which so comes from input and rationale"
+        None, description="end each rationale with its answer: `So the answer is 5.`"
     )
     beta_warmup_steps: Annotated[int, Field(ge=0)] | None = Field(
         None, description="steps in which beta rises from 0"
     )
     reduction: Literal["max", "mean"] | None = Field(
-        None, description="of a pass's distributions, over its target positions"
+        None, description="how a pass's distributions become one, over its target positions"
     )
     detach: Literal["predict", "explain", "none"] | None = Field(
-        None, description="the pass that the mutual-information term does not teach"
+        None, description="the pass that the third term does not train"
     )
-    temperature: Annotated[float, Field(gt=0)] | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="temperature of InfoNCE"
+    )
     mask_same_label: bool | None = Field(
-        None, description="rows with the same label are no negatives of each other"
+        None, description="rows with the same label are not each other's negatives"
     )
 
-    steps: int = Field(10_000, gt=0)
+    steps: int = Field(10_000, gt=0, description="steps of the optimizer")
     batch_size: int = Field(
         64, gt=0, description="rows of a step, over all processes and accumulated batches"
     )
     batch_tokens: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="in place of batch_size: tokens of a step, of inputs and targets"
+        None, description="tokens of a step, inputs and targets; replaces batch_size"
     )
     gradient_accumulation_steps: int = Field(
-        1, gt=0, description="parts that a step's rows go through one after the other"
+        1, gt=0, description="parts of a step's rows that are computed one after the other"
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
-    learning_rate: float = Field(5e-5, gt=0)
-    warmup_steps: int = Field(0, ge=0)
-    lr_scheduler: Literal["constant_with_warmup", "linear", "cosine"] = "linear"
-    weight_decay: float = Field(0.0, ge=0)
-    eval_every: int = Field(250, gt=0)
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="precision of training")
+    learning_rate: float = Field(5e-5, gt=0, description="highest learning rate of AdamW")
+    warmup_steps: int = Field(0, ge=0, description="steps in which the learning rate rises from 0")
+    lr_scheduler: Literal["constant_with_warmup", "linear", "cosine"] = Field(
+        "linear", description="how the learning rate changes after the warm-up"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
+    eval_every: int = Field(250, gt=0, description="steps between two evaluations")
     early_stopping_patience: Annotated[int, Field(gt=0)] | None = Field(
         None, description="evaluations without a better one, after which training stops"
     )
     average_last: Annotated[int, Field(gt=1)] | None = Field(
         None,
-        description="the student is the mean of so many last evaluated steps, and none is chosen",
+        description="last evaluated steps, whose mean becomes the student; null: the best one",
     )
-    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
-    validation_rows: int = Field(gt=0)
-    max_input_tokens: int = Field(1024, gt=1)
-    max_label_tokens: int = Field(256, gt=1)
-    max_rationale_tokens: int = Field(256, gt=1)
-    seed: int = Field(0, ge=0, lt=2**32)
-    output_dir: Path
+    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
+        "none", description="where the numbers of a run go, beside the terminal"
+    )
+    validation_rows: int = Field(gt=0, description="training rows that are held out")
+    max_input_tokens: int = Field(1024, gt=1, description="most tokens of an input")
+    max_label_tokens: int = Field(256, gt=1, description="most tokens of a label")
+    max_rationale_tokens: int = Field(256, gt=1, description="most tokens of a rationale")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of all random numbers")
+    output_dir: Path = Field(description="folder for the student, and for checkpoints until then")
 
     @model_validator(mode="before")
     @classmethod
@@ -203,11 +215,9 @@ class DistillConfig(_Part):
     @field_validator("examples")
     @classmethod
     def _examples_fit(cls, examples: list[Fields], info: ValidationInfo) -> list[Fields]:
-        if (task := info.data.get("task")) is None:  # it is wrong itself
-            return examples
-        for example in examples:
-            if set(example) != set(task.fields) or not all(map(str.strip, texts_in(example))):
-                raise ValueError(f"an example must give each of {task.fields} a text")
+        if (task := info.data.get("task")) is not None:  # else it is wrong itself
+            for example in examples:
+                task.check_example(example)
         return examples
 
     @field_validator("trim_vocab")
@@ -226,7 +236,7 @@ class DistillConfig(_Part):
 
     @field_validator("task", mode="before")
     @classmethod
-    def _built_in_task(cls, value: Any) -> Any:
+    def _task_as_written(cls, value: Any) -> Any:
         if isinstance(value, str):
             if value not in TASKS:
                 raise ValueError(
@@ -234,6 +244,8 @@ class DistillConfig(_Part):
                     "or write out name, fields and template"
                 )
             return TASKS[value]
+        if isinstance(value, dict) and value.get("examples"):
+            raise ValueError("examples stand beside the task: write them as the key `examples`")
         return value
 
 

@@ -23,8 +23,9 @@ from training.evaluation.collect import collect
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions, read_run
-from training.evaluation.temperature import Temperature, fit_temperature, write_calibration
+from training.evaluation.temperature import Temperature, fit_temperature
 from training.reports.page import Page
+from training.student.record import write_calibration
 from training.yaml_files import ConfigError
 
 
@@ -196,9 +197,8 @@ def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
         fitted = fit_temperature([*read_predictions(out)])
     except ValueError as error:
         raise DataError(f"{data.source}: {error}") from error
-    write_calibration(
-        folder, fitted, f"{data.count} rows of {data.source}, SHA-256 {data.fingerprint}"
-    )
+    fitted_on = f"{data.count} rows of {data.source}, SHA-256 {data.fingerprint}"
+    write_calibration(folder, fitted.calibration(fitted_on))
     return fitted
 
 

@@ -1,7 +1,9 @@
-"""The objectives: each a pure function of the two passes' outputs.
+"""The objectives: each a pure function of what the two passes gave.
 
-Losses are scalars, in nats. The combined loss is L = α·L_predict + (1 − α)·L_explain + β·L_MI
-(arXiv 2403.03348, eq. 8). Each objective gives it as "loss", and its terms beside it, unweighted.
+The loss is L = α·L_predict + (1 − α)·L_explain + β·L_MI (arXiv 2403.03348, eq. 8). An objective
+returns `Losses`: L as "loss", and its terms without their weights as "loss_predict",
+"loss_explain", and "loss_mi" or "loss_kl". All are scalars in nats. Shapes have B rows, T target
+positions and V tokens of the vocabulary.
 """
 
 from collections.abc import Callable
@@ -11,40 +13,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.batches import IGNORED
 from training.student.contrastive import info_nce
-from training.student.passes import Pass, WholeBatch
+from training.student.passes import IGNORED, Pass, WholeBatch
 
-Losses = dict[str, Tensor]
+Losses = dict[str, Tensor]  # by name, scalars in nats; "alpha" is a share
 
 
 class Options(NamedTuple):
-    """What the recipe says of the objective. Each looks at its own options alone."""
+    """The recipe's options. An objective reads only those that it knows (`config.OPTIONS`)."""
 
     alpha: float = 0.5
     beta: float = 0.1
     alpha_by_entropy: bool = False
     beta_warmup_steps: int = 0
     reduction: str = "max"  # or "mean", over target positions
-    detach: str = "none"  # or "predict", "explain": which side L_MI does not teach
+    detach: str = "none"  # or "predict", "explain": the pass that L_MI does not train
     temperature: float = 0.1
     mask_same_label: bool = False
 
     def at_step(self, step: int) -> "Options":
-        """The options at an optimiser's step, from 0: β rises from 0 in a line, then stays."""
+        """The options at a step of the optimizer, from 0: β rises linearly from 0, then stays."""
         if step >= self.beta_warmup_steps:
             return self
         return self._replace(beta=self.beta * step / self.beta_warmup_steps)
 
 
 def finetune(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """Labels alone: L_predict."""
+    """L_predict, the cross-entropy of the labels alone."""
     label = cross_entropy(predict, whole.label_tokens)
     return {"loss": label, "loss_predict": label}
 
 
 def dss(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """Distilling Step-by-Step (arXiv 2305.02301): both cross-entropies."""
+    """α·L_predict + (1 − α)·L_explain: Distilling Step-by-Step (arXiv 2305.02301)."""
     if options.alpha_by_entropy:
         return _dss_by_entropy(predict, explain, options, whole)
     label = cross_entropy(predict, whole.label_tokens)
@@ -54,13 +55,13 @@ def dss(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Lo
 
 
 def mi_official(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """DSS and the term that the authors of arXiv 2403.03348 published; kept for comparison."""
+    """DSS and the term as the code of arXiv 2403.03348 computes it; kept for comparison."""
     term = official_mutual_information_loss(predict, explain, whole.rationale_rows)
     return _with_term("loss_mi", term, dss(predict, explain, options, whole), options)
 
 
 def mi_unsafe(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """DSS and `mutual_information_loss`, which can teach the label in place of the rationale."""
+    """DSS and `mutual_information_loss`, which may train rationales to be their labels."""
     term = mutual_information_loss(
         predict, explain, options.reduction, options.detach, whole.rationale_rows
     )
@@ -68,7 +69,7 @@ def mi_unsafe(predict: Pass, explain: Pass, options: Options, whole: WholeBatch)
 
 
 def kl(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """DSS and a similarity of the two distributions: the paper's counter-example to MI."""
+    """DSS and `symmetric_kl_loss`: what arXiv 2403.03348 compares mutual information with."""
     term = symmetric_kl_loss(
         predict, explain, options.reduction, options.detach, whole.rationale_rows
     )
@@ -76,9 +77,10 @@ def kl(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Los
 
 
 def mi_infonce(predict: Pass, explain: Pass, options: Options, whole: WholeBatch) -> Losses:
-    """DSS and symmetric InfoNCE over the pairs of the whole batch: a bound on I(Z;V) itself.
+    """DSS and symmetric InfoNCE (`info_nce`) over the pairs of the whole batch.
 
-    Z and V are the passes' states, and no word of either is compared with one of the other.
+    I(Z;V) ≥ log(rows with a rationale) − term, for the passes' states Z and V. No word of one pass
+    is compared with a word of the other.
     """
     assert whole.pairs is not None
     per_row = info_nce(
@@ -104,7 +106,10 @@ OBJECTIVES: dict[str, Callable[[Pass, Pass, Options, WholeBatch], Losses]] = {
 
 
 def cross_entropy(one: Pass, tokens: Tensor | float) -> Tensor:
-    """The sum over the target positions, divided by `tokens`; 0 where there are none."""
+    """−Σ log P(target), over a pass's target positions, divided by `tokens`: a scalar in nats.
+
+    0 where there is no target.
+    """
     if one.logits is None:
         return F.nll_loss(one.log_probs, one.labels[one.targets], reduction="sum") / tokens
     total = F.cross_entropy(
@@ -114,12 +119,12 @@ def cross_entropy(one: Pass, tokens: Tensor | float) -> Tensor:
 
 
 def official_mutual_information_loss(predict: Pass, explain: Pass, rows: Tensor | float) -> Tensor:
-    """The term of the authors' code, github.com/xinchen9/cot_distillation_ACL2024, to the last bit.
+    """The term of github.com/xinchen9/cot_distillation_ACL2024, to the last bit: a scalar.
 
-    Each pass's probabilities are maximised over all positions, padding included. Those of the
-    explain pass stand where `cross_entropy` expects logits, and the target (the predict pass,
-    detached) does not sum to 1. That code knows no rows without a rationale; here they are left
-    out.
+    With p and q [B,V] the largest probabilities of the predict and the explain pass over all
+    positions, padding included: −Σ_w p(w) log softmax(q)(w), summed over the rows that have a
+    rationale and divided by `rows`. p is detached. So probabilities stand where logits belong, and
+    the target p does not sum to 1. Both passes need `logits` [B,T,V].
     """
     has_rationale = explain.has_targets
     assert predict.logits is not None
@@ -133,22 +138,23 @@ def official_mutual_information_loss(predict: Pass, explain: Pass, rows: Tensor 
 def mutual_information_loss(
     predict: Pass, explain: Pass, reduction: str, detach: str, rows: Tensor | float
 ) -> Tensor:
-    """−Σ_w P(w) log Q(w), with P of the predict pass and Q of the explain pass.
+    """−Σ_w P(w) log Q(w), with P of the predict pass and Q of the explain pass: a scalar in nats.
 
-    P and Q are vocabulary distributions, each reduced over its own target positions. With P
-    detached this is the variational bound I(Z;V) ≥ H(Z) − CE (Barber and Agakov, 2003), the
-    explain pass being the variational family and H(Z) constant. With the explain pass detached
-    the roles are swapped: −Σ_w Q(w) log P(w). With "none", −Σ_w P(w) log Q(w) teaches both, and is
-    no bound: P can lower it by losing entropy. The sum over the rows that have a rationale,
-    divided by `rows`; 0 where none has.
+    P and Q [B,V] are vocabulary distributions (`reduced_log_distribution`). The sum over the rows
+    that have a rationale, divided by `rows`; 0 where none has.
 
-    Do not train with it: it is a bound on the wrong variables. P and Q are of words, not of what
-    the passes know, and for a given P the least value is at Q = P: a rationale that is its label.
-    So the term pulls the words of the label into the rationale, most of all at its first position,
-    where the same weights write the label in the other pass. It counts once a row, beside a
-    cross-entropy that is the mean over tokens, so at β = 0.1 it pulls as hard as that pushes back.
-    training/README.md has the gradients and the runs. Where the predict pass is the one that is
-    taught, or where the label's words are left out of P and Q, no rationale was lost.
+    With P detached this is the variational bound I(Z;V) ≥ H(Z) − CE (Barber and Agakov, 2003). The
+    explain pass is the variational family, and H(Z) is constant. With the explain pass detached
+    the roles are swapped: −Σ_w Q(w) log P(w). "none" trains both passes and is no bound, as P can
+    lower the loss by losing entropy.
+
+    Do not train with it: it bounds the wrong variables. P and Q are of words, not of what the
+    passes know. For a given P the loss is least at Q = P: a rationale that is its label. So the
+    term pulls the label's words into the rationale, most of all at its first position. There the
+    same weights write the label in the other pass. The term counts once a row, but the
+    cross-entropy is a mean over tokens, so at β = 0.1 both are equally strong.
+    training/README.md has the gradients and the runs. No rationale was lost where the predict pass
+    was the one trained, or where P and Q left out the label's words.
     """
     log_target = reduced_log_distribution(predict, reduction)
     log_family = reduced_log_distribution(explain, reduction)
@@ -163,9 +169,9 @@ def mutual_information_loss(
 def symmetric_kl_loss(
     predict: Pass, explain: Pass, reduction: str, detach: str, rows: Tensor | float
 ) -> Tensor:
-    """½ KL(P‖Q) + ½ KL(Q‖P) of the distributions of `mutual_information_loss`, over the same rows.
+    """½ KL(P‖Q) + ½ KL(Q‖P) of the P and Q of `mutual_information_loss`: a scalar in nats.
 
-    Half of each direction, as in R-Drop (arXiv 2106.14448).
+    Rows count as there. Half of each direction, as in R-Drop (arXiv 2106.14448).
     """
     log_p = reduced_log_distribution(predict, reduction)
     log_q = reduced_log_distribution(explain, reduction)
@@ -178,9 +184,10 @@ def symmetric_kl_loss(
 
 
 def reduced_log_distribution(one: Pass, reduction: str) -> Tensor:
-    """[B,V]: a pass's next-token distributions, reduced over its target positions, as logs.
+    """Logs [B,V] of one distribution a row: a pass's, reduced over its target positions.
 
-    "mean" averages the probabilities; "max" takes the largest over the positions, renormalised.
+    "mean" averages the probabilities; "max" takes the largest over the positions. Both are
+    normalised. A row without a target gets the uniform distribution.
     """
     log_probs = one.log_probs
     rows = log_probs.split(one.targets.sum(dim=1).tolist())
@@ -194,14 +201,13 @@ def reduced_log_distribution(one: Pass, reduction: str) -> Tensor:
 
 
 def alpha_by_entropy(predict: Pass, alpha: float) -> Tensor:
-    """[B]: an α of its own for each row, ½ (α + exp(−H)), which no gradient flows into.
+    """An α for each row [B], ½ (α + exp(−H)), without a gradient.
 
     H is the entropy (nats) of the student's next-token distributions, averaged over the label's
-    positions; exp(−H), 1 where the student is sure, is one over the number of tokens that it
-    hesitates between. So rows whose label it hesitates over learn more from their rationale, and
-    none has less than half of α, or of 1 − α. The formula is ours; that uncertain rows deserve
-    another weight is an idea of EAST (arXiv 2503.23913), which weighs whole rows by the entropy
-    of sampled answers.
+    positions. exp(−H) is 1 where the student is sure, and 1/n where it hesitates between n tokens.
+    So a row with an unsure label learns more from its rationale. No row has less than half of α, or
+    of 1 − α. The formula is ours. That unsure rows deserve another weight is an idea of EAST
+    (arXiv 2503.23913), which weighs whole rows by the entropy of sampled answers.
     """
     log_probs = predict.log_probs.detach()
     entropy = predict.by_position(-(log_probs.exp() * log_probs).sum(dim=-1))  # [B,T]

@@ -21,32 +21,34 @@ from transformers.trainer_utils import EvalLoopOutput
 from tasks.placeholders import Codec
 from tasks.task import Task
 from training.data.batch_sampler import ShuffledBatchSampler
-from training.data.batches import IGNORED, TokenizedExamples
+from training.data.batches import TokenizedExamples
 from training.evaluation.sample import RationaleSample
 from training.objectives import OBJECTIVES, Losses, Options
 from training.run.accumulation import AccumulatedPairs
 from training.run.distributed import gather_pairs
 from training.student.contrastive import ContrastiveHeads
+from training.student.decoding import decode
 from training.student.mi_bound import information_bound
-from training.student.passes import Pairs, Pass, WholeBatch
+from training.student.passes import IGNORED, Pairs, Pass, WholeBatch
 from training.student.unpadded import UnpaddedT5
 
 Batch = dict[str, Any]  # TwoPassCollator's: for each pass, a dict of tensors
 HEADS = "contrastive_heads"  # of the model, in training with mi-infonce
 
 
-class TwoTaskTrainer(Seq2SeqTrainer):
+class TwoPassTrainer(Seq2SeqTrainer):
     """Minimises one of `training.objectives` over batches of TwoPassCollator.
 
-    A `plan` deals the training rows out to steps, processes and accumulated batches; a step's loss
-    and gradient are those of all its rows at once. Beside the loss it logs each of the objective's
-    terms, averaged since the last log. Evaluation generates labels greedily, at most
-    `args.generation_max_length` tokens, and where the objective has two passes logs `mi_bound`
-    beside the terms: see `information_bound`. Where there is a sample of `rationales`, their health
-    is logged as `rationales_healthy`, and so on: see `RationaleSample`.
+    A `plan` deals the training rows out to steps, processes and accumulated batches. The loss and
+    gradient of a step are those of all its rows at once. Each term of the objective is logged
+    beside the loss (nats), as its mean since the last log.
 
-    The heads of `mi-infonce` are a part of the model, `contrastive_heads`, as long as it is
-    trained: the optimizer, checkpoints and a resumed run know them.
+    Evaluation decodes labels greedily, up to `args.generation_max_length` tokens. If the objective
+    has two passes, it logs `mi_bound` (nats; see `information_bound`). If there is a sample of
+    `rationales`, it logs their health, as `rationales_healthy` and so on (see `RationaleSample`).
+
+    The heads of `mi-infonce` are a part of the model while it is trained, `contrastive_heads`. So
+    the optimizer, checkpoints and a resumed run know them.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
             self.add_callback(_CountEpochs(plan))
 
     def get_train_dataloader(self) -> DataLoader:
-        """The plan's batches: of this process alone, and of the whole run as if of one epoch."""
+        """The batches of this process for the whole run, which transformers takes for one epoch."""
         assert self.plan is not None
         assert self.train_dataset is not None
         return DataLoader(
@@ -89,7 +91,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, *args: Any
     ) -> tuple[list[Batch], torch.Tensor]:
-        """A step's batches of this process, and WholeBatch's three counts [3] for them."""
+        """This process's batches of a step, and the three counts [3] of their WholeBatch."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, *args)
         counts = torch.zeros(3)
         for batch in batches:
@@ -149,7 +151,7 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         return losses
 
     def _pairs(self, predict: Pass, explain: Pass) -> tuple[Pairs, slice]:
-        """The views of all processes' rows, in training, and which of them are this one's."""
+        """The views of all processes' rows, or this one's in evaluation; and its own rows."""
         model = self.accelerator.unwrap_model(self.model)
         pairs: Pairs = model.get_submodule(HEADS)(predict, explain, self.options.detach)
         first, rows = 0, len(pairs.usable)
@@ -173,26 +175,24 @@ class TwoTaskTrainer(Seq2SeqTrainer):
         inputs: Batch,
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-        **generation: Any,
+        **_: Any,
     ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
             passes = self._passes(model, inputs)
             loss = self._losses(*passes)["loss"]
             if self.objective != "finetune":
-                self._remember(*passes)
+                self._keep_states(*passes)
             predict = inputs["predict"]
-            tokens = self.accelerator.unwrap_model(model).generate(
-                input_ids=predict["input_ids"],
-                attention_mask=predict["attention_mask"],
-                max_new_tokens=self.args.generation_max_length,  # type: ignore[attr-defined]
-                do_sample=False,
-                num_beams=1,
-                **generation,
+            decoded = decode(
+                self.accelerator.unwrap_model(model),
+                predict["input_ids"],
+                predict["attention_mask"],
+                self.args.generation_max_length,  # type: ignore[attr-defined]
             )
-        return loss, tokens, predict["labels"]
+        return loss, decoded.tokens, predict["labels"]
 
-    def _remember(self, predict: Pass, explain: Pass) -> None:
+    def _keep_states(self, predict: Pass, explain: Pass) -> None:
         states = predict.mean_state(), explain.mean_state(), explain.has_targets
         z, v, usable = self.accelerator.gather_for_metrics(states)
         self._states.append((z[usable].cpu(), v[usable].cpu()))
@@ -227,7 +227,7 @@ def _padded_pass(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Pass
 
 
 class _Terms:
-    """Sums of an objective's terms, on their device: a number taken from it would wait for it."""
+    """Sums of an objective's terms, on their device: reading a number would wait for it."""
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
@@ -240,7 +240,7 @@ class _Terms:
                 self.sums[name] = self.sums.get(name, 0) + loss.detach()
 
     def means(self, parts: int) -> dict[str, torch.Tensor]:
-        """By step of `parts` batches, whose losses add up; of other values, by batch."""
+        """The mean loss of a step, to which `parts` batches add up, and other values' mean."""
         return {
             name: total * (parts if name.startswith("loss") else 1) / max(1, self.batches)
             for name, total in self.sums.items()
@@ -248,7 +248,7 @@ class _Terms:
 
 
 class _CountEpochs(TrainerCallback):
-    """Counts epochs by rows; transformers, which sees the run as one, would by steps."""
+    """Counts epochs by rows. transformers would see the whole run as one epoch."""
 
     def __init__(self, plan: ShuffledBatchSampler) -> None:
         self.plan = plan
@@ -260,10 +260,10 @@ class _CountEpochs(TrainerCallback):
 
 
 class LabelAccuracy:
-    """The share of generated labels that the task calls right, and that are the same text.
+    """The share of decoded labels that are right by the task, and the share with the same text.
 
-    `selection` ranks steps: by accuracy, and of equally accurate steps by the lower loss.
-    `codecs` are those of the evaluated rows, in their order.
+    `selection` ranks steps: by accuracy, then by the lower loss. `codecs` are those of the
+    evaluated rows, in order.
     """
 
     def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:

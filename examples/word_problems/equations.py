@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 
-from tasks.equations import OPERATORS, SIGNS, written
+from tasks.equations import SIGNS, equation_tree, infix, operations, value_of, written
 
 Numbers = dict[str, int]
 
@@ -15,20 +15,7 @@ _LARGEST_FACTOR = 20  # of a multiplier or divisor, where it can be chosen
 _TRIES = 30
 
 
-@cache
-def equation(text: str) -> ast.expr:
-    """The tree of an equation over letters and integers.
-
-    Raises ValueError where it is not an equation of + - * /.
-    """
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"not an equation: {text!r}") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and type(node.op) not in SIGNS:
-            raise ValueError(f"only + - * / are known: {text!r}")
-    return tree
+equation = cache(equation_tree)
 
 
 @cache
@@ -36,21 +23,9 @@ def letters(tree: ast.expr) -> frozenset[str]:
     return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
 
 
-def value_of(tree: ast.expr, numbers: Numbers) -> float:
-    if isinstance(tree, ast.Name):
-        return numbers[tree.id]
-    if isinstance(tree, ast.Constant):
-        return float(str(tree.value))
-    assert isinstance(tree, ast.BinOp)
-    return OPERATORS[type(tree.op)](value_of(tree.left, numbers), value_of(tree.right, numbers))
-
-
 def label(tree: ast.expr, numbers: Numbers) -> str:
     """The equation as Distilling Step-by-Step writes SVAMP's labels: `( ( 3.0 + 4.0 ) * 2.0 )`."""
-    if not isinstance(tree, ast.BinOp):
-        return str(value_of(tree, numbers) + 0.0)
-    sign = SIGNS[type(tree.op)]
-    return f"( {label(tree.left, numbers)} {sign} {label(tree.right, numbers)} )"
+    return infix(tree, lambda number: str(value_of(number, numbers)))
 
 
 class Teacher:
@@ -87,10 +62,10 @@ def solved(
     for _ in range(_TRIES):
         (largest,) = rng.choices(_SCALES, _WEIGHTS)
         numbers = {letter: rng.randint(2, largest) for letter in sorted(used)}
-        for node in _operations(tree):
+        for node in operations(tree):
             _even_out(node, numbers, largest, rng)
         taken = [*numbers.values(), *_constants(tree)]
-        results = [value_of(node, numbers) for node in _operations(tree)]
+        results = [value_of(node, numbers) for node in operations(tree)]
         if (
             len({*taken, *results}) == len(taken) + len(results)
             and all(result > 0 and result == int(result) for result in results)
@@ -99,14 +74,6 @@ def solved(
         ):
             return numbers
     return None
-
-
-@cache
-def _operations(tree: ast.expr) -> tuple[ast.BinOp, ...]:
-    """The operations of an equation, inner ones first."""
-    if not isinstance(tree, ast.BinOp):
-        return ()
-    return (*_operations(tree.left), *_operations(tree.right), tree)
 
 
 @cache

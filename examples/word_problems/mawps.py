@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.durable_files import replacing
-from tasks.equations import SIGNS, evaluate_equation
+from tasks.equations import equation_tree, evaluate_equation, infix
 from training.data.files import read_rows
 from training.data.row import DataError, text_of
 
@@ -30,14 +30,12 @@ def label_of_equation(equation: str) -> str | None:
     if left.casefold() != "x":
         return None
     try:
-        return _written(ast.parse(right, mode="eval").body)
-    except (SyntaxError, ValueError):
+        return infix(equation_tree(right), _written)
+    except ValueError:
         return None
 
 
 def _written(tree: ast.expr) -> str:
-    if isinstance(tree, ast.BinOp) and type(tree.op) in SIGNS:
-        return f"( {_written(tree.left)} {SIGNS[type(tree.op)]} {_written(tree.right)} )"
     if isinstance(tree, ast.Constant) and isinstance(tree.value, int | float):
         return str(float(tree.value))
     raise ValueError("neither an operation nor a number")

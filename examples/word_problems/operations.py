@@ -13,13 +13,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.equations import equation_tree
+from tasks.equations import operations as operations_of
 from training.config import load_config
-from training.data.row import DataError, Example
+from training.data.row import DataError
 from training.data.splits import load_splits
+from training.student.record import Example
 from training.yaml_files import ConfigError
 
 SEVERAL = "several steps"
-_NAMES = {
+_NAMES: dict[type[ast.operator], str] = {
     ast.Add: "addition",
     ast.Sub: "subtraction",
     ast.Mult: "multiplication",
@@ -34,12 +37,7 @@ def operation(equation: str) -> str:
     An equation with more than one operator is "several steps". Raises ValueError where the text
     is not an equation of + - * /, or has no operator.
     """
-    try:
-        tree = ast.parse(equation.strip(), mode="eval").body
-        operators = [node.op for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
-        names = [_NAMES[type(sign)] for sign in operators]
-    except (SyntaxError, KeyError) as error:
-        raise ValueError(f"not an equation of + - * /: {equation!r}") from error
+    names = [_NAMES[type(one.op)] for one in operations_of(equation_tree(equation))]
     if not names:
         raise ValueError(f"an equation without an operator: {equation!r}")
     return names[0] if len(names) == 1 else SEVERAL

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from simpleeval import NameNotDefined
+
 from examples.word_problems.equations import Numbers, Teacher, equation, label, letters, solved
 from examples.word_problems.noise import noised
 from examples.word_problems.scenes import Question, Scene, all_scenes, asides, condition
@@ -126,7 +128,7 @@ class _Telling:
     def _holds(self, numbers: Numbers) -> bool:
         try:
             return condition(self.scene.needs)(numbers) and condition(self.question.needs)(numbers)
-        except NameError:  # the text leaves out a number of the condition
+        except NameNotDefined:  # the text leaves out a number of the condition
             return True
 
 

@@ -7,10 +7,10 @@ from string import ascii_lowercase
 
 from examples.word_problems.equations import equation, letters, solved
 from tasks.placeholders import MaskedNumbers
-from training.data.row import Example
+from training.student.record import Example
 
-_SLOT = re.compile(r"(?<!\w)n([0-9]+)(?![0-9])")
-_LITERAL = re.compile(r"(?<!\w)[0-9]")  # a number that is no slot
+_PLACEHOLDER = re.compile(r"(?<!\w)n([0-9]+)(?![0-9])")
+_LITERAL = re.compile(r"(?<!\w)[0-9]")  # a number that is no placeholder
 
 
 def renumbered(example: Example, rng: random.Random) -> Example | None:
@@ -25,14 +25,14 @@ def renumbered(example: Example, rng: random.Random) -> Example | None:
     if not isinstance(text, str):
         return None
     codec = MaskedNumbers(text)
-    slots = sorted({int(slot) for slot in _SLOT.findall(codec.text)})
-    if not slots or slots[-1] >= len(ascii_lowercase):
+    places = sorted({int(place) for place in _PLACEHOLDER.findall(codec.text)})
+    if not places or places[-1] >= len(ascii_lowercase):
         return None
     try:
-        tree = equation(_SLOT.sub(_letter, codec.mask_label(example.label)))
+        tree = equation(_PLACEHOLDER.sub(_letter, codec.mask_label(example.label)))
     except (ValueError, IndexError):
         return None
-    used = frozenset(ascii_lowercase[slot] for slot in slots)
+    used = frozenset(ascii_lowercase[place] for place in places)
     if not letters(tree) or not letters(tree) <= used:
         return None
     numbers = solved(tree, used, lambda numbers: True, rng)
@@ -41,7 +41,7 @@ def renumbered(example: Example, rng: random.Random) -> Example | None:
     masked_rationale = codec.mask_rationale(example.rationale or "")
     if _LITERAL.search(masked_rationale):
         return None
-    new_text = _SLOT.sub(lambda found: str(numbers[_letter(found)]), codec.text)
+    new_text = _PLACEHOLDER.sub(lambda found: str(numbers[_letter(found)]), codec.text)
     other = MaskedNumbers(new_text)
     if other.text != codec.text:  # a number beside letters may be none any more
         return None
@@ -53,5 +53,5 @@ def renumbered(example: Example, rng: random.Random) -> Example | None:
     )
 
 
-def _letter(slot: re.Match[str]) -> str:
-    return ascii_lowercase[int(slot[1])]
+def _letter(placeholder: re.Match[str]) -> str:
+    return ascii_lowercase[int(placeholder[1])]

@@ -1,15 +1,18 @@
 """Reads the scenes: what happens, the questions about it, and the reasons for the answers."""
 
 import ast
+import operator
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from simpleeval import SimpleEval
 
 from examples.word_problems.equations import Numbers, equation
 from examples.word_problems.templates import parsed, references
 from examples.word_problems.words import FOLDER
+from tasks.equations import OPERATORS
 from training.yaml_files import parse_yaml
 
 _COMPARISONS = (ast.Expression, ast.Compare, ast.BoolOp, ast.BinOp, ast.Name, ast.Constant)
@@ -55,7 +58,7 @@ class Scene(_Part):
 def condition(text: str | None) -> Callable[[Numbers], bool]:
     """A function that tells whether `needs`, such as `a > b + c and d > a`, is true of numbers.
 
-    Raises ValueError.
+    Raises ValueError. The function raises NameNotDefined where a letter has no number.
     """
     if text is None:
         return lambda numbers: True
@@ -63,8 +66,10 @@ def condition(text: str | None) -> Callable[[Numbers], bool]:
     for node in ast.walk(tree):
         if not isinstance(node, _COMPARISONS + _SIGNS):
             raise ValueError(f"needs: {text!r} may hold only numbers, >, +, * and `and`")
-    code = compile(tree, "needs", "eval")
-    return lambda numbers: bool(eval(code, {"__builtins__": {}}, dict(numbers)))
+    operators = OPERATORS | {ast.Gt: operator.gt}
+    return lambda numbers: bool(
+        SimpleEval(operators, {}, numbers).eval(text, previously_parsed=tree.body)
+    )
 
 
 @cache

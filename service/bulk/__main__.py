@@ -8,7 +8,8 @@ import onnxruntime
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from export.bundle import Manifest, read_manifest
+from export.bundle import Manifest
+from export.verify import read_manifest
 from service import __version__
 from service.bulk.progress import Progress
 from service.bulk.rows import RequestMaker, open_input

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.bundle import DRAFT, GOLDEN, Bundle, BundleError, read
+from export.bundle import DRAFT, GOLDEN, BundleError
+from export.verify import Bundle, read
 from service.admission import MAX_QUEUE, TIMEOUT, Admission
 from service.engine.devices import DeviceChoice
 from service.engine.draft import Drafter, NgramTable

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import onnxruntime
 
-from export.bundle import DECODER, ENCODER, Bundle, BundleError
+from export.bundle import DECODER, ENCODER, BundleError
+from export.verify import Bundle
 from service.engine.devices import CPU, Device, DeviceChoice, DeviceError, candidates
 from service.engine.slots import Array, Slots, TensorSpec
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from export.bundle import TOKENIZER, Bundle, BundleError
+from export.bundle import TOKENIZER, BundleError
+from export.verify import Bundle
 from service.engine.labels import LabelTrie
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tasks.fields import EmptyField, FieldError, parse_fields

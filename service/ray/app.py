@@ -15,7 +15,8 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from ray import serve
 
-from export.bundle import BundleError, read_manifest
+from export.bundle import BundleError
+from export.verify import read_manifest
 from service.admission import MAX_QUEUE
 from service.app import create_app
 from service.engine.engine import Engine

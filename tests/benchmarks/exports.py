@@ -11,7 +11,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from export import bundle
+from export import bundle, verify
 from export.bundle import Limits, Manifest
 from export.optimum import export_with_optimum
 from tasks.task import Task
@@ -124,7 +124,7 @@ def _relabel(source: Path, folder: Path, manifest: Manifest, tokens: int) -> Non
             os.link(path, folder / path.name)
     task = manifest.task.model_copy(update={"labels": "open", "predict_prefix": "explain: "})
     limits = manifest.limits.model_copy(update={"label_tokens": tokens})
-    bundle.seal(folder, manifest.model_copy(update={"task": task, "limits": limits}))
+    verify.seal(folder, manifest.model_copy(update={"task": task, "limits": limits}))
 
 
 if __name__ == "__main__":  # a T5-small with random weights, into a folder made anew

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from export.bundle import read_manifest
+from export.verify import read_manifest
 from service.settings import EMBEDDED_STUDENT
 from tests.benchmarks import machine
 from tests.benchmarks.geometry import SMALL

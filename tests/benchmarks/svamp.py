@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from export.bundle import TOKENIZER, read_manifest
+from export.bundle import TOKENIZER
+from export.verify import read_manifest
 from service.engine.prediction import Usage
 from tests.benchmarks.comparison import Comparison, equal_texts
 from tests.benchmarks.duet import Duet

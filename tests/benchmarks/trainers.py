@@ -26,10 +26,11 @@ from training.data.batch_sampler import ShuffledBatchSampler
 from training.data.batches import TwoPassCollator, tokenize
 from training.data.splits import Splits
 from training.objectives import Options
-from training.student.load import student_texts, train_tokenizer
+from training.run.student import student_texts
+from training.student.load import train_tokenizer
 from training.student.passes import Pass
 from training.student.unpadded import UnpaddedT5
-from training.trainer import TwoTaskTrainer
+from training.trainer import TwoPassTrainer
 
 Side = Literal["Duet", "two forwards", "Seq2SeqTrainer"]
 OPTIONS = Options(detach="predict")
@@ -104,7 +105,7 @@ class Trained:
         plan = ShuffledBatchSampler([1] * len(self.rows), steps=steps, batch_size=self.batch_size)
         common: dict[str, Any] = {"args": arguments, "train_dataset": self.rows}
         if self.side == "Duet":
-            return TwoTaskTrainer(
+            return TwoPassTrainer(
                 UnpaddedT5(self.config),
                 data_collator=TwoPassCollator(0, 0),
                 objective=self.objective,

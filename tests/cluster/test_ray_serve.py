@@ -21,7 +21,7 @@ pytest.importorskip("ray", reason="needs Ray: make test-ray")
 import aiohttp
 import httpx2 as httpx
 
-from export.bundle import read_manifest, seal
+from export.verify import read_manifest, seal
 from service.engine.engine import Engine
 from service.engine.prediction import PredictRequest
 from service.settings import EMBEDDED_STUDENT

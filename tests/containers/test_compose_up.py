@@ -76,10 +76,10 @@ def test_new_bundles_in_the_volume_are_loaded_by_all() -> None:
         "svamp-operations",
     ]
     change = (
-        "import shutil, pathlib; from export import bundle;"
+        "import shutil, pathlib; from export import verify;"
         "new = shutil.copytree('/bundles/svamp-numbers', '/bundles/other');"
-        "manifest = bundle.read_manifest(pathlib.Path(new));"
-        "bundle.seal(pathlib.Path(new), manifest.model_copy(update={'name': 'other'}))"
+        "manifest = verify.read_manifest(pathlib.Path(new));"
+        "verify.seal(pathlib.Path(new), manifest.model_copy(update={'name': 'other'}))"
     )
     image = inspect(replicas()[0])["Image"]
     mount = "--volume=duet-test_bundles:/bundles"

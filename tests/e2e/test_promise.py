@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-from export.bundle import DRAFT, Limits, Precision, seal
+from export.bundle import DRAFT, Limits, Precision
 from export.ngrams import write_draft_table
+from export.verify import seal
 from service.engine.engine import Engine, Prediction, PredictRequest, Timings
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Slots

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from export.bundle import read
+from export.verify import read
 from tasks.builtin import TASKS
 from tasks.task import Task
 from tests.support.bundles import write_bundle

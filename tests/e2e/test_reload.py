@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from export.bundle import read_manifest, seal
+from export.verify import read_manifest, seal
 from tests.support.bundles import copy_bundle, reference, write_bundle
 from tests.support.server_process import TIMEOUT, Server, serve
 from tests.support.tiny_students import Student, problems, tiny_student

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from export import bundle
+from export import verify
 from service.engine.devices import CPU, CUDA_PROVIDER, DeviceError, _load_libraries
 from service.engine.runner import Runner
 from service.settings import EMBEDDED_STUDENT
@@ -30,7 +30,7 @@ def has_gpu() -> bool:
 
 without_gpu = pytest.mark.skipif(has_gpu(), reason="there is a GPU")
 with_gpu = pytest.mark.skipif(not has_gpu(), reason="there is no GPU")
-STUDENT = bundle.read(EMBEDDED_STUDENT)
+STUDENT = verify.read(EMBEDDED_STUDENT)
 
 
 def predicts_its_golden_examples(url: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from export.bundle import read_manifest, seal
+from export.verify import read_manifest, seal
 from service.settings import EMBEDDED_STUDENT
 from tasks.task import Task
 from tests.soak.caller import Tally, closed_loop, connect, open_loop

@@ -19,11 +19,10 @@ from export.bundle import (
     Limits,
     Manifest,
     Provenance,
-    read_manifest,
-    seal,
 )
 from export.graphs import build_graphs, geometry_of
 from export.ngrams import write_draft_table
+from export.verify import read_manifest, seal
 from tasks.task import Task
 from tests.support.tiny_students import Student, problems, tiny_student
 
@@ -45,7 +44,9 @@ class Text(NamedTuple):
     logprob: float
 
 
-class Voices(NamedTuple):
+class Texts(NamedTuple):
+    """What it generates in both passes."""
+
     label: Text
     rationale: Text
 
@@ -53,24 +54,26 @@ class Voices(NamedTuple):
 @torch.inference_mode()
 def reference(
     student: Student, text: str, limits: Limits = LIMITS, explain_given_label: bool = False
-) -> Voices:
-    """Both voices of transformers' own student, one prompt at a time."""
+) -> Texts:
+    """Both passes of transformers' own student, one prompt at a time."""
     label = _generate(student, TASK.predict_prefix + text, limits.label_tokens)
-    given = label.tokens if explain_given_label else []
-    return Voices(label, explanation(student, text, given, limits))
+    prefix = label.tokens if explain_given_label else []
+    return Texts(label, explanation(student, text, prefix, limits))
 
 
-def explanation(student: Student, text: str, given: list[int], limits: Limits = LIMITS) -> Text:
-    """What transformers' student says after the label that is given, in tokens."""
-    return _generate(student, TASK.explain_prefix + text, limits.rationale_tokens, given)
+def explanation(
+    student: Student, text: str, decoder_prefix: list[int], limits: Limits = LIMITS
+) -> Text:
+    """What transformers' student says after a decoder prefix, the tokens of a label."""
+    return _generate(student, TASK.explain_prefix + text, limits.rationale_tokens, decoder_prefix)
 
 
 @torch.inference_mode()
 def _generate(
-    student: Student, prompt: str, max_new_tokens: int, given: Sequence[int] = ()
+    student: Student, prompt: str, max_new_tokens: int, decoder_prefix: Sequence[int] = ()
 ) -> Text:
     inputs = student.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
-    read = torch.tensor([[student.model.config.decoder_start_token_id, *given]])
+    read = torch.tensor([[student.model.config.decoder_start_token_id, *decoder_prefix]])
     ids = student.model.generate(
         **inputs, decoder_input_ids=read, do_sample=False, max_new_tokens=max_new_tokens
     )
@@ -108,11 +111,11 @@ def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
         license="Apache-2.0",
     ).model_copy(update=changes)
     golden = []
-    given = manifest.task.explain_given_label
+    after_label = manifest.task.explain_given_label
     plain = manifest.task.model_copy(update={"explain_given_label": False})
     if plain == TASK and manifest.precision == "fp32":
         for text in problems(2):
-            label, rationale = reference(student, text, manifest.limits, given)
+            label, rationale = reference(student, text, manifest.limits, after_label)
             golden.append(Golden(fields={"text": text}, label=label.text, rationale=rationale.text))
     (folder / GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden))
     return seal(folder, manifest)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from export import bundle
+from export import bundle, verify
 
 Tamper = Callable[[Path], None]
 
@@ -64,7 +64,7 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Tamper:
         path = folder / bundle.MANIFEST
         content = json.loads(path.read_bytes())
         change(content)
-        content["checksum"] = bundle._checksum(content)
+        content["checksum"] = verify.manifest_checksum(content)
         path.write_text(json.dumps(content))
 
     return tamper

@@ -7,8 +7,9 @@ import onnx_ir as ir
 import torch
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from export.bundle import DECODER, ENCODER, TOKENIZER, read
+from export.bundle import DECODER, ENCODER, TOKENIZER
 from export.graphs import build_graphs
+from export.verify import read
 from tests.support.tiny_students import Student
 
 Weights = dict[str, torch.Tensor]

@@ -19,20 +19,20 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from training.distill import main
-from training.trainer import TwoTaskTrainer
+from training.trainer import TwoPassTrainer
 
 
 def record(
     patch: pytest.MonkeyPatch, file: Path, stop_at: int = -1, by: int = signal.SIGKILL
 ) -> None:
     """Lets the trainer write into `file`, and send itself a signal in the step `stop_at`."""
-    original, init = TwoTaskTrainer.training_step, TwoTaskTrainer.__init__
+    original, init = TwoPassTrainer.training_step, TwoPassTrainer.__init__
 
-    def with_gradients(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> None:
+    def with_gradients(self: TwoPassTrainer, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
         self.add_callback(_FirstGradients(gradients_of(file)))
 
-    def training_step(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self: TwoPassTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = original(self, *args, **kwargs)
         with file.open("a") as lines:
             lines.write(json.dumps([self.state.global_step, loss.item()]) + "\n")
@@ -40,8 +40,8 @@ def record(
             os.kill(os.getpid(), by)
         return loss
 
-    patch.setattr(TwoTaskTrainer, "training_step", training_step)
-    patch.setattr(TwoTaskTrainer, "__init__", with_gradients)
+    patch.setattr(TwoPassTrainer, "training_step", training_step)
+    patch.setattr(TwoPassTrainer, "__init__", with_gradients)
 
 
 def gradients_of(file: Path) -> Path:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from export import bundle
-from export.bundle import Bundle
+from export import verify
+from export.verify import Bundle
 from service.engine.engine import Engine
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.scheduler import Scheduler
@@ -69,7 +69,7 @@ class SteppedRunner(Runner):
 
 @pytest.fixture
 def runner(tiny_bundle: Path) -> SteppedRunner:
-    return SteppedRunner(bundle.read(tiny_bundle), threads=1)
+    return SteppedRunner(verify.read(tiny_bundle), threads=1)
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def stepped_engine_of(runner: SteppedRunner, folder: Path, **options: Any) -> It
     """An engine of that bundle, of few rows, whose steps happen when `runner` may take them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Runner, "on", lambda *_: runner)
-        engine = Engine(bundle.read(folder), threads=1, max_rows=3, **options)
+        engine = Engine(verify.read(folder), threads=1, max_rows=3, **options)
     yield engine
     runner.release()
     engine.close()

@@ -90,7 +90,7 @@ WORDINGS: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
 }
-SLOTS = {
+PLACEHOLDERS = {
     "month": ("January", "March", "May", "June", "August", "October", "December"),
     "plan": ("Basic", "Team", "Business", "yearly", "monthly"),
     "part": ("the calendar", "the dashboard", "our archive", "the login page", "the inbox"),
@@ -105,7 +105,7 @@ def ticket(rng: random.Random) -> Row:
     """One row; its label is one of LABELS."""
     label = rng.choice(LABELS)
     wording, reason = rng.choice(WORDINGS[label])
-    slots = {name: rng.choice(values) for name, values in SLOTS.items()}
+    slots = {name: rng.choice(values) for name, values in PLACEHOLDERS.items()}
     slots["money"] = f"{rng.choice('$€')}{rng.randrange(20, 900)}"
     slots["seats"] = str(rng.randrange(2, 90))
     greeting = rng.choice(GREETINGS)

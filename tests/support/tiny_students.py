@@ -13,7 +13,7 @@ from export.bundle import TOKENIZER, Precision
 from export.graphs import build_graphs, geometry_of
 from export.reference import OnnxStudent, pad
 from tasks.builtin import TASKS
-from tasks.placeholders import SLOTS, Numbers, codec_of
+from tasks.placeholders import PLACEHOLDERS, Numbers, codec_of
 from training.student.load import train_tokenizer
 
 NAMES = ("Ann", "Ben", "Chloe", "Dev", "Ed", "Fay")
@@ -87,7 +87,7 @@ def answers(count: int) -> list[tuple[str, str]]:
 
 def learned_student(rows: int = 20, steps: int = 80, numbers: Numbers | None = None) -> Student:
     """A student that knows the answers to some problems by heart, so its outputs are sure."""
-    words = SLOTS if numbers == "masked" else []
+    words = PLACEHOLDERS if numbers == "masked" else []
     student = tiny_student(d_model=64, d_ff=128, words=words)
     tokenizer = student.tokenizer
     codecs = [codec_of(numbers, text) for text in problems(rows)]

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from tasks.task import Task
 from training.config import DistillConfig
-from training.data.row import Example
+from training.student.decoding import pad
+from training.student.passes import IGNORED
+from training.student.record import Example
 
 CHUNK = 1000  # texts tokenized at a time, as encodings take much memory
-IGNORED = -100  # label of padding; torch's cross-entropy ignores it
 
 
 class TokenizedExamples(Dataset[dict[str, list[int]]]):
@@ -117,23 +117,18 @@ class TwoPassCollator:
         }
 
     def _one_pass(
-        self, rows: list[dict[str, list[int]]], source: str, target: str, given: str | None = None
+        self, rows: list[dict[str, list[int]]], source: str, target: str, prefix: str | None = None
     ) -> dict[str, torch.Tensor]:
         sources = [row[source] for row in rows]
         targets = [row[target] for row in rows]
-        before = [row[given] if given and row[target] else [] for row in rows]
+        before = [row[prefix] if prefix and row[target] else [] for row in rows]
         both = list(zip(before, targets, strict=True))
-        labels = _pad([[IGNORED] * len(read) + ids or [IGNORED] for read, ids in both], IGNORED)
+        labels = pad([[IGNORED] * len(read) + ids or [IGNORED] for read, ids in both], IGNORED)
         # transformers shifts labels in this way, and `mi-official` depends on it at padding
-        shifted = _pad([[self.decoder_start_id, *read, *ids] for read, ids in both], self.pad_id)
+        shifted = pad([[self.decoder_start_id, *read, *ids] for read, ids in both], self.pad_id)
         return {
-            "input_ids": _pad(sources, self.pad_id),
-            "attention_mask": _pad([[1] * len(ids) for ids in sources], 0),
+            "input_ids": pad(sources, self.pad_id),
+            "attention_mask": pad([[1] * len(ids) for ids in sources], 0),
             "decoder_input_ids": shifted[:, : labels.shape[1]],
             "labels": labels,
         }
-
-
-def _pad(sequences: list[list[int]], value: int) -> torch.Tensor:
-    tensors = [torch.tensor(sequence) for sequence in sequences]
-    return pad_sequence(tensors, batch_first=True, padding_value=value)

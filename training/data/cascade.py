@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.data.row import Example
+from training.student.record import Example
 
 
 def conclude(example: Example) -> Example:

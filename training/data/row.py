@@ -1,4 +1,4 @@
-"""What a row of a data set is, what a student learns from it, and how its texts are checked."""
+"""What a row of a data set is, and how its texts are checked."""
 
 import reprlib
 from dataclasses import dataclass
@@ -23,15 +23,6 @@ class Row:
     rationales: tuple[str, ...] = ()
     agreement: float | None = None  # share of the teacher's samples that have its label
     label_given: bool = False  # the teacher was told the label, and explained it
-
-
-@dataclass(frozen=True)
-class Example:
-    """What is learnt: an input's fields, its label, and a rationale where there is one."""
-
-    input: Fields
-    label: str
-    rationale: str | None
 
 
 def text_of(value: Any, column: str, place: str) -> str:

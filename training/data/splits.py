@@ -13,8 +13,9 @@ from training.config import DistillConfig
 from training.data.filters import filter_rows
 from training.data.load import load_rows
 from training.data.load_report import LoadReport
-from training.data.row import DataError, Example, Row
+from training.data.row import DataError, Row
 from training.data.sources import FilesSource, Labels
+from training.student.record import Example
 
 log = logging.getLogger("duet.data")
 

@@ -1,13 +1,12 @@
 """Arithmetic in prose: the numbers, expressions and statements that a rationale writes."""
 
-import ast
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
 
-from tasks.equations import evaluate_equation
+from tasks.equations import equation_tree, evaluate_equation, operations, value_of
 
 _TOKEN = re.compile(
     r"""(?P<number>(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w))
@@ -52,10 +51,8 @@ class Expression:
 
     @property
     def values(self) -> list[float]:
-        """Its own value, and those of its parts."""
-        nodes = ast.walk(ast.parse(self.text, mode="eval"))
-        parts = (ast.unparse(node) for node in nodes if isinstance(node, ast.BinOp))
-        return [value for part in parts if (value := evaluate_equation(part)) is not None]
+        """The values of its parts, and at last its own."""
+        return [value_of(part) for part in operations(equation_tree(self.text))]
 
 
 @dataclass(frozen=True)

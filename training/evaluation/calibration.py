@@ -46,7 +46,7 @@ class Probabilities:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class MeasuredCalibration:
     """How far the confidence is from the share of rows that are right.
 
     `ece` and `ece_equal_mass` are the expected calibration error (Guo et al., 2017) with 15 bins of
@@ -70,7 +70,7 @@ class Calibration:
     bins_equal_mass: list[Bin]
 
 
-def measure_calibration(records: Sequence[Record]) -> Calibration | None:
+def measure_calibration(records: Sequence[Record]) -> MeasuredCalibration | None:
     """Measures N records; None where there are none.
 
     Raises ValueError where a row's gold label is not among its probabilities.
@@ -80,7 +80,7 @@ def measure_calibration(records: Sequence[Record]) -> Calibration | None:
     confidence, right = confidence_and_right(records)
     every = np.ones((1, len(records)))
     mass = equal_mass(confidence)
-    return Calibration(
+    return MeasuredCalibration(
         rows=len(records),
         accuracy=float(right.mean()),
         confidence=float(confidence.mean()),

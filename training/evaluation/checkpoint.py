@@ -1,4 +1,4 @@
-"""A checkpoint, asked by torch."""
+"""A checkpoint that answers, by torch."""
 
 import hashlib
 import math
@@ -7,29 +7,32 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
 
 from tasks.placeholders import Codec
 from tasks.task import MAX_LABELS, Task
 from training.data.row import DataError
-from training.evaluation.decoding import Ids, batches_of, generate, score
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import Answer, ModelError, batched
-from training.evaluation.temperature import FILE as CALIBRATION
+from training.student.decoding import Ids, batches_of, generate, score
 from training.student.load import Student, load_pretrained
-from training.yaml_files import ConfigError
+from training.student.record import (
+    CALIBRATION,
+    StudentError,
+    StudentInterface,
+    StudentPass,
+    read_record,
+)
 
-RECORD = "student.json"
-TOGETHER = 128  # rows that are sorted by length, and cut into batches
+TOGETHER = 128  # rows that are sorted by length and cut into batches
 
 T = TypeVar("T")
 
 
 class _Prompts(NamedTuple):
-    """Of rows, in their order."""
+    """The tokens of rows' prompts."""
 
     ids: list[list[int]]
     truncated: list[bool]  # a text that is too long loses its end
@@ -48,16 +51,6 @@ class _Labelled(NamedTuple):
     tokens: Ids
 
 
-class StudentRecord(BaseModel):
-    """What `student.json` says that answering needs. Token counts include the end token."""
-
-    name: str
-    task: Task
-    max_input_tokens: int = Field(gt=1)
-    max_label_tokens: int = Field(gt=1)
-    max_rationale_tokens: int = Field(gt=1)
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A student as `training/distill.py` leaves it, on a GPU where there is one.
@@ -66,29 +59,23 @@ class Checkpoint:
     """
 
     folder: Path
-    record: StudentRecord
+    interface: StudentInterface
     student: Student
     together: int = TOGETHER
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
         """Raises ModelError."""
-        path = folder / RECORD
         try:
-            record = StudentRecord.model_validate_json(path.read_bytes())
-            student = load_pretrained(str(folder))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join(map(str, problem["loc"]))
-            raise ModelError(": ".join(filter(None, (str(path), key, problem["msg"])))) from error
-        except ConfigError as error:
+            record, student = read_record(folder), load_pretrained(folder)
+        except StudentError as error:
             raise ModelError(str(error)) from error
         student.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         return cls(folder, record, student)
 
     @property
     def task(self) -> Task:
-        return self.record.task
+        return self.interface.task
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -98,17 +85,17 @@ class Checkpoint:
                 continue
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        return {"kind": "checkpoint", "name": self.record.name, "sha256": digest.hexdigest()}
+        return {"kind": "checkpoint", "name": self.interface.name, "sha256": digest.hexdigest()}
 
     def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
         """Raises DataError where a row brings labels that no service would take."""
         for some in batched(rows, self.together):
             codecs = [self.task.codec(row.text) for row in some]
-            predict = self._prompts(self.task.predict_prefix, codecs)
-            explain = self._prompts(self.task.explain_prefix, codecs)
+            predict = self._prompts(self.interface.predict, codecs)
+            explain = self._prompts(self.interface.explain, codecs)
             labels = self._labels(predict.ids, some, codecs)
-            given = [label.tokens for label in labels] if self.task.explain_given_label else None
-            rationales = self._texts(explain.ids, "rationale", given)
+            prefixes = [label.tokens for label in labels] if self.task.explain_given_label else None
+            rationales = self._texts(explain.ids, self.interface.max_rationale_tokens, prefixes)
             for place, (row, codec) in enumerate(zip(some, codecs, strict=True)):
                 truncated = predict.truncated[place] or explain.truncated[place]
                 label, confidence, scores, _ = labels[place]
@@ -125,7 +112,7 @@ class Checkpoint:
         self, prompts: list[list[int]], rows: list[LabelledRow], codecs: list[Codec]
     ) -> list[_Labelled]:
         if self.task.labels == "open":
-            texts = zip(codecs, self._texts(prompts, "label"), strict=True)
+            texts = zip(codecs, self._texts(prompts, self.interface.max_label_tokens), strict=True)
             return [
                 _Labelled(codec.unmask_label(one.text), math.exp(one.logprob), None, one.tokens)
                 for codec, one in texts
@@ -151,24 +138,25 @@ class Checkpoint:
     def _texts(
         self,
         prompts: Sequence[Ids],
-        kind: Literal["label", "rationale"],
-        given: Sequence[Ids] | None = None,
+        max_new_tokens: int,
+        decoder_prefixes: Sequence[Ids] | None = None,
     ) -> list[_Text]:
-        """The greedy text after each prompt, before which the decoder reads what is `given`."""
-        limit: int = getattr(self.record, f"max_{kind}_tokens")
+        """The greedy text after each prompt and its decoder prefix."""
 
         def texts(places: list[int]) -> list[_Text]:
-            read = None if given is None else [given[i] for i in places]
-            found = generate(self.student.model, [prompts[i] for i in places], limit, read)
+            prefixes = None if decoder_prefixes is None else [decoder_prefixes[i] for i in places]
+            found = generate(
+                self.student.model, [prompts[i] for i in places], max_new_tokens, prefixes
+            )
             return [_Text(self._decode(tokens), logprob, tokens) for tokens, logprob in found]
 
-        return _in_batches(prompts, limit, texts)
+        return _in_batches(prompts, max_new_tokens, texts)
 
-    def _prompts(self, prefix: str, codecs: list[Codec]) -> _Prompts:
+    def _prompts(self, one: StudentPass, codecs: list[Codec]) -> _Prompts:
         encoded = self.student.tokenizer(
-            [prefix + codec.text for codec in codecs],
+            [one.prefix + codec.text for codec in codecs],
             truncation=True,
-            max_length=self.record.max_input_tokens,
+            max_length=self.interface.max_input_tokens,
         )
         encodings = encoded.encodings
         assert encodings is not None  # as it is a fast tokenizer
@@ -189,10 +177,11 @@ class Checkpoint:
     def _name_ids(self, names: list[str], row: LabelledRow) -> list[list[int]]:
         ids: list[list[int]] = self.student.tokenizer(names)["input_ids"]
         for name, tokens in zip(names, ids, strict=True):
-            if len(tokens) > self.record.max_label_tokens:
+            if len(tokens) > self.interface.max_label_tokens:
                 raise DataError(
                     f"{row.place}: the label {reprlib.repr(name)} has {len(tokens)} tokens, but "
-                    f"a label of {self.record.name} has at most {self.record.max_label_tokens}"
+                    f"a label of {self.interface.name} has at most "
+                    f"{self.interface.max_label_tokens}"
                 )
         return ids
 
@@ -200,7 +189,7 @@ class Checkpoint:
 def _in_batches(
     prompts: Sequence[Ids], written: int, work: Callable[[list[int]], list[T]]
 ) -> list[T]:
-    """What `work` makes of batches of the prompts' places, in the order of the prompts."""
+    """The results of `work` on batches of places, in the order of the prompts."""
     done: dict[int, T] = {}
     for places in batches_of([len(prompt) for prompt in prompts], written):
         done.update(zip(places, work(places), strict=True))

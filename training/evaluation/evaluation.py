@@ -9,7 +9,7 @@ from statistics import fmean
 from tasks.task import Task
 from training.evaluation.accuracy import Accuracy, measure_accuracy
 from training.evaluation.calibration import (
-    Calibration,
+    MeasuredCalibration,
     confidence_and_right,
     measure_calibration,
 )
@@ -94,9 +94,9 @@ class Evaluation:
 
     accuracy: Accuracy
     overconfidence: Estimate
-    calibration: Calibration
+    calibration: MeasuredCalibration
     temperature: Temperature | None
-    calibrated: Calibration | None
+    calibrated: MeasuredCalibration | None
     rationales: Rationales
     cases: list[Case]
     seed: int

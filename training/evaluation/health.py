@@ -17,14 +17,8 @@ from tasks.equations import evaluate_equation
 from tasks.task import Task
 from training.evaluation.record import Record
 from training.evaluation.words import FUNCTION_WORDS, sentences_in, words_in
+from training.student.record import FAULTS
 
-FAULTS = {
-    "bare_label": "only a label, or nothing",
-    "glued": "a word glued to a piece of a label",
-    "repeats": "a sentence twice, or words in a loop",
-    "cut": "the end within a sentence",
-    "shared": "the same text for another label",
-}  # of `Health`, for people
 SHORTEST_END = 4  # letters of a label's end that may follow a mark of a sentence
 GRAM = 3  # letters of a label's middle that may follow a word
 LONGEST_SUFFIX = 2  # letters that a form of a label may have more

@@ -12,9 +12,10 @@ from tasks.task import Fields, Task
 from training.config import DistillConfig
 from training.data.files import read_rows
 from training.data.load_report import LoadReport
-from training.data.row import DataError, Example, Row
+from training.data.row import DataError, Row
 from training.data.row_reader import RowReader
 from training.data.splits import Key, group_key, load_splits
+from training.student.record import Example
 
 Split = Literal["validation", "test"]
 

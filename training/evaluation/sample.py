@@ -1,4 +1,4 @@
-"""A sample of rows that a student explains while it is trained, to see whether it gives reasons."""
+"""A sample of rows that a student explains during training: are its rationales reasons?"""
 
 import copy
 import logging
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from training.config import DistillConfig
-from training.data.row import DataError, Example
-from training.evaluation.checkpoint import Checkpoint, StudentRecord
+from training.data.row import DataError
+from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.collect import ask
 from training.evaluation.health import equals_reference, health_shares, measure_health
 from training.evaluation.labelled import LabelledRow, labelled_examples
 from training.evaluation.model import ModelError
 from training.student.load import Student
+from training.student.record import Example, StudentInterface
 
 WHILE_TRAINING = 64  # rows, at every evaluation
 AT_THE_END = 256
@@ -25,7 +26,7 @@ log = logging.getLogger("duet.distill")
 
 @dataclass(frozen=True)
 class RationaleSample:
-    """Rows, and the student that is asked about them as it will be served, with its weights now."""
+    """Rows, and the student that explains them as it will be served, with its present weights."""
 
     model: Checkpoint
     rows: list[LabelledRow]
@@ -34,21 +35,21 @@ class RationaleSample:
     def draw(
         cls, config: DistillConfig, student: Student, examples: Sequence[Example], size: int
     ) -> Self:
-        """Up to `size` of the examples, always the same; those with a rationale come first."""
+        """Up to `size` examples, the same at every call. Those with a rationale come first."""
         shuffled = random.Random(0).sample(examples, len(examples))
         shuffled.sort(key=lambda example: example.rationale is None)
-        facts = {name: getattr(config, name) for name in StudentRecord.model_fields}
+        facts = {name: getattr(config, name) for name in StudentInterface.model_fields}
         # asking sets a limit in the tokenizer, which is not to be saved with the student
         student = student._replace(tokenizer=copy.deepcopy(student.tokenizer))
         return cls(
-            Checkpoint(config.output_dir, StudentRecord(**facts), student),
+            Checkpoint(config.output_dir, StudentInterface(**facts), student),
             labelled_examples(shuffled[:size], config.task, "validation"),
         )
 
     def measure(self) -> dict[str, float]:
-        """The shares of `health_shares`, and `reference`: those that are the row's own rationale.
+        """The shares of `health_shares`, and `reference`: rationales that equal the row's own.
 
-        Empty where the student cannot be asked, which is logged, as is a share that alarms.
+        Empty, with a warning, if the student cannot answer. A share above ALARMING is a warning.
         """
         try:
             records = ask(self.model, self.rows)

@@ -1,24 +1,23 @@
-"""The temperature of a confidence, fitted on rows that were neither learnt nor are tested on.
+"""The temperature of the confidence, fitted on validation rows.
 
-Of closed labels it is that of Guo et al., 2017. Of open ones, whose confidence is that of one
-decoded sequence among endlessly many, it has an offset beside it (Platt, 1999): without one, a
-confidence near 1 would stay there however often such rows are wrong.
+For closed labels it is that of Guo et al., 2017. The confidence of an open label is the probability
+of one decoded sequence among endlessly many. It gets an offset too (Platt, 1999): without one, a
+confidence near 1 would stay there, however often such rows are wrong.
 
-`calibration.json`, beside the student, carries it to export, which writes it into the bundle.
+It stands beside the student in `calibration.json`. Export writes it into the bundle.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp
 
+from tasks.calibration import Calibration
 from training.evaluation.calibration import (
-    Calibration,
+    MeasuredCalibration,
     confidence_and_right,
     gold_probability,
     measure_calibration,
@@ -27,7 +26,6 @@ from training.evaluation.calibration import (
 from training.evaluation.record import Record
 from training.evaluation.significance import Array
 
-FILE = "calibration.json"
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures: beyond them the rows say nothing of a best one
 FARTHEST = 20.0  # offset
 TINY = float(np.finfo(float).tiny)  # a probability that underflowed
@@ -35,25 +33,31 @@ TINY = float(np.finfo(float).tiny)  # a probability that underflowed
 
 @dataclass(frozen=True)
 class Temperature:
-    """A temperature, and the calibration of the rows it was fitted on without and with it.
+    """A temperature, and the measured calibration of its rows `before` and `after`.
 
-    It and the offset come on top of the temperature that the records were made at. Where the rows
-    have no best temperature, `problem` says why, and the temperature is 1.
+    Temperature and offset are applied after the temperature that the records were made with. If
+    the rows have no best temperature, `problem` says why, and the temperature is 1.
     """
 
     temperature: float
     offset: float | None  # of open labels
     rows: int
     problem: str | None
-    before: Calibration | None
-    after: Calibration | None
+    before: MeasuredCalibration | None
+    after: MeasuredCalibration | None
+
+    def calibration(self, fitted_on: str) -> Calibration | None:
+        """The calibration for a bundle, or None with a problem. `fitted_on` names the rows."""
+        if self.problem is not None:
+            return None
+        return Calibration(temperature=self.temperature, offset=self.offset, fitted_on=fitted_on)
 
 
 def fit_temperature(validation: Sequence[Record]) -> Temperature:
-    """Fits on validation records, never on test ones, by the negative log-likelihood.
+    """The temperature with the least negative log-likelihood on validation records.
 
-    That of the gold label where labels are closed, else that of being right. Raises ValueError
-    where a closed label set lacks the gold label.
+    The likelihood is of the gold label where labels are closed, else of being right. Raises
+    ValueError where a closed label set lacks the gold label.
     """
     before = measure_calibration(validation)
     if before is None:
@@ -94,23 +98,6 @@ def tempered(
     if temperature == 1 and offset is None:
         return list(records)
     return [_tempered(record, temperature, offset) for record in records]
-
-
-def write_calibration(folder: Path, fitted: Temperature, fitted_on: str) -> None:
-    """Leaves a temperature with the student in `folder`, for export; none where there is a problem.
-
-    `fitted_on` says which rows it was fitted on.
-    """
-    path = folder / FILE
-    if fitted.problem is not None:
-        path.unlink(missing_ok=True)
-        return
-    content = {
-        "temperature": fitted.temperature,
-        "offset": fitted.offset,
-        "fitted_on": fitted_on,
-    }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _tempered(record: Record, temperature: float, offset: float | None) -> Record:

@@ -1,6 +1,6 @@
 """What the report of an evaluation says, in the order that people read it."""
 
-from training.evaluation.calibration import Calibration
+from training.evaluation.calibration import MeasuredCalibration
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import Run
 from training.reports.page import (
@@ -177,7 +177,7 @@ def _calibration(found: Evaluation) -> Section:
     return Section("Calibration", notes, [calibration_table(columns)], diagrams, curves)
 
 
-def calibration_table(columns: dict[str, Calibration]) -> Table:
+def calibration_table(columns: dict[str, MeasuredCalibration]) -> Table:
     def row(name: str, kind: str, attribute: str, part: str = "") -> tuple[str, ...]:
         cells = []
         for calibration in columns.values():

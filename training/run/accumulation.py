@@ -1,4 +1,4 @@
-"""Contrastive pairs of a step whose rows do not fit into memory together."""
+"""Contrastive pairs of a step that is computed in parts, as its rows do not fit into memory."""
 
 from itertools import accumulate
 
@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from training.data.batches import IGNORED
-from training.student.passes import Pairs, WholeBatch
+from training.student.passes import IGNORED, Pairs, WholeBatch
 
 
 class AccumulatedPairs:
-    """The pairs of a step's parts, so that each part has the rows of all for negatives.
+    """The pairs of a step's parts. Each part has the rows of all parts as negatives.
 
-    As GradCache (arXiv 2101.06983): all parts' views are computed first, without gradients. Then
-    each part is computed once more, with gradients and with the same dropout, among the others'
-    views. The gradients of the parts add up to those of the whole step, for one more forward.
+    As in GradCache (arXiv 2101.06983), the views of all parts are computed first, without
+    gradients. Then each part is computed again, with gradients and the same dropout, among the
+    views of the others. The parts' gradients add up to those of the whole step. The cost is one
+    more forward pass.
     """
 
     def __init__(self) -> None:
@@ -26,24 +26,24 @@ class AccumulatedPairs:
         self._current = -1
 
     def before_part(self) -> None:
-        """Keeps the state of the random numbers that the next part's dropout is drawn from."""
+        """Keeps the random state from which the next part's dropout is drawn."""
         on_gpu = [torch.empty(0, device="cuda")] if torch.cuda.is_available() else []
         self._random.append((torch.get_rng_state(), get_device_states(*on_gpu)))
 
     def append(self, pairs: Pairs, own: slice) -> None:
-        """Takes a part's pairs, of which `own` are this process's."""
+        """Takes the pairs of a part; `own` are this process's rows."""
         self._pairs.append(pairs)
         self._own.append(own)
 
     def begin_part(self) -> None:
-        """Goes on to the next part, with the random numbers that it had before."""
+        """Goes on to the next part, and restores its random state."""
         self._current += 1
         random, (devices, states) = self._random[self._current]
         torch.set_rng_state(random)
         set_device_states(devices, states)
 
     def whole_with(self, part: WholeBatch) -> WholeBatch:
-        """The whole step's pairs, of which the current part's are `part`'s, with gradients."""
+        """The whole step's batch. The current part's pairs are those of `part`, with gradients."""
         assert part.pairs is not None
         parts = list(self._pairs)
         parts[self._current] = part.pairs

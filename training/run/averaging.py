@@ -1,7 +1,7 @@
-"""The mean of a run's last checkpoints, which is steadier than any one of them.
+"""The mean of a run's last checkpoints, which is steadier than a single one.
 
-As in Vaswani et al., 2017, section 6.1; that the mean generalises better is the argument of
-Izmailov et al., 2018, Averaging Weights Leads to Wider Optima and Better Generalization.
+As in Vaswani et al., 2017, section 6.1. Izmailov et al., 2018 (Averaging Weights Leads to Wider
+Optima and Better Generalization) argue that the mean generalises better.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def mean_weights(checkpoints: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of the weights of each name."""
+    """For each name, the mean of its weights in the checkpoints."""
     total: dict[str, Tensor] = {}
     for checkpoint in checkpoints:
         for name, weight in load_file(checkpoint / "model.safetensors").items():

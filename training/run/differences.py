@@ -5,7 +5,7 @@ from typing import Any
 
 
 def differences(old: Any, new: Any) -> list[str]:
-    """Each as `key: old → new`, of two values that JSON can hold; a key of a part as `part.key`."""
+    """What differs between two JSON values, each as `key: old → new`; inner keys as `part.key`."""
     return [f"{key}: {before} → {after}" for key, (before, after) in _pairs(old, new).items()]
 
 

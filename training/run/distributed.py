@@ -1,4 +1,4 @@
-"""Processes that train together: what they tell each other, and how they part."""
+"""Processes that train together: how they share rows, and how they end."""
 
 import gc
 
@@ -6,15 +6,14 @@ import torch
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
-from training.data.batches import IGNORED
-from training.student.passes import Pairs
+from training.student.passes import IGNORED, Pairs
 
 
 def gather_pairs(pairs: Pairs) -> tuple[Pairs, int]:
-    """The rows of all processes, in their order, and where this one's begin.
+    """The rows of all processes, in the order of the processes, and where this one's begin.
 
-    Gradients flow back through it to the process that a row came from. Every process must bring
-    as many rows.
+    Gradients flow back to the process that a row came from. Every process must bring the same
+    number of rows.
     """
     group = torch.distributed.group.WORLD
     width = torch.tensor(pairs.labels.shape[1], device=pairs.labels.device)
@@ -37,10 +36,10 @@ def _gathered(tensor: Tensor) -> Tensor:
 
 
 def leave_group() -> None:
-    """Ends what joins the processes; before Python ends, for gloo's threads need its lock.
+    """Ends the group of processes, while Python still runs: gloo's threads need Python's lock.
 
-    DDP goes first: were it the last to hold the group, its destructor would wait for such a thread
-    with the lock in its hand.
+    DDP is deleted first. If it held the group last, its destructor would hold that lock and wait
+    for such a thread.
     """
     if torch.distributed.is_initialized():
         gc.collect()

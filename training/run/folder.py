@@ -1,28 +1,39 @@
-"""The output folder: whose run it is, its checkpoints, and at the end the student."""
+"""The output folder: the run that it belongs to, its checkpoints, and at the end the student."""
 
 import json
-from dataclasses import asdict
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from transformers import T5ForConditionalGeneration
 
+from tasks.durable_files import replace_text
 from training.config import DistillConfig
 from training.data.splits import Splits
 from training.run.differences import differences
 from training.student.load import Student
+from training.student.model_card import render_card
+from training.student.record import (
+    RECORD,
+    LearntData,
+    Metrics,
+    Recipe,
+    StudentError,
+    StudentInterface,
+    StudentRecord,
+    Vocabulary,
+    read_record,
+    write_calibration,
+    write_examples,
+    write_record,
+)
 from training.yaml_files import ConfigError
 
 EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
 
-Metrics = dict[str, dict[str, float]]  # by split; of validation rows' rationales, `rationales`
-
 
 class Output:
-    """An output folder, and the run whose it is."""
+    """An output folder and its run."""
 
     def __init__(self, config: DistillConfig, splits: Splits, command: str) -> None:
         self.config = config
@@ -32,9 +43,9 @@ class Output:
         self.checkpoints = config.output_dir / "checkpoints"
 
     def claim(self, force: bool = False) -> bool:
-        """Makes the folder this run's. Returns whether its student is there already.
+        """Whether the folder holds this run's student already. If not, it becomes this run's.
 
-        Raises ConfigError, unless forced, rather than go on with another recipe or other data.
+        Raises ConfigError if it holds a run of another recipe or of other data, unless forced.
         """
         recipe = self.folder / "recipe.json"
         run = {
@@ -54,11 +65,11 @@ class Output:
         if self._has_student_of(run):
             return True
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+        replace_text(recipe, json.dumps(run, indent=2) + "\n")
         return False
 
     def whole_checkpoints(self) -> list[Path]:
-        """In the order of their steps; a killed run may leave half a one beside them."""
+        """The complete checkpoints, by step. A killed run may leave an incomplete one."""
         checkpoints = []
         for state in self.checkpoints.glob("checkpoint-*/trainer_state.json"):
             try:
@@ -75,53 +86,54 @@ class Output:
         metrics: Metrics,
         steps: list[int],
     ) -> None:
-        """Writes a student's trained model, and what export must know of it.
+        """Writes the trained student, and its record for export.
 
-        `steps` is the step that was kept, or those whose mean was.
+        `steps` is the step of its weights, or the steps whose mean they are.
         """
-        for name in ("student.json", "calibration.json"):  # an earlier student's
-            (self.folder / name).unlink(missing_ok=True)
+        (self.folder / RECORD).unlink(missing_ok=True)  # an earlier student's
+        write_calibration(self.folder, None)
         model.save_pretrained(self.folder)
         student.tokenizer.save_pretrained(self.folder)
         record = self._record(student, metrics)
-        with (self.folder / "examples.jsonl").open("w", encoding="utf-8") as file:
-            for example in (self.splits.validation + self.splits.train)[:EXPORT_EXAMPLES]:
-                file.write(json.dumps(asdict(example)) + "\n")
-        card = _card().render(record=record, parameters=model.num_parameters(), steps=steps)
+        write_examples(self.folder, (self.splits.validation + self.splits.train)[:EXPORT_EXAMPLES])
+        card = render_card(
+            "training.run",
+            record=record,
+            task=record.task,
+            metrics=record.metrics,
+            parameters=model.num_parameters(),
+            steps=steps,
+        )
         (self.folder / "README.md").write_text(card, encoding="utf-8")
-        _write_json(self.folder / "student.json", record)  # last, as it says that all is there
+        write_record(self.folder, record)  # last, as it says that all is there
 
     def _has_student_of(self, run: dict[str, Any]) -> bool:
         try:
-            record = json.loads((self.folder / "student.json").read_bytes())
-        except (OSError, ValueError):
+            record = read_record(self.folder)
+        except StudentError:
             return False
-        found = {"recipe": record.get("recipe"), "data": record.get("data", {}).get("fingerprint")}
+        found = {"recipe": record.recipe.model_dump(), "data": record.data.fingerprint}
         return found == run
 
-    def _record(self, student: Student, metrics: Metrics) -> dict[str, Any]:
+    def _record(self, student: Student, metrics: Metrics) -> StudentRecord:
         config, splits = self.config, self.splits
-        return {
-            "name": config.name,
-            "task": config.task.model_dump(),
-            "recipe": config.model_dump(mode="json"),
-            "seed": config.seed,
-            "base_model": config.model if isinstance(config.model, str) else "scratch",
-            "vocabulary": {"pieces": len(student.tokenizer), "dropped": student.dropped_pieces},
-            "license": config.license,
-            "max_input_tokens": config.max_input_tokens,
-            "max_label_tokens": config.max_label_tokens,
-            "max_rationale_tokens": config.max_rationale_tokens,
-            "data": {
-                "fingerprint": splits.fingerprint(),
-                "train_rows": len(splits.train),
-                "validation_rows": len(splits.validation),
-                "reports": splits.reports,
-            },
-            "metrics": metrics,
-            "code_version": version("duet"),
-            "command": self.command,
-        }
+        return StudentRecord(
+            **{name: getattr(config, name) for name in StudentInterface.model_fields},
+            recipe=Recipe(**config.model_dump(mode="json")),
+            seed=config.seed,
+            base_model=config.model if isinstance(config.model, str) else "scratch",
+            vocabulary=Vocabulary(pieces=len(student.tokenizer), dropped=student.dropped_pieces),
+            license=config.license,
+            data=LearntData(
+                fingerprint=splits.fingerprint(),
+                train_rows=len(splits.train),
+                validation_rows=len(splits.validation),
+                reports=splits.reports,
+            ),
+            metrics=metrics,
+            code_version=version("duet"),
+            command=self.command,
+        )
 
 
 def step_of(checkpoint: Path) -> int:
@@ -133,15 +145,3 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old.get("data") != new["data"]:
         changes.append("the rows of the data are others")
     return changes
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _card() -> jinja2.Template:
-    template = files("training.run").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(template)

@@ -1,4 +1,4 @@
-"""Stopping a run so that it can go on: a signal saves a checkpoint after the step in work."""
+"""Stops a run so that it can go on: a signal saves a checkpoint after the current step."""
 
 import signal
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import torch.distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-AGREE_EVERY = 10  # steps between two times that processes ask each other, which makes them wait
+AGREE_EVERY = 10  # steps: processes wait for each other when they compare signals
 
 
 class Interrupted(Exception):
@@ -23,14 +23,14 @@ class Interrupted(Exception):
 
 
 class SaveWhenSignalled(TrainerCallback):
-    """Saves and ends the training once SIGINT or SIGTERM came. A second SIGINT does not wait."""
+    """Saves and ends the training after SIGINT or SIGTERM. A second SIGINT ends it at once."""
 
     def __init__(self) -> None:
         self.signal = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Raises Interrupted at its end, where a signal came meanwhile."""
+        """Catches signals while it is open. Raises Interrupted at its end if one came."""
         before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         try:
             yield

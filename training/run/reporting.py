@@ -1,4 +1,4 @@
-"""Where a run's numbers go beside the terminal."""
+"""Where the numbers of a run go, beside the terminal."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,9 +12,9 @@ PACKAGES = {"tensorboard": "tensorboardX", "trackio": "trackio", "wandb": "wandb
 
 
 def reporting(report_to: str, folder: Path) -> tuple[str, list[TrainerCallback]]:
-    """What transformers is to report to, and the callbacks that report beside it.
+    """The name of transformers' own reporter, and callbacks that report in its place.
 
-    Raises ConfigError where the package for it is not installed.
+    Raises ConfigError where the package of `report_to` is not installed.
     """
     package = PACKAGES.get(report_to)
     if package is not None and find_spec(package) is None:
@@ -25,8 +25,8 @@ def reporting(report_to: str, folder: Path) -> tuple[str, list[TrainerCallback]]
 
 
 class TensorBoard(TrainerCallback):
-    """Writes all numbers for TensorBoard. transformers would write them to the checkpoints' folder,
-    which does not stay."""
+    """Writes all numbers for TensorBoard. transformers would write them into the folder of the
+    checkpoints, which is deleted at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

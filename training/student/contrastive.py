@@ -10,7 +10,7 @@ PROJECTION = 128  # dimensions that the views are compared in
 
 
 class ContrastiveHeads(nn.Module):
-    """A projection head for each pass, as of SimCLR (arXiv 2002.05709): two layers and a ReLU."""
+    """A projection head for each pass: two layers and a ReLU, as in SimCLR (arXiv 2002.05709)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,10 +20,9 @@ class ContrastiveHeads(nn.Module):
         )
 
     def forward(self, predict: Pass, explain: Pass, detach: str) -> Pairs:
-        """Projects the masked mean of each pass's states.
+        """The projected views of both passes: of the mean of the states at their targets.
 
-        `detach` names the pass whose states learn nothing from this ("none": both do); its head
-        is trained all the same.
+        `detach` names the pass whose states get no gradient ("none": both do). Its head does.
         """
         views = {"predict": predict.mean_state(), "explain": explain.mean_state()}
         if detach != "none":
@@ -39,12 +38,12 @@ class ContrastiveHeads(nn.Module):
 def info_nce(
     pairs: Pairs, mine: slice | Tensor, *, temperature: float, mask_same_label: bool = False
 ) -> Tensor:
-    """Symmetric InfoNCE (arXiv 1807.03748; both directions averaged, as in arXiv 2103.00020).
+    """The symmetric InfoNCE loss [B] of the rows `mine`, in nats.
 
-    [B], in nats: for each row of `mine`, how hard it is to find its explain view among those of
-    all `pairs` from its predict view, and the other way round. 0 for a row without a rationale,
-    which is nobody's negative either. `mask_same_label` leaves out negatives with the same label.
-    I(Z;V) ≥ log(usable rows) − mean loss, unless negatives are left out.
+    InfoNCE (arXiv 1807.03748) asks a row's predict view for its explain view, among those of all
+    `pairs`. The mean of this and the opposite direction is taken, as in arXiv 2103.00020. 0 for a
+    row without a rationale, which is no negative of others either. `mask_same_label` leaves out
+    negatives with the same label. I(Z;V) ≥ log(usable rows) − mean loss, unless it does.
     """
     rows = torch.arange(len(pairs.usable), device=pairs.usable.device)
     targets = rows[mine]

@@ -1,8 +1,8 @@
-"""The student: a pretrained T5, or one from scratch with its own tokenizer."""
+"""A student's model and tokenizer: pretrained, or from random weights."""
 
-import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tokenizers import (
     AddedToken,
@@ -22,57 +22,71 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
-    set_seed,
 )
 
-from tasks.placeholders import SLOTS
-from tasks.task import Task
-from training.config import DistillConfig, Scratch
-from training.data.row import Example
+from training.student.record import StudentError
 from training.student.unpadded import UnpaddedT5
-from training.student.vocabulary import trim_vocabulary
-from training.yaml_files import ConfigError
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # in T5's order: pad is 0, end is 1
 
-log = logging.getLogger("duet.student")
-
 
 class Student(NamedTuple):
-    """A student before training."""
+    """A model and its tokenizer."""
 
     model: UnpaddedT5
     tokenizer: PreTrainedTokenizerBase
     dropped_pieces: int = 0  # of the pretrained vocabulary, by `trim_vocab`
 
 
-def load_student(config: DistillConfig, texts: list[str]) -> Student:
-    """The recipe's student, the same at every call.
+def student_from_scratch(
+    geometry: Mapping[str, Any], texts: list[str], words: Sequence[str] = ()
+) -> Student:
+    """A student of random weights, with a tokenizer that `texts` train; see `train_tokenizer`.
 
-    `texts` train the tokenizer of one from scratch, and are what `trim_vocab` keeps pieces for.
-    Raises ConfigError where a pretrained student cannot be loaded, or not be trimmed.
+    `geometry` holds keys of T5Config. Its `vocab_size` is the most that the tokenizer may have.
     """
-    set_seed(config.seed)
-    if not isinstance(config.model, str):
-        slots = [] if config.task.numbers is None else SLOTS
-        tokenizer = train_tokenizer(texts, config.model.scratch.vocab_size, slots)
-        model = UnpaddedT5(_t5_config(config.model.scratch, tokenizer))
-        return Student(model, tokenizer)
-    student = load_pretrained(config.model, config.dropout_rate)
-    return _trimmed(student, texts) if config.trim_vocab else student
+    tokenizer = train_tokenizer(texts, geometry["vocab_size"], words)
+    config = T5Config(
+        **{**geometry, "vocab_size": len(tokenizer)},
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    return Student(UnpaddedT5(config), tokenizer)
 
 
-def student_texts(task: Task, examples: list[Example]) -> list[str]:
-    """All that a student reads and writes, and the labels that it may be asked to choose from."""
-    texts: list[str] = []
-    for example in examples:
-        text = task.render(example.input)
-        codec = task.codec(text)
-        choices = None if task.choices is None else task.labels_of(example.input)
-        texts += [task.predict_prefix + codec.text, task.explain_prefix + codec.text]
-        texts += choices or [codec.mask_label(example.label)]
-        texts.append(codec.mask_rationale(example.rationale or ""))
-    return texts + (task.labels if isinstance(task.labels, list) else [])
+def load_pretrained(name: str | Path, dropout_rate: float | None = None) -> Student:
+    """A T5 of a folder, or of the hub, in fp32. Raises StudentError."""
+    options = {} if dropout_rate is None else {"dropout_rate": dropout_rate}
+    local = Path(name).is_dir()
+    try:
+        kind = AutoConfig.from_pretrained(name, local_files_only=local).model_type
+    except Exception as error:  # transformers raises many kinds
+        raise _cannot_be_loaded(name, error) from error
+    if kind != "t5":
+        raise StudentError(f"{name} is a {kind!r}, but a student is a 't5'")
+    try:
+        model, loading = UnpaddedT5.from_pretrained(
+            name, local_files_only=local, output_loading_info=True, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
+    except Exception as error:  # safetensors and tokenizers raise more
+        raise _cannot_be_loaded(name, error) from error
+    if missing := sorted(loading["missing_keys"]):
+        raise StudentError(f"{name}: the weights lack {missing[0]} and {len(missing) - 1} more")
+    for key in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
+        if not isinstance(getattr(model.config, key), int):
+            raise StudentError(f"{name}: the configuration has no {key}")
+    if len(tokenizer) > model.config.vocab_size:
+        raise StudentError(
+            f"{name}: the tokenizer has {len(tokenizer)} tokens, but the model knows "
+            f"{model.config.vocab_size}"
+        )
+    return Student(model.float(), tokenizer)
+
+
+def _cannot_be_loaded(name: str | Path, error: Exception) -> StudentError:
+    return StudentError(f"{name} cannot be loaded as a T5 ({' '.join(str(error).split())})")
 
 
 def as_trained(config: T5Config, weights: dict[str, Tensor]) -> T5ForConditionalGeneration:
@@ -80,41 +94,6 @@ def as_trained(config: T5Config, weights: dict[str, Tensor]) -> T5ForConditional
     plain = T5ForConditionalGeneration(config)
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
     return plain
-
-
-def _trimmed(student: Student, texts: list[str]) -> Student:
-    model, full = student.model, student.tokenizer
-    backend = trim_vocabulary(model, full, texts)
-    tokenizer = _with_special_tokens(backend, full.pad_token, full.eos_token, full.unk_token)
-    log.info("trim_vocab: %d of %d pieces are kept", len(tokenizer), len(full))
-    return Student(model, tokenizer, len(full) - len(tokenizer))
-
-
-def load_pretrained(name: str, dropout_rate: float | None = None) -> Student:
-    """A T5 of the hub, or of a folder, in fp32. Raises ConfigError."""
-    options = {} if dropout_rate is None else {"dropout_rate": dropout_rate}
-    try:
-        kind = AutoConfig.from_pretrained(name).model_type
-        if kind != "t5":
-            raise ConfigError(f"model: {name} is a {kind!r}, but a student is a 't5'")
-        model, loading = UnpaddedT5.from_pretrained(name, output_loading_info=True, **options)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except ConfigError:
-        raise
-    except Exception as error:  # transformers, safetensors and tokenizers raise many kinds
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"model: {name} cannot be loaded as a T5 ({reason})") from error
-    if loading["missing_keys"]:
-        raise ConfigError(f"model: the weights of {name} lack {sorted(loading['missing_keys'])[0]}")
-    for key in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
-        if not isinstance(getattr(model.config, key), int):
-            raise ConfigError(f"model: the configuration of {name} has no {key}")
-    if len(tokenizer) > model.config.vocab_size:
-        raise ConfigError(
-            f"model: the tokenizer of {name} has {len(tokenizer)} tokens, but the model knows "
-            f"{model.config.vocab_size}"
-        )
-    return Student(model.float(), tokenizer)
 
 
 def train_tokenizer(
@@ -141,26 +120,17 @@ def train_tokenizer(
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[end]
     )
-    return _with_special_tokens(tokenizer, PAD, END, UNKNOWN)
+    return with_special_tokens(tokenizer, PAD, END, UNKNOWN)
 
 
-def _with_special_tokens(
+def with_special_tokens(
     tokenizer: Tokenizer, pad: str, end: str, unknown: str | None
 ) -> PreTrainedTokenizerFast:
+    """The tokenizer in transformers' class, which knows its special tokens."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=pad,
         eos_token=end,
         unk_token=unknown,
         model_input_names=["input_ids", "attention_mask"],  # T5 knows no token types
-    )
-
-
-def _t5_config(scratch: Scratch, tokenizer: PreTrainedTokenizerFast) -> T5Config:
-    geometry = scratch.model_dump() | {"vocab_size": len(tokenizer)}
-    return T5Config(
-        **geometry,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
     )

@@ -1,4 +1,4 @@
-"""What the two passes' states tell of each other: a readout of I(Z;V), for every objective."""
+"""A measurement of I(Z;V), what the two passes' states tell of each other, for all objectives."""
 
 import math
 
@@ -6,27 +6,29 @@ import torch
 from torch import Tensor
 
 FEWEST_ROWS = 8
-MOST_ROWS = 1024  # the readout compares every row of a half with every other
+MOST_ROWS = 1024  # every row of a half is compared with every other
 
-# The grids that a critic is chosen from. An infinite ridge keeps a state as it is; a sharpness
-# of 0 is the critic that knows nothing, whose bound is 0.
+# The grids that a critic is chosen from. An infinite ridge keeps a state as it is. A sharpness of 0
+# is a critic that knows nothing, so its bound is 0.
 RIDGES = (math.inf, 10.0, 1.0, 0.1, 0.01, 0.001)
-UNIFORM = 0.01  # of the critic: it costs 0.01 nats at most, and no surprise costs more than log 100
+UNIFORM = 0.01  # share of the critic: costs 0.01 nats at most; no row then costs over log 100
 SHARPNESSES = torch.cat([torch.zeros(1), torch.logspace(-1, 4, 21)]).double()
 
 
 def information_bound(predict: Tensor, explain: Tensor) -> float | None:
-    """A lower bound on I(Z;V) in nats, from the states [N,D] of either pass, a row an example.
+    """A lower bound on I(Z;V) in nats, from the states [N,D] of both passes, one row an example.
 
-    InfoNCE (arXiv 1807.03748): which of M explain states belongs to a predict state? Any guess
+    None if there are fewer than FEWEST_ROWS rows, or states that are not finite.
+
+    InfoNCE (arXiv 1807.03748) asks which of M explain states belongs to a predict state. Any guess
     q(i | states) gives a bound, log M + E log q(i). Here q is a softmax over the log-densities of
-    a Gaussian around a linear guess of the explain state, mixed with a little of the uniform. It
-    is fitted on one half of the rows, drawn always alike, and judged on the other, then the other
-    way round, and the mean is returned: no row helps to judge itself. So plain a critic may miss
-    much of what the states share, and the bound is capped at log(N / 2); on independent states it
-    lies around 0, on either side. States under teacher forcing hold their targets, and what those
-    share counts. None where there are fewer than FEWEST_ROWS rows, or states
-    that are not finite.
+    a Gaussian around a linear guess of the explain state, mixed with a little of the uniform
+    distribution. It is fitted on one half of the rows and judged on the other, then the other way
+    round; the mean is returned. The halves are always the same, and no row judges itself.
+
+    So plain a critic may miss much of what the states share. The bound is at most log(N / 2), and
+    around 0 for independent states. Under teacher forcing states hold their targets, and what
+    these share counts too.
     """
     drawn = torch.randperm(len(predict), generator=torch.Generator().manual_seed(0))[:MOST_ROWS]
     z, v = predict[drawn].double(), explain[drawn].double()

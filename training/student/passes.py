@@ -1,4 +1,4 @@
-"""What the decoder gives for a batch: the predict pass, the explain pass, and what they are of."""
+"""What the decoder gives for a batch in the predict pass and in the explain pass."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.batches import IGNORED
+IGNORED = -100  # the label of padding, which torch's cross-entropy leaves out
 
 
 class Pass(NamedTuple):
-    """What the decoder gave for one prefix. IGNORED labels mark padding."""
+    """What the decoder gave for a batch in one pass. IGNORED labels mark padding."""
 
-    logits: Tensor | None  # [B,T,V]; None where `of_targets` has all that is needed
+    logits: Tensor | None  # [B,T,V]; None where `of_targets` is enough
     labels: Tensor  # [B,T]
-    states: Tensor | None = None  # [B,T,D], of the last decoder layer, where somebody asks for them
-    of_targets: Tensor | None = None  # the log_probs, where the forward gave them
+    states: Tensor | None = None  # [B,T,D], of the last decoder layer, where they are needed
+    of_targets: Tensor | None = None  # [N,V], the log_probs, where the forward gave them
 
     @property
     def targets(self) -> Tensor:
@@ -25,7 +25,7 @@ class Pass(NamedTuple):
 
     @property
     def log_probs(self) -> Tensor:
-        """[N,V]: the vocabulary's log-probabilities at the N target positions, row after row."""
+        """[N,V]: the vocabulary's log-probabilities (nats) at the N targets, row after row."""
         if self.of_targets is not None:
             return self.of_targets
         assert self.logits is not None
@@ -58,13 +58,13 @@ class Pairs(NamedTuple):
 
 
 class WholeBatch(NamedTuple):
-    """The batch of an optimiser's step, of which two passes may be only a part.
+    """The whole batch of a step. The two passes may hold only a part of its rows.
 
-    Each loss is a sum over its part, divided by a count of the whole; so the parts of accumulated
-    gradients add up to the loss of the big batch. Where P processes' gradients are averaged, the
-    counts are those of all of them, divided by P, and `pairs` holds the rows of all, gathered so
-    that gradients flow back through it. Of accumulated parts `pairs` holds all, and gradients flow
-    back to this one's rows alone.
+    Each loss is a sum over the part, divided by a count of the whole. So the losses of accumulated
+    parts add up to the loss of the whole batch. Where the gradients of P processes are averaged,
+    the counts are those of all processes, divided by P. `pairs` then holds the rows of all
+    processes, and gradients flow back through it. It also holds the rows of all accumulated parts,
+    where only this part's rows get gradients.
     """
 
     label_tokens: Tensor | float
@@ -76,7 +76,7 @@ class WholeBatch(NamedTuple):
 
     @classmethod
     def of(cls, predict: Pass, explain: Pass, pairs: Pairs | None = None) -> WholeBatch:
-        """The whole, where these passes are all of it."""
+        """The whole batch, where these passes are all of it."""
         return cls(
             predict.targets.sum().clamp(min=1),
             explain.targets.sum().clamp(min=1),

@@ -1,8 +1,8 @@
 """Weights that 8-bit integers can hold, so that export in int8 changes none of them.
 
-A row of a weight matrix [N,D], as torch has it, is an output channel, or a token of an embedding:
+A row of a weight matrix [N,D] is an output channel, or a token of an embedding. It is rounded to
 W[n] ≈ t[n] · w[n], with t[n] = max|W[n]| / 64 and w in [−64, 64] as int8 (see `export.quantize`).
-Rounding what is rounded changes nothing.
+Rounding a second time changes nothing.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ SMALLEST = np.finfo(np.float32).tiny  # the scale of a row of zeros, which stay 
 
 
 def quantize_weight(weight: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Int8 values of a matrix, and the scale of each of its channels, which lie along `axis`."""
+    """The int8 values of a matrix [N,D], and the scale of each channel, which lie along `axis`."""
     largest = np.abs(weight).max(1 - axis, keepdims=True)
     scale = np.maximum(largest / WEIGHT_LEVELS, SMALLEST)
     return np.rint(weight / scale).astype(np.int8), scale.squeeze(1 - axis)

@@ -1,9 +1,9 @@
-"""T5 without padding: its layers see the tokens of both passes in a row, and no others.
+"""T5 without padding: its layers compute the tokens of both passes in a row, and no others.
 
 Only attention, a few percent of a step's work, needs rows of the same length. Everything else in
-T5 looks at one token at a time, so here it is given tokens as [N,D], where transformers gives it
-[B,S,D] with the padding of rows. N is rounded up by an eighth at most, with fillers that nobody
-attends to. The outputs are transformers'; there is a test.
+T5 looks at one token at a time. So here it gets tokens as [N,D], where transformers gives it
+[B,S,D] with padding. N is rounded up by at most an eighth, with fillers that no token attends to.
+The outputs are those of transformers; a test compares them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5ForConditionalGeneration
 
-from training.data.batches import IGNORED
 from training.student.onednn import OneDNNLinear
-from training.student.passes import Pass
+from training.student.passes import IGNORED, Pass
 
 Layout = list["Rows"]  # of one stack: a pass after the other
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Where the tokens of padded rows stand among those of all: `places` [N] in B·T."""
+    """The places [N] of the tokens of padded rows, among all B·T places."""
 
     shape: tuple[int, int]  # B, T
     places: Tensor
@@ -48,9 +47,10 @@ class Rows:
 
 
 class UnpaddedT5(T5ForConditionalGeneration):
-    """A T5 that can also be called with the batches of passes, and then returns their `Pass`es.
+    """transformers' T5, which `passes` can also be given: then it returns a `Pass` for each.
 
-    In all else it is transformers' T5, whose weights and configuration it has.
+    A pass's batch has `input_ids` and `attention_mask` [B,S], `decoder_input_ids` and `labels`
+    [B,T].
     """
 
     def forward(self, *args: Any, passes: Sequence[dict[str, Tensor]] = (), **kwargs: Any) -> Any:
@@ -95,7 +95,7 @@ class UnpaddedT5(T5ForConditionalGeneration):
 
 
 def _all_or_first(visible: Tensor, rows: Tensor) -> Tensor:
-    """[B,T]: all that is visible of some rows [B,1], and the first place of the others."""
+    """[B,T]: what is visible, in `rows` [B,1]; the first place, in other rows."""
     first = F.pad(torch.zeros_like(visible[:, 1:]), (1, 0), value=True)
     return torch.where(rows, visible, first)
 
@@ -111,9 +111,10 @@ def _is_scaled(config: Any) -> bool:
 
 
 def _joined(ids: list[Tensor]) -> Tensor:
-    """What a stack is given of all passes, and then fillers.
+    """The tokens of all passes, and fillers up to one of few lengths.
 
-    oneDNN compiles kernels for each length, of 0.7 MB, so there are only eight of a power of two.
+    oneDNN compiles kernels of 0.7 MB for each length. So only eight lengths are used between a
+    power of two and the next.
     """
     together = torch.cat(ids)
     grain = 1 << max(0, len(together).bit_length() - 4)
@@ -136,7 +137,7 @@ def _run(
     encoded: Tensor | None = None,
     encoded_layout: Layout | None = None,
 ) -> Tensor:
-    """[N] ids -> [N,D]: a whole stack, a decoder where it is given an encoder's output."""
+    """[N] ids -> [N,D]: a whole stack. It is a decoder if it gets an encoder's output."""
     hidden = stack.dropout(stack.embed_tokens(ids))
     biases = _self_biases(stack, layout, hidden.dtype)
     if encoded_layout is not None:

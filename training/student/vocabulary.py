@@ -1,4 +1,4 @@
-"""A pretrained student's vocabulary, trimmed to the pieces that its texts need."""
+"""Trims a pretrained student's vocabulary to the pieces that its texts need."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from training.yaml_files import ConfigError
+from training.student.record import StudentError
 
 CHUNK = 1000  # texts that are tokenized at a time: encodings take much memory
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece of SentencePiece's byte fallback
@@ -19,19 +19,19 @@ BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece of SentencePiece's byte fallbac
 def trim_vocabulary(
     model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, texts: list[str]
 ) -> Tokenizer:
-    """Keeps the pieces that `texts` are written in, and those that other texts fall back on.
+    """The tokenizer with the pieces of `texts`, and those that other texts can be written in.
 
-    Each of `texts` stays the same pieces: the best segmentation of a Unigram model
-    (arXiv 1804.10959) is still the best among fewer, and BPE (arXiv 1508.07909) keeps every merge
-    that it made. Any other text that could be written without the unknown token still can, in
-    smaller pieces: single characters, or bytes, are kept. The order of the pieces stays.
+    The embeddings and the output projection of `model` are changed in place. Raises StudentError
+    for a tokenizer that is neither Unigram nor BPE.
 
-    Returns the new tokenizer, and changes the embeddings and the output projection of `model` in
-    place. Raises ConfigError where the tokenizer is of another kind.
+    Each of `texts` keeps its pieces. The best segmentation of a Unigram model (arXiv 1804.10959) is
+    still the best among fewer, and BPE (arXiv 1508.07909) keeps every merge that it made. Single
+    characters, or bytes, are kept. So any other text is written without the unknown token, if it
+    was before, in smaller pieces. The order of the pieces stays.
     """
     backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ConfigError("trim_vocab: the model's tokenizer has no fast form; set it to false")
+        raise StudentError("the model's tokenizer has no fast form")
     state = json.loads(backend.to_str())
     essential = {
         model.config.decoder_start_token_id,
@@ -44,9 +44,7 @@ def trim_vocabulary(
     trimmed = Tokenizer.from_str(json.dumps(_only(kept, state)))
     for before, after in zip(_ids(backend, texts), _ids(trimmed, texts), strict=True):
         if before != [kept[token] for token in after]:
-            raise ConfigError(
-                "trim_vocab: this tokenizer would read texts otherwise; set it to false"
-            )
+            raise StudentError("with fewer pieces this tokenizer would read texts otherwise")
     _keep_rows(model, kept)
     return trimmed
 
@@ -92,9 +90,8 @@ def _kept(state: dict[str, Any], needed: set[int]) -> set[int]:
                     kept.add(piece)
                     waiting += parts.get(piece, ())
             return needed | {ids[piece] for piece in kept}
-    raise ConfigError(
-        f"trim_vocab: the model's tokenizer is a {model['type']}, but only Unigram and BPE can be "
-        "trimmed; set it to false"
+    raise StudentError(
+        f"the model's tokenizer is a {model['type']}, but only Unigram and BPE can be trimmed"
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from export import bundle, convert, graphs, writing
+from export import bundle, convert, graphs, verify, writing
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from tasks.builtin import TASKS
@@ -31,7 +31,8 @@ from tests.support.tiny_students import (
     save_checkpoint,
     tiny_student,
 )
-from training.evaluation.temperature import fit_temperature, tempered, write_calibration
+from training.evaluation.temperature import fit_temperature, tempered
+from training.student.record import write_calibration
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,7 +62,7 @@ def test_a_checkpoint_becomes_a_bundle(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "new" / "bundle"
     assert convert.main([str(checkpoint), "--out", str(out), "--version", "2.1"]) == 0
 
-    read = bundle.read(out)
+    read = verify.read(out)
     manifest = read.manifest
     assert (manifest.name, manifest.version, manifest.precision) == ("tiny", "2.1", "fp32")
     assert manifest.task.answer == "arithmetic"
@@ -104,7 +105,7 @@ def test_labels_that_an_input_names(copy: Path, tmp_path: Path) -> None:
     (copy / "examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert convert.main([str(copy), "--out", str(tmp_path / "bundle")]) == 0
 
-    read = bundle.read(tmp_path / "bundle")
+    read = verify.read(tmp_path / "bundle")
     assert read.manifest.task.choices == "choices"
     assert "to a label that is one of those that the input names in choices." in (
         (tmp_path / "bundle" / bundle.MODEL_CARD).read_text()
@@ -149,7 +150,7 @@ def test_the_model_card_tells_how_the_student_was_made(checkpoint: Path, tmp_pat
     out = tmp_path / "bundle"
     assert convert.main([str(checkpoint), "--out", str(out)]) == 0
     card = (out / bundle.MODEL_CARD).read_text()
-    golden = bundle.read(out).golden[0]
+    golden = verify.read(out).golden[0]
     for expected in (
         "license: apache-2.0",
         "python training/distill.py recipe.yaml",
@@ -173,7 +174,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_int8_is_gated_on_the_validation_rows(learned: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     assert convert.main([str(learned), "--out", str(out), "--precision", "int8"]) == 0
-    read = bundle.read(out)
+    read = verify.read(out)
     assert read.manifest.precision == "int8"
     parity = read.manifest.provenance.parity
     assert (parity["rows"], parity["equal_labels"]) == (20, 20)  # of 40 examples
@@ -203,7 +204,7 @@ def test_int8_of_a_student_that_is_not_sure_is_refused(
 def test_fp16_is_gated_on_the_processor(learned: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     assert convert.main([str(learned), "--out", str(out), "--precision", "fp16"]) == 0
-    manifest = bundle.read(out).manifest
+    manifest = verify.read(out).manifest
     assert manifest.precision == "fp16"
     assert manifest.provenance.parity["equal_labels"] == 20
 
@@ -215,7 +216,7 @@ def test_bf16_is_written_with_a_warning_that_nothing_was_compared(
     assert convert.main([str(learned), "--out", str(out), "--precision", "bf16"]) == 0
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "THE PARITY GATE WAS NOT RUN" in warning.message
-    read = bundle.read(out)
+    read = verify.read(out)
     assert read.golden == []
     parity = read.manifest.provenance.parity
     assert parity == {"not_run": "onnxruntime's CPU provider cannot run bf16"}
@@ -237,7 +238,7 @@ def test_the_command_line(checkpoint: Path, tmp_path: Path) -> None:
     done = command(str(checkpoint), "--out", str(tmp_path / "bundle"))
     assert done.returncode == 0
     assert "fewer than 200 inputs" in done.stderr  # the checkpoint has 40
-    assert bundle.read(tmp_path / "bundle").manifest.name == "tiny"
+    assert verify.read(tmp_path / "bundle").manifest.name == "tiny"
     assert command(str(checkpoint)).returncode == 2  # --out is missing
 
 
@@ -256,10 +257,10 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
     if task:
         validation = closed_records(probabilities, [0] * 7 + [1] * 3, ["yes", "no"])
     fitted = fit_temperature(validation)
-    write_calibration(copy, fitted, "10 validation rows")
+    write_calibration(copy, fitted.calibration("10 validation rows"))
     assert convert.main([str(copy), "--out", str(tmp_path / "tempered")]) == 0
 
-    calibration = bundle.read(tmp_path / "tempered").manifest.calibration
+    calibration = verify.read(tmp_path / "tempered").manifest.calibration
     assert (calibration.temperature, calibration.offset) == (fitted.temperature, fitted.offset)
     assert calibration.temperature == pytest.approx(2.593 if task else 0.85, abs=0.05)
     assert calibration.fitted_on == "10 validation rows"
@@ -294,7 +295,7 @@ def test_masked_numbers_come_back(tmp_path: Path) -> None:
     checkpoint = save_checkpoint(student, tmp_path / "checkpoint", task=task.model_dump())
     out = tmp_path / "bundle"
     assert convert.main([str(checkpoint), "--out", str(out)]) == 0
-    manifest = bundle.read(out).manifest
+    manifest = verify.read(out).manifest
     assert manifest.task.numbers == "masked"
     for text, answer in zip(problems(6), serve(out), strict=True):
         codec = MaskedNumbers(text)
@@ -382,12 +383,12 @@ def test_a_worse_student_leaves_the_bundle_that_it_is_held_against(
     out, rows = tmp_path / "bundles" / "tiny", write_rows(tmp_path / "rows.jsonl", 20)
     gate = ["--gate-against", str(out), "--data", str(rows)]
     assert convert.main([str(checkpoint), "--out", str(out)]) == 0
-    first = bundle.read(out).manifest
+    first = verify.read(out).manifest
     assert first.provenance.gate == {}
     assert "Beside the bundle before" not in (out / bundle.MODEL_CARD).read_text()
 
     assert convert.main([str(learned), "--out", str(out), "--version", "2", *gate]) == 0
-    second = bundle.read(out).manifest
+    second = verify.read(out).manifest
     measured = second.provenance.gate
     assert second.version == "2"
     assert (measured["accuracy"], measured["old_accuracy"]) == (1.0, 0.0)
@@ -462,7 +463,7 @@ def test_an_old_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     for version in ("1", "2"):
         assert convert.main([str(checkpoint), "--out", str(out), "--version", version]) == 0
-        assert bundle.read(out).manifest.version == version
+        assert verify.read(out).manifest.version == version
     assert names(tmp_path) == ["bundle"]
 
 
@@ -511,7 +512,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
     [
         (shutil.rmtree, "student.json: missing"),
         (write("student.json", "{"), "student.json: "),
-        (write("student.json", "{}"), "student.json: name Field required"),
+        (write("student.json", "{}"), "student.json: name: Field required"),
         (lambda folder: edit_record(folder, max_label_tokens=0), "student.json: max_label_tokens"),
         (lambda folder: edit_record(folder, name="a/b"), "student.json: name"),
         (lambda folder: (folder / "examples.jsonl").unlink(), "examples.jsonl: missing"),
@@ -520,21 +521,21 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (write("examples.jsonl", EXAMPLE + '{"input": 1}'), "jsonl, line 2: input"),
         (
             write("examples.jsonl", EXAMPLE.replace("text", "question")),
-            "fields question, but the task",
+            "an example must give each of text a text, unlike",
         ),
-        (write("config.json", "{"), "no model can be loaded"),
-        (lambda folder: edit_config(folder, model_type="bert"), "a model of type 'bert'"),
+        (write("config.json", "{"), "cannot be loaded as a T5"),
+        (lambda folder: edit_config(folder, model_type="bert"), "is a 'bert', but a student"),
         (lambda folder: edit_config(folder, num_layers=3), "the weights lack encoder.block.2"),
-        (lambda folder: edit_config(folder, d_model=64), "no model can be loaded"),
+        (lambda folder: edit_config(folder, d_model=64), "cannot be loaded as a T5"),
         (lambda folder: edit_config(folder, decoder_start_token_id=None), "decoder_start_token_id"),
         (lambda folder: edit_config(folder, dense_act_fn="silu"), "the activation 'silu'"),
-        (truncate_weights, "no model can be loaded"),
-        (write("tokenizer.json", "{"), "no tokenizer can be loaded"),
+        (truncate_weights, "cannot be loaded as a T5"),
+        (write("tokenizer.json", "{"), "cannot be loaded as a T5"),
         (drop_end_token, "does not end a text with the end token"),
         (write("calibration.json", "{"), "calibration.json: "),
-        (write("calibration.json", '{"temperature": 0}'), "calibration.json: temperature Input"),
-        (write("calibration.json", '{"temperature": NaN}'), "calibration.json: temperature Input"),
-        (write("calibration.json", '{"temperatur": 2}'), "calibration.json: temperatur Extra"),
+        (write("calibration.json", '{"temperature": 0}'), "calibration.json: temperature: Input"),
+        (write("calibration.json", '{"temperature": NaN}'), "calibration.json: temperature: Input"),
+        (write("calibration.json", '{"temperatur": 2}'), "calibration.json: temperatur: Extra"),
         (
             lambda folder: edit_record(folder, recipe={"examples": [{"text": "7 " * 99}]}),
             "an example of the recipe has over 64 tokens",

@@ -3,50 +3,21 @@
 import random
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
-import torch
 
 from export.bundle import DECODER, Precision
-from export.graphs import DTYPES, build_graphs
 from export.reference import OnnxStudent, pad
-from tests.support.tiny_students import KINDS, Kind, Student, save_graphs, tiny_student
-
-WIDTH = 48  # M, the entries of a cache
-
-
-# Distances saturate early, so that the tests pass far beyond. The heads together are now as wide as
-# the model, as a T5's are, and now not, as a flan-t5-small's are not.
-SHAPES: dict[str, dict[str, Any]] = {
-    "v1_0": {"kind": "v1_0", "decoder_layers": 3, "relative_attention_max_distance": 20},
-    "v1_1": {"kind": "v1_1", "decoder_layers": 3, "relative_attention_max_distance": 20},
-    "v1_0 odd": {
-        "kind": "v1_0",
-        "decoder_layers": 1,
-        "num_layers": 3,
-        "d_model": 33,
-        "d_kv": 7,
-        "num_heads": 3,
-        "d_ff": 51,
-        "relative_attention_num_buckets": 7,
-        "relative_attention_max_distance": 11,
-    },
-    "v1_1 odd": {
-        "kind": "v1_1",
-        "decoder_layers": 4,
-        "num_layers": 1,
-        "d_model": 24,
-        "d_kv": 9,
-        "num_heads": 5,
-        "d_ff": 35,
-        "relative_attention_num_buckets": 14,
-        "relative_attention_max_distance": 37,
-    },
-}
+from tests.support.graph_decoder import (
+    SHAPES,
+    WIDTH,
+    Decoder,
+    logprobs,
+    random_tokens,
+)
+from tests.support.tiny_students import Student, save_graphs, tiny_student
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -62,70 +33,6 @@ def folder(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def graphs(student: Student, folder: Path) -> OnnxStudent:
     return save_graphs(student, folder)
-
-
-class Decoder:
-    """Steps of the decoder over caches that are kept, as an engine keeps them."""
-
-    def __init__(self, graphs: OnnxStudent, input_ids: list[list[int]]) -> None:
-        self.graphs = graphs
-        self.rows = len(input_ids)
-        padded, mask = pad(input_ids, graphs.geometry.pad_id)
-        outputs = graphs.encoder.run(None, {"input_ids": padded, "attention_mask": mask})
-        names = [output.name for output in graphs.encoder.get_outputs()]
-        self.cross = dict(zip(names, outputs, strict=True)) | {"cross_mask": mask}
-        shape = (self.rows, graphs.geometry.heads, WIDTH, graphs.geometry.head_dim)
-        layers = range(graphs.geometry.decoder_layers)
-        self.caches = {
-            f"{kind}.{i}": np.zeros(shape, graphs.cache_dtype)
-            for i in layers
-            for kind in ("key", "value")
-        }
-
-    def step(
-        self,
-        tokens: np.ndarray,
-        positions: np.ndarray,
-        write_index: np.ndarray,
-        cache_positions: np.ndarray,
-        visible: np.ndarray,
-        targets: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        names = [output.name for output in self.graphs.decoder.get_outputs()]
-        feeds = {
-            "input_ids": tokens,
-            "positions": positions,
-            "write_index": write_index,
-            "cache_positions": cache_positions,
-            "visible": visible,
-            "target_ids": tokens if targets is None else targets,
-        }
-        results = self.graphs.decoder.run(None, feeds | self.cross | self.caches)
-        outputs = dict(zip(names, results, strict=True))
-        self.caches = {name: outputs[f"present_{name}"] for name in self.caches}
-        return outputs["next_id"], outputs["next_logprob"], outputs["target_logprob"]
-
-    def chain(
-        self, tokens: np.ndarray, at: np.ndarray, targets: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens [B,T] that follow each other, from place at[b] on in row b."""
-        positions = at[:, None] + np.arange(tokens.shape[1])
-        entries = np.tile(np.arange(WIDTH), (self.rows, 1))
-        visible = entries[:, None] <= positions[:, :, None]
-        return self.step(tokens, positions, at, entries, visible, targets)
-
-
-def logprobs(student: Student, input_ids: list[int], decoder_input_ids: list[int]) -> np.ndarray:
-    """Transformers' log-probabilities [T,V], of one row alone and without padding."""
-    with torch.inference_mode():
-        logits = student.model(
-            input_ids=torch.tensor([input_ids]), decoder_input_ids=torch.tensor([decoder_input_ids])
-        ).logits
-    return logits[0].log_softmax(-1).numpy()
-
-
-def random_tokens(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(3, 320, shape)
 
 
 def test_names_and_shapes(graphs: OnnxStudent) -> None:
@@ -262,92 +169,3 @@ def test_a_row_that_sees_nothing_stays_finite(graphs: OnnxStudent) -> None:
     _, next_logprob, _ = decoder.step(zero, zero, np.zeros(2, np.int64), entries, visible)
     assert np.isfinite(next_logprob).all()
     assert all(np.isfinite(cache).all() for cache in decoder.caches.values())
-
-
-FLOATS = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
-
-
-def operands(graph: ir.Model) -> dict[str, set[ir.DataType]]:
-    """The types of floating point that enter and leave the nodes of each operator."""
-    types: dict[str, set[ir.DataType]] = {}
-    for node in graph.graph:
-        values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-        assert all(value.dtype is not None for value in values)
-        found = {value.dtype for value in values if value.dtype in FLOATS}
-        types.setdefault(node.op_type, set()).update(found)
-    return types
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision_keeps_fp32_where_it_must(
-    kind: Kind, precision: Precision, tmp_path: Path
-) -> None:
-    half, full = DTYPES[precision], ir.DataType.FLOAT
-    for name, graph in build_graphs(tiny_student(kind).model, precision).items():
-        ir.save(graph, tmp_path / name)
-        onnx.checker.check_model(tmp_path / name, full_check=True)
-        interface = {*graph.graph.inputs, *graph.graph.outputs}
-        for value in interface:
-            if value.dtype in FLOATS:
-                assert value.dtype == (full if "logprob" in str(value.name) else half)
-
-        for weight_name, weight in graph.graph.initializers.items():
-            if weight_name.endswith((".wo", "norm")):
-                assert weight.dtype == full
-            elif weight.dtype in FLOATS and not weight_name.startswith("const"):
-                assert weight.dtype == half
-        products = [node for node in graph.graph if node.op_type == "MatMul"]
-        for node in products:
-            types = {value.dtype for value in (*node.inputs, *node.outputs) if value is not None}
-            is_wo = str(node.inputs[1].name if node.inputs[1] else "").endswith(".wo")
-            assert types == {full if is_wo else half}
-
-        types = operands(graph)
-        assert types["Attention"] == {half}
-        for attention in (node for node in graph.graph if node.op_type == "Attention"):
-            assert attention.attributes.get_int("softmax_precision") == full
-        for op_type in ("RMSNormalization", "LogSoftmax", "ArgMax", "GatherElements"):
-            assert types.get(op_type, {full}) == {full}
-        residuals = [
-            node
-            for node in graph.graph
-            if node.op_type == "Add" and node.outputs[0].dtype in FLOATS
-        ]
-        assert len(residuals) >= 4
-        assert all(node.outputs[0].dtype == full for node in residuals)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_other_precisions_have_fp32_alone(precision: Precision) -> None:
-    for graph in build_graphs(tiny_student().model, precision).values():
-        assert set.union(*operands(graph).values()) == {ir.DataType.FLOAT}
-
-
-def test_fp16_is_close_where_the_processor_runs_it(student: Student, tmp_path: Path) -> None:
-    """bf16 is not run: onnxruntime's CPU provider has no kernels for it."""
-    graphs = save_graphs(student, tmp_path, "fp16")
-    input_ids, tokens = random_tokens((9,)).tolist(), random_tokens((1, 20))
-    decoder = Decoder(graphs, [input_ids])
-    _, next_logprob, _ = decoder.chain(tokens, np.zeros(1, int))
-    assert {cache.dtype for cache in decoder.caches.values()} == {np.dtype(np.float16)}
-    assert next_logprob.dtype == np.float32
-    expected = logprobs(student, input_ids, tokens[0].tolist())
-    np.testing.assert_allclose(next_logprob[0], expected.max(-1), atol=0.05)
-
-
-def test_fp16_survives_a_feed_forward_beyond_its_range(student: Student, tmp_path: Path) -> None:
-    """T5's feed-forward writes values that 16 bits of fp16 cannot hold: over 65,504."""
-    input_ids, tokens = random_tokens((9,)).tolist(), random_tokens((1, 20))
-    wo = student.model.decoder.block[-1].layer[2].DenseReluDense.wo.weight
-    before = wo.detach().clone()
-    try:
-        with torch.no_grad():
-            wo *= 1e6 / wo.abs().max()
-        graphs = save_graphs(student, tmp_path, "fp16")
-        expected = logprobs(student, input_ids, tokens[0].tolist())
-    finally:
-        with torch.no_grad():
-            wo.copy_(before)
-    _, next_logprob, _ = Decoder(graphs, [input_ids]).chain(tokens, np.zeros(1, int))
-    np.testing.assert_allclose(next_logprob[0], expected.max(-1), atol=0.1)

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from export.bundle import Precision
-from export.checkpoint import Voice
 from export.parity import (
-    Comparison,
     LabelParity,
+    OutputPair,
     ParityError,
     check_labels,
     check_parity,
@@ -29,8 +28,9 @@ from tests.support.tiny_students import (
     save_graphs,
     tiny_student,
 )
+from training.student.record import StudentPass
 
-VOICES = [Voice("predict: ", 8), Voice("explain: ", 24)]
+PASSES = [StudentPass("predict: ", 8), StudentPass("explain: ", 24)]
 
 
 @pytest.fixture(params=KINDS)
@@ -50,7 +50,7 @@ def test_the_graphs_of_a_student_pass(
     texts = problems(40)
     assert len({len(row) for row in graphs.tokens(texts)}) > 10  # so the batches are padded
     parity = check_parity(
-        student.model, student.tokenizer, graphs, texts, VOICES, explain_given_label
+        student.model, student.tokenizer, graphs, texts, PASSES, explain_given_label
     )
     assert (parity.rows, parity.outputs) == (40, 80)
     assert parity.equal + parity.near_ties == 80
@@ -61,7 +61,7 @@ def test_another_weight_is_refused(student: Student, graphs: OnnxStudent) -> Non
     with torch.no_grad():
         student.model.encoder.block[1].layer[1].DenseReluDense.wo.weight[0] += 1.0
     with pytest.raises(ParityError, match=r"\d+ of 80 greedy outputs differ.*'predict: .*the gr"):
-        check_parity(student.model, student.tokenizer, graphs, problems(40), VOICES)
+        check_parity(student.model, student.tokenizer, graphs, problems(40), PASSES)
 
 
 def test_a_weight_that_shows_in_the_log_probabilities_alone_is_refused(
@@ -70,13 +70,13 @@ def test_a_weight_that_shows_in_the_log_probabilities_alone_is_refused(
     with torch.no_grad():
         student.model.decoder.final_layer_norm.weight *= 1.001
     with pytest.raises(ParityError, match=r"log-probabilities differ by up to 0\.00"):
-        check_parity(student.model, student.tokenizer, graphs, problems(40), VOICES)
+        check_parity(student.model, student.tokenizer, graphs, problems(40), PASSES)
 
 
 def test_another_tokenizer_is_refused(student: Student, graphs: OnnxStudent) -> None:
     student.tokenizer.backend_tokenizer.normalizer = None
     with pytest.raises(ParityError, match=r"the tokens of .* to the bundle's tokenizer.json"):
-        check_parity(student.model, student.tokenizer, graphs, ["cafe\u0301"], VOICES)
+        check_parity(student.model, student.tokenizer, graphs, ["cafe\u0301"], PASSES)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_near_ties(ours: list[int], gap: float, tie: bool) -> None:
 def test_near_ties_are_counted_not_refused(student: Student, tmp_path: Path) -> None:
     """Of two tokens with the same weights the graphs choose the lower. A touch makes transformers
     choose the other."""
-    texts, voice = problems(40), Voice("predict: ", 1)
+    texts, predict = problems(40), StudentPass("predict: ", 1)
     first = save_graphs(student, tmp_path).generate(["predict: " + text for text in texts], 1)
     token = next(row[0] for row in first if row[0] > 5)
     weights = student.model.lm_head.weight
@@ -106,7 +106,7 @@ def test_near_ties_are_counted_not_refused(student: Student, tmp_path: Path) -> 
         weights[token - 1] = weights[token]
         graphs = save_graphs(student, tmp_path)
         weights[token] *= 1 + 2e-6
-    parity = check_parity(student.model, student.tokenizer, graphs, texts, [voice])
+    parity = check_parity(student.model, student.tokenizer, graphs, texts, [predict])
     assert parity.near_ties > 0
     assert parity.near_ties + parity.equal == 40
 
@@ -121,7 +121,7 @@ def labelled(count: int = 20) -> list[tuple[str, str]]:
 
 
 def check(student: Student, graphs: OnnxStudent, rows: list[tuple[str, str]]) -> LabelParity:
-    predict, explain = Voice("predict: ", 16), Voice("explain: ", 24)
+    predict, explain = StudentPass("predict: ", 16), StudentPass("explain: ", 24)
     read = [(Codec(text), label) for text, label in rows]
     return check_labels(
         student.model, student.tokenizer, graphs, TASKS["svamp"], read, predict, explain
@@ -155,9 +155,9 @@ def test_a_student_that_is_not_sure_is_refused_in_int8(student: Student, tmp_pat
 
 
 def stub_comparison(monkeypatch: pytest.MonkeyPatch, ours: list[str], theirs: list[str]) -> None:
-    """Has both voices say given texts, whose tokens are their characters."""
+    """Has both passes give given texts, whose tokens are their characters."""
     outputs = [
-        Comparison("", list(map(ord, mine)), list(map(ord, other)), False, 0.0)
+        OutputPair("", list(map(ord, mine)), list(map(ord, other)), False, 0.0)
         for mine, other in zip(ours, theirs, strict=True)
     ]
     monkeypatch.setattr("export.parity.compare", lambda *_: iter(outputs))

@@ -49,15 +49,17 @@ def test_a_text_ends_with_its_first_end_token() -> None:
     assert until_end([4, 5], eos_id=1) == [4, 5]
 
 
-def test_given_labels_are_read_before_a_text(tmp_path: Path) -> None:
+def test_the_decoder_prefix_is_read_before_a_text(tmp_path: Path) -> None:
     student = tiny_student()
     graphs = save_graphs(student, tmp_path)
     texts = problems(6)
     prompts = [f"explain: {text}" for text in texts]
-    given = [reference(student, text).label.tokens[: 2 + i] for i, text in enumerate(texts)]
-    expected = [explanation(student, text, read) for text, read in zip(texts, given, strict=True)]
-    outputs = graphs.generate(prompts, LIMITS.rationale_tokens, given)
+    prefixes = [reference(student, text).label.tokens[: 2 + i] for i, text in enumerate(texts)]
+    expected = [
+        explanation(student, text, read) for text, read in zip(texts, prefixes, strict=True)
+    ]
+    outputs = graphs.generate(prompts, LIMITS.rationale_tokens, prefixes)
     assert outputs == [until_end(one.tokens, 1) for one in expected]
     assert outputs != graphs.generate(prompts, LIMITS.rationale_tokens)
-    sums = [logprobs.sum() for logprobs in graphs.score(prompts, outputs, given)]
+    sums = [logprobs.sum() for logprobs in graphs.score(prompts, outputs, prefixes)]
     assert sums == pytest.approx([one.logprob for one in expected], rel=1e-3)

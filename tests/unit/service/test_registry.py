@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from export.bundle import GOLDEN, MANIFEST, TOKENIZER, BundleError, read_manifest, seal
+from export.bundle import GOLDEN, MANIFEST, TOKENIZER, BundleError
+from export.verify import read_manifest, seal
 from service.engine.engine import Engine
 from service.engine.prediction import Prediction, PredictRequest
 from service.errors import ModelNotFound, ModelRefused

@@ -1,6 +1,16 @@
+import ast
+
 import pytest
 
-from tasks.equations import evaluate_equation, value_stated, written
+from tasks.equations import (
+    equation_tree,
+    evaluate_equation,
+    infix,
+    operations,
+    value_of,
+    value_stated,
+    written,
+)
 
 
 @pytest.mark.parametrize(
@@ -112,3 +122,27 @@ def test_the_value_that_an_expression_states(text: str, value: float | None) -> 
 )
 def test_values_are_written_as_people_do(value: float, text: str) -> None:
     assert written(value) == text
+
+
+def test_the_tree_of_an_equation_has_operations_and_names() -> None:
+    tree = equation_tree(" ( a + 3 ) * b - -2.5 ")
+    parts = [ast.unparse(part) for part in operations(tree)]
+    assert parts == ["a + 3", "(a + 3) * b", "(a + 3) * b - -2.5"]
+    assert value_of(tree, {"a": 1, "b": 2}) == 10.5
+    assert infix(tree, ast.unparse) == "( ( ( a + 3 ) * b ) - -2.5 )"
+    assert value_of(equation_tree("7")) == 7.0
+    assert operations(equation_tree("7")) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a **", "a ** b", "7 // 2", "a < b", "f(1)", "a.b", "True", "1j", "'3'", "~1"]
+)
+def test_what_is_no_equation_has_no_tree(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not an equation of \+ - \* /"):
+        equation_tree(text)
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "a + 1", "1 / ( 2 - 2 )"])
+def test_a_tree_without_a_value(text: str) -> None:
+    with pytest.raises(ValueError, match="has no value"):
+        value_of(equation_tree(text))

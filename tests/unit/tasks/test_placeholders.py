@@ -152,7 +152,7 @@ def test_every_input_comes_back(text: str) -> None:
     codec = MaskedNumbers(text)
     numbers = [number.text for number in codec._numbers]
     assert text == re.sub(
-        r"(?<!\w)n([0-9]{1,6})(?![0-9])", lambda slot: numbers[int(slot[1])], codec.text
+        r"(?<!\w)n([0-9]{1,6})(?![0-9])", lambda found: numbers[int(found[1])], codec.text
     )
 
 

@@ -16,7 +16,7 @@ from tests.support.server_process import ROOT, environment
 from tests.support.simple_problems import RECIPE, write_problems
 from training.ablate import main
 from training.evaluation.ablation import load_ablation
-from training.trainer import TwoTaskTrainer
+from training.trainer import TwoPassTrainer
 
 CELLS = ["sums/dss/seed-0", "sums/mi/seed-0", "sums/dss/seed-1", "sums/mi/seed-1"]
 
@@ -49,15 +49,15 @@ def plan(tmp_path: Path) -> Path:
 
 def stopped_in(cell: str, number: int, arguments: list[str]) -> int:
     """Runs the ablation, which sends itself a signal in a step of that cell."""
-    original = TwoTaskTrainer.training_step
+    original = TwoPassTrainer.training_step
 
-    def training_step(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self: TwoPassTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
         if cell in str(self.args.output_dir) and self.state.global_step == 13:
             os.kill(os.getpid(), number)
         return original(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TwoTaskTrainer, "training_step", training_step)
+        patch.setattr(TwoPassTrainer, "training_step", training_step)
         return main(arguments)
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from tasks.builtin import TASKS
 from tests.support.command_errors import complaint_of
-from training.config import OPTIONS, dump_config, load_config
+from training.config import OPTIONS, DistillConfig, Scratch, ScratchModel, dump_config, load_config
 from training.yaml_files import ConfigError
 
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"
@@ -84,9 +84,13 @@ def test_a_task_of_ones_own() -> None:
         ("learning_rate=.inf", "learning_rate: Input should be a finite number"),
         (
             "examples=[{txt: a}]",
-            "examples: Value error, an example must give each of ['text'] a text",
+            "examples: Value error, an example must give each of text a text",
         ),
-        ("examples=[{text: ' '}]", "an example must give each of ['text'] a text"),
+        ("examples=[{text: ' '}]", "an example must give each of text a text"),
+        (
+            "task={name: t, fields: [a], template: '{{a}}', examples: [{a: b}]}",
+            "task: Value error, examples stand beside the task: write them as the key `examples`",
+        ),
         ("task={name: t, fields: [a], template: '{{b}}'}", "the template fails on a"),
         ("task={name: t, fields: [a], template: '{{a'}", "task: Value error, the template fails"),
         (
@@ -161,6 +165,12 @@ def test_a_recipe_that_is_written_out_reads_the_same(tmp_path: Path) -> None:
     path = tmp_path / "written.yaml"
     path.write_text(dump_config(config), encoding="utf-8")
     assert load_config(path) == config
+
+
+def test_every_key_of_a_recipe_has_a_description() -> None:
+    for section in (DistillConfig, Scratch, ScratchModel):
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
 
 
 RECIPE = MINI.read_bytes()

@@ -1,17 +1,13 @@
+"""The command: what it writes, and what it refuses."""
+
 import json
 import logging
-import signal
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from tasks.equations import evaluate_equation
-from tests.support.recorded_losses import gradients_of, losses, record
-from tests.support.rounding_bounds import assert_same_gradients, assert_same_weights
-from tests.support.simple_problems import write_problems
 from tests.support.tiny_students import tiny_student
 from training.config import load_config
 from training.distill import main
@@ -45,23 +41,6 @@ def test_a_checkpoint_with_its_record(
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert model.config.vocab_size == len(tokenizer)
     assert not (out / "checkpoints").exists()
-
-
-def test_a_student_that_is_there_is_left_as_it_is(
-    arguments: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    out = tmp_path / "out"
-    assert main(arguments) == 0
-    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    (out / "calibration.json").write_text("{}")
-    with caplog.at_level(logging.INFO):
-        assert main(arguments) == 0
-    assert f"{out}: its student is there; delete it to distil it anew" in caplog.text
-    (out / "calibration.json").unlink()
-    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
-    (out / "student.json").write_text("{")  # as of a kill while it is written
-    assert main([*arguments, "steps=1", "--force"]) == 0
-    assert json.loads((out / "student.json").read_text())["recipe"]["steps"] == 1
 
 
 def test_print_config_prints_the_whole_recipe_and_does_nothing(
@@ -197,132 +176,3 @@ def save_pretrained(folder: Path) -> None:
     student = tiny_student()
     student.model.save_pretrained(folder)
     student.tokenizer.save_pretrained(folder)
-
-
-def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(arguments) == 2
-    lines = capsys.readouterr().err.splitlines()
-    (line,) = [line for line in lines if line.startswith("distill:")]
-    return line
-
-
-def test_a_changed_recipe_is_shown_and_refused_unless_forced(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        record(patch, tmp_path / "losses.jsonl", stop_at=3, by=signal.SIGINT)
-        assert main(arguments) == 130
-    changed = [*arguments, "beta=0.5", "model.scratch.num_layers=2", "batch_tokens=900"]
-    line = complaint_of(changed, capsys)
-    assert "differs: beta: 0.1 → 0.5; batch_tokens: null → 900. " in line
-    assert not (tmp_path / "out" / "student.json").exists()
-    with pytest.MonkeyPatch.context() as patch:
-        record(patch, tmp_path / "again.jsonl")
-        assert main([*changed, "--force"]) == 0
-    assert sorted(losses(tmp_path / "again.jsonl")) == [4, 5]
-    student = json.loads((tmp_path / "out" / "student.json").read_text())
-    assert student["recipe"]["beta"] == 0.5
-    assert main(changed) == 0  # it is the run's recipe now
-
-
-def test_changed_data_are_refused(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 0
-    write_problems(tmp_path / "train.jsonl", rows=60, seed=7)
-    assert "the rows of the data are others" in complaint_of(arguments, capsys)
-
-
-def test_a_checkpoint_of_another_geometry_takes_one_line(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        record(patch, tmp_path / "losses.jsonl", stop_at=3, by=signal.SIGINT)
-        assert main(arguments) == 130
-    line = complaint_of([*arguments, "model.scratch.d_ff=64", "--force"], capsys)
-    assert "does not fit this recipe's model" in line
-
-
-def test_training_stops_early_where_nothing_improves(arguments: list[str], tmp_path: Path) -> None:
-    slow = ["steps=40", "learning_rate=1e-30", "early_stopping_patience=2"]
-    with pytest.MonkeyPatch.context() as patch:
-        record(patch, tmp_path / "losses.jsonl")
-        assert main([*arguments, *slow]) == 0
-    assert max(losses(tmp_path / "losses.jsonl")) == 5  # the best is the first, of step 2
-
-
-@pytest.mark.parametrize("objective", ["kl", "mi-infonce"])
-def test_accumulated_batches_learn_what_one_does(
-    objective: str, arguments: list[str], tmp_path: Path
-) -> None:
-    found = []
-    for parts in (1, 4):
-        run = [*arguments, f"objective={objective}", f"gradient_accumulation_steps={parts}"]
-        with pytest.MonkeyPatch.context() as patch:
-            record(patch, tmp_path / f"{parts}.jsonl")
-            assert main([*run, "learning_rate=1e-2", f"output_dir={tmp_path / str(parts)}"]) == 0
-        found.append(losses(tmp_path / f"{parts}.jsonl"))
-    one, four = found
-    assert four == pytest.approx(one, rel=1e-5)
-    gradients, others = (gradients_of(tmp_path / f"{parts}.jsonl") for parts in (1, 4))
-    assert_same_gradients(others, gradients)
-    assert_same_weights(
-        tmp_path / "4", tmp_path / "1", gradients=gradients, learning_rate=1e-2, steps=len(one)
-    )
-
-
-def test_bf16_learns_nearly_the_same(arguments: list[str], tmp_path: Path) -> None:
-    found = {}
-    for precision in ("fp32", "bf16"):
-        with pytest.MonkeyPatch.context() as patch:
-            record(patch, tmp_path / precision)
-            out = f"output_dir={tmp_path / 'out' / precision}"
-            assert main([*arguments, f"precision={precision}", out]) == 0
-        found[precision] = losses(tmp_path / precision)
-    assert found["bf16"] != found["fp32"]
-    assert found["bf16"] == pytest.approx(found["fp32"], rel=0.02)
-
-
-def test_reports_for_tensorboard(arguments: list[str], tmp_path: Path) -> None:
-    assert main([*arguments, "report_to=tensorboard"]) == 0
-    events = b"".join(path.read_bytes() for path in (tmp_path / "out/tensorboard").iterdir())
-    for name in (b"loss_explain", b"eval_accuracy", b"learning_rate"):
-        assert name in events
-
-
-@pytest.mark.parametrize("steps", [6, 7])  # the seventh is saved, but not evaluated
-def test_the_mean_of_the_last_checkpoints(
-    steps: int, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    monkeypatch.setattr("training.distill.shutil.rmtree", lambda folder: None)
-    assert main([*arguments, f"steps={steps}", "eval_every=2", "average_last=2"]) == 0
-    student, four, six = (
-        load_file(folder / "model.safetensors")
-        for folder in (out, out / "checkpoints/checkpoint-4", out / "checkpoints/checkpoint-6")
-    )
-    assert not torch.equal(four["shared.weight"], six["shared.weight"])
-    for name, weight in student.items():
-        torch.testing.assert_close(weight, (four[name] + six[name]) / 2)
-    assert (out / "checkpoints/checkpoint-7").is_dir() == (steps == 7)
-    card = (out / "README.md").read_text()
-    assert f"its weights\nare the mean of those after the steps 4, 6 of {steps}." in card
-
-
-def test_the_card_says_what_was_trained_and_measured(arguments: list[str], tmp_path: Path) -> None:
-    assert main(arguments) == 0
-    card = (tmp_path / "out" / "README.md").read_text()
-    record = json.loads((tmp_path / "out" / "student.json").read_text())
-    assert card.startswith("---\nlicense: apache-2.0\nlibrary_name: transformers\n")
-    for fact in (
-        "with the objective `mi-infonce`",
-        "48 training rows, 12 validation rows",
-        record["data"]["fingerprint"],
-        record["command"],
-        f"| validation | accuracy {record['metrics']['validation']['accuracy']}, low",
-        "the step that was kept is",
-    ):
-        assert fact in card
-    suffixes = {path.suffix for path in (tmp_path / "out").iterdir()}
-    assert suffixes <= {".json", ".jsonl", ".md", ".safetensors"}

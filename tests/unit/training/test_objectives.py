@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
-from training.data.batches import IGNORED
+from tests.support.passes import LOG2, OPTIONS, a_pass, explain_pass, losses, predict_pass
 from training.objectives import (
     OBJECTIVES,
     Options,
@@ -18,51 +17,7 @@ from training.objectives import (
     reduced_log_distribution,
     symmetric_kl_loss,
 )
-from training.student.passes import Pairs, Pass, WholeBatch
-
-OPTIONS = Options(alpha=0.25, beta=0.1, detach="predict")
-LOG2 = math.log(2)
-
-
-def a_pass(probabilities: list[list[list[float]]], labels: list[list[int]]) -> Pass:
-    logits = torch.tensor(probabilities, dtype=torch.float64).log()
-    return Pass(logits.requires_grad_(), torch.tensor(labels))
-
-
-def predict_pass() -> Pass:
-    """Row 0 has two positions; row 1 has one, then padding with a distribution of its own."""
-    return a_pass(
-        [
-            [[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]],
-            [[0.25, 0.25, 0.5], [0.98, 0.01, 0.01]],
-        ],
-        [[0, 1], [2, IGNORED]],
-    )
-
-
-def explain_pass() -> Pass:
-    return a_pass(
-        [
-            [[0.5, 0.375, 0.125], [0.25, 0.25, 0.5]],
-            [[0.25, 0.5, 0.25], [0.01, 0.01, 0.98]],
-        ],
-        [[0, 2], [1, IGNORED]],
-    )
-
-
-# Reduced over the target positions, by hand:
-# max:  P = (1/3, 1/2, 1/6) and (1/4, 1/4, 1/2); Q = (4/11, 3/11, 4/11) and (1/4, 1/2, 1/4)
-# mean: P = (5/16, 8/16, 3/16) and the same;     Q = (6/16, 5/16, 5/16) and the same
-
-
-def losses(name: str, predict: Pass, explain: Pass, options: Options = OPTIONS) -> dict:
-    return OBJECTIVES[name](predict, explain, options, WholeBatch.of(predict, explain))
-
-
-def without_second_rationale(explain: Pass) -> Pass:
-    labels = explain.labels.clone()
-    labels[1] = IGNORED
-    return explain._replace(labels=labels)
+from training.student.passes import IGNORED, Pairs, Pass, WholeBatch
 
 
 def test_cross_entropy_is_over_the_target_positions() -> None:
@@ -205,35 +160,6 @@ def test_the_official_term_teaches_the_explain_pass_padding_included() -> None:
     assert explain.logits.grad[1, 1].abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["mi-official", "mi-unsafe", "kl"])
-def test_a_row_without_a_rationale_counts_in_the_predict_pass_alone(name: str) -> None:
-    predict, explain = predict_pass(), without_second_rationale(explain_pass())
-    found = losses(name, predict, explain)
-    first = losses(
-        name,
-        Pass(predict.logits[:1], predict.labels[:1]),
-        Pass(explain.logits[:1], explain.labels[:1]),
-    )
-    term = "loss_kl" if name == "kl" else "loss_mi"
-    assert found[term].item() == pytest.approx(first[term].item())
-    assert found["loss_predict"].item() != first["loss_predict"].item()
-    found["loss"].backward()
-    assert torch.isfinite(explain.logits.grad).all()
-    assert torch.equal(explain.logits.grad[1], torch.zeros(2, 3))
-
-
-@pytest.mark.parametrize("name", ["dss", "mi-official", "mi-unsafe", "kl"])
-@pytest.mark.parametrize("by_entropy", [False, True])
-def test_a_batch_without_any_rationale_trains_the_predict_pass(name: str, by_entropy: bool) -> None:
-    predict, explain = predict_pass(), explain_pass()
-    explain = explain._replace(labels=torch.full_like(explain.labels, IGNORED))
-    found = losses(name, predict, explain, OPTIONS._replace(alpha_by_entropy=by_entropy))
-    found["loss"].backward()
-    assert predict.logits.grad.abs().sum() > 0
-    assert torch.equal(explain.logits.grad, torch.zeros(2, 2, 3))
-    assert found["loss_explain"].item() == 0
-
-
 def test_alpha_by_entropy() -> None:
     # by hand: mean entropies (3/2 log 2 + 3/4 log(4/3) + 3/4 log 2) / 2 and 3/2 log 2
     first = math.exp(-(9 / 4 * LOG2 + 3 / 4 * math.log(4 / 3)) / 2)
@@ -300,89 +226,3 @@ def test_beta_rises_in_a_line_and_stays() -> None:
         [0, 0.1, 0.2, 0.3, 0.4, 0.4]
     )
     assert Options(beta=0.4).at_step(0).beta == 0.4
-
-
-def sure_pass(words: list[int], vocabulary: int, doubt: float = 0.01) -> Pass:
-    """Of one row, whose every word has a probability of 1 - doubt; the others share the rest."""
-    rows = torch.full((len(words), vocabulary), doubt / (vocabulary - 1), dtype=torch.float64)
-    rows[torch.arange(len(words)), words] = 1 - doubt
-    return Pass(rows.log()[None].requires_grad_(), torch.tensor([words]))
-
-
-# what is wrong with mi-unsafe: a label of one word and its end, and a rationale of ten other words
-LABEL, END, RATIONALE = 2, 1, [*range(10, 19), 1]
-
-
-@pytest.mark.parametrize("reduction", ["max", "mean"])
-def test_the_unsafe_term_is_least_where_the_rationale_is_its_label(reduction: str) -> None:
-    label = sure_pass([LABEL, END], vocabulary=20)
-
-    def term(rationale: list[int]) -> float:
-        explain = sure_pass(rationale, vocabulary=20)
-        return mutual_information_loss(label, explain, reduction, "predict", rows=1).item()
-
-    target = reduced_log_distribution(label, reduction)
-    least = -(target.exp() * target).sum().item()  # H(P), which no distribution goes below
-    assert term([LABEL, END]) == pytest.approx(least)
-    assert term(RATIONALE) > 2 * least
-    assert term([LABEL, *RATIONALE]) > 2 * least  # a rationale that holds its label costs, too
-
-
-@pytest.mark.parametrize("reduction", ["max", "mean"])
-def test_the_unsafe_term_pulls_the_label_in_harder_than_the_rationale_holds(reduction: str) -> None:
-    """At the first position of a rationale that is nearly learnt, with the default α and β."""
-    label = sure_pass([LABEL, END], vocabulary=20)
-    explain = sure_pass(RATIONALE, vocabulary=20)
-    with torch.no_grad():
-        explain.logits[0, 0, LABEL] = math.log(0.05)  # the student hesitates a little
-    found = losses("mi-unsafe", label, explain, Options(detach="predict", reduction=reduction))
-    (pull,) = torch.autograd.grad(0.1 * found["loss_mi"], explain.logits, retain_graph=True)
-    (push,) = torch.autograd.grad(0.5 * found["loss_explain"], explain.logits)
-    assert pull[0, 0, LABEL] < 0 < push[0, 0, LABEL]  # a step goes against the gradient
-    assert -pull[0, 0, LABEL] > push[0, 0, LABEL]
-    # of all that it raises, half and more is the label's word
-    raised = -pull.clamp(max=0)
-    assert raised[..., LABEL].sum() > 0.5 * raised.sum()
-
-
-def test_no_word_of_a_rationale_is_taught_by_infonce() -> None:
-    label, explain = sure_pass([LABEL, END], 20), sure_pass(RATIONALE, 20)
-    view = torch.eye(1, 4, dtype=torch.float64, requires_grad=True)
-    pairs = Pairs(view, view, label.labels, explain.has_targets)
-    whole = WholeBatch.of(label, explain, pairs)
-    term = OBJECTIVES["mi-infonce"](label, explain, OPTIONS, whole)["loss_mi"]
-    inputs = [label.logits, explain.logits]
-    assert torch.autograd.grad(term, inputs, allow_unused=True) == (None, None)
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("by_entropy", [False, True])
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_parts_of_a_batch_give_its_loss_and_its_gradients(
-    name: str, by_entropy: bool, processes: int
-) -> None:
-    """Accumulated gradients add up (1 process); those of two processes are averaged."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 4, 3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
-    views = torch.randn(2, 4, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    labels = torch.randint(5, (2, 4, 3), generator=generator)
-    labels[0, 1, 1:] = IGNORED
-    labels[1, 2] = IGNORED  # no rationale
-    labels[1, 3, 2:] = IGNORED
-    options = OPTIONS._replace(alpha_by_entropy=by_entropy)
-    predict, explain = (Pass(logits[i], labels[i]) for i in (0, 1))
-    pairs = Pairs(*F.normalize(views, dim=-1), predict.labels, explain.has_targets)
-    whole = WholeBatch.of(predict, explain, pairs)
-
-    def loss_of_part(start: int, stop: int) -> torch.Tensor:
-        parts = (Pass(one.logits[start:stop], one.labels[start:stop]) for one in (predict, explain))
-        part = WholeBatch(*(count / processes for count in whole[:3]), pairs, slice(start, stop))
-        return OBJECTIVES[name](*parts, options, part)["loss"]
-
-    expected = OBJECTIVES[name](predict, explain, options, whole)["loss"]
-    found = (loss_of_part(0, 1) + loss_of_part(1, 4)) / processes
-    torch.testing.assert_close(found, expected)
-    inputs = [logits, views]
-    gradients = torch.autograd.grad(expected, inputs, retain_graph=True, materialize_grads=True)
-    of_parts = torch.autograd.grad(found, inputs, materialize_grads=True)
-    torch.testing.assert_close(of_parts, gradients)

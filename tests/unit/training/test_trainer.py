@@ -12,14 +12,14 @@ from tasks.builtin import TASKS
 from tasks.placeholders import Codec, MaskedNumbers
 from tests.support.tiny_students import answers, problems, tiny_student
 from training.data.batch_sampler import ShuffledBatchSampler
-from training.data.batches import IGNORED, TokenizedExamples, TwoPassCollator
-from training.data.row import Example
+from training.data.batches import TokenizedExamples, TwoPassCollator
 from training.objectives import OBJECTIVES, Options
 from training.student.contrastive import ContrastiveHeads
 from training.student.load import as_trained, train_tokenizer
-from training.student.passes import Pass, WholeBatch
+from training.student.passes import IGNORED, Pass, WholeBatch
+from training.student.record import Example
 from training.student.unpadded import UnpaddedT5
-from training.trainer import HEADS, LabelAccuracy, TwoTaskTrainer
+from training.trainer import HEADS, LabelAccuracy, TwoPassTrainer
 
 SVAMP = TASKS["svamp"]
 OPTIONS = Options(alpha=0.3, beta=0.2, reduction="mean", detach="predict")
@@ -49,9 +49,9 @@ def unpadded(model: T5ForConditionalGeneration) -> UnpaddedT5:
 
 def a_trainer(
     folder: Path, objective: str, options: Options = OPTIONS, rows: int = 8, **arguments: object
-) -> TwoTaskTrainer:
+) -> TwoPassTrainer:
     torch.manual_seed(0)
-    return TwoTaskTrainer(
+    return TwoPassTrainer(
         unpadded(tiny_student(d_model=64, d_ff=128, dropout_rate=0).model),
         Seq2SeqTrainingArguments(
             output_dir=str(folder),
@@ -133,7 +133,7 @@ def test_beta_rises_in_training_and_is_whole_in_evaluation(tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def learnt_with_dss(tmp_path_factory: pytest.TempPathFactory) -> TwoTaskTrainer:
+def learnt_with_dss(tmp_path_factory: pytest.TempPathFactory) -> TwoPassTrainer:
     trainer = a_trainer(tmp_path_factory.mktemp("dss"), "dss", **LEARNING)
     trainer.train()
     return trainer
@@ -149,7 +149,7 @@ def learnt_with_dss(tmp_path_factory: pytest.TempPathFactory) -> TwoTaskTrainer:
     ],
 )
 def test_an_objective_learns_both_tasks_and_its_term_better_than_dss(
-    tmp_path: Path, learnt_with_dss: TwoTaskTrainer, objective: str, term: str, share: float
+    tmp_path: Path, learnt_with_dss: TwoPassTrainer, objective: str, term: str, share: float
 ) -> None:
     trainer = a_trainer(tmp_path, objective, OPTIONS._replace(detach="none"), **LEARNING)
     before = trainer.evaluate()

@@ -6,8 +6,8 @@ from examples.word_problems.words import vocabulary
 from tasks.placeholders import MaskedNumbers
 from tests.support.simple_problems import distillation
 from training.config import load_config
-from training.data.row import Example
 from training.data.splits import load_splits
+from training.student.record import Example
 
 ROW = Example(
     {"text": "Nora had 15 pears and gave a pear to Tom. Tom's bag has 3 pears."},

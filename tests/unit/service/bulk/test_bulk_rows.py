@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic_settings import SettingsError
 
-from export.bundle import Limits, Manifest, read_manifest
+from export.bundle import Limits, Manifest
+from export.verify import read_manifest
 from service.bulk.rows import RequestMaker, answer_record, content_of, error_record
 from service.bulk.settings import BulkSettings
 from service.engine.engine import Engine

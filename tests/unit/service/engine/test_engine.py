@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle import DRAFT, GOLDEN, MANIFEST, BundleError, Calibration, Manifest, seal
+from export.bundle import DRAFT, GOLDEN, MANIFEST, BundleError, Manifest
 from export.ngrams import write_draft_table
+from export.verify import seal
 from service.engine.engine import Engine
 from service.engine.prediction import Labelled, Prediction, PredictRequest
 from service.errors import (
@@ -20,6 +21,7 @@ from service.errors import (
     InvalidParameter,
     TooManyTokens,
 )
+from tasks.calibration import Calibration
 from tasks.task import LabelField
 from tests.support.bundles import LIMITS, TASK, explanation, reference, write_bundle
 from tests.support.corrupt_bundles import TAMPERINGS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from export import bundle
+from export import bundle, verify
 from export.ngrams import write_draft_table
 from service.engine.draft import Drafter, NgramTable
 from service.engine.generation import Generation, best_width
@@ -43,7 +43,7 @@ class Case:
     def __init__(self, folder: Path, kind: str, seed: int) -> None:
         self.student = tiny_student(kind, seed)
         write_bundle(folder, self.student)
-        self.scheduler = Scheduler(Runner(bundle.read(folder), threads=1), max_rows=5)
+        self.scheduler = Scheduler(Runner(verify.read(folder), threads=1), max_rows=5)
         self.expected: list[tuple[list[int], Text]] = []
         for text in TEXTS:
             voices = zip(("predict: ", "explain: "), reference(self.student, text), strict=True)

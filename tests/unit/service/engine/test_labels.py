@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from export import bundle
+from export import verify
 from export.reference import pad
 from service.engine.generation import Generation
 from service.engine.job import Job
@@ -35,7 +35,7 @@ def folder(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runner(folder: Path) -> SteppedRunner:
-    runner = SteppedRunner(bundle.read(folder), threads=1)
+    runner = SteppedRunner(verify.read(folder), threads=1)
     runner.release()
     return runner
 

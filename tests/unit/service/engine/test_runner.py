@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from export import bundle
+from export import verify
 from export.bundle import DECODER, BundleError, Precision
 from service.engine.runner import Choices, NewTokens, Runner
 from service.engine.slots import Slots
@@ -32,7 +32,7 @@ def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
     """Rows of different inputs, one joining late: arg-max and log-probability at every step."""
     student = tiny_student(kind)
     write_bundle(tmp_path / "bundle", student)
-    runner = Runner(bundle.read(tmp_path / "bundle"), threads=1)
+    runner = Runner(verify.read(tmp_path / "bundle"), threads=1)
     start = student.model.config.decoder_start_token_id
     slots = Slots(runner.specs, capacity=3)
     prompts = [student.tokenizer(text)["input_ids"] for text in problems(3)]
@@ -58,7 +58,7 @@ def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
 
 
 def test_caches_are_updated_in_place(tiny_bundle: Path) -> None:
-    runner = Runner(bundle.read(tiny_bundle), threads=1)
+    runner = Runner(verify.read(tiny_bundle), threads=1)
     slots = Slots(runner.specs, capacity=4)
     slots.add(runner.encode([5, 6, 1]))
     slots.add(runner.encode([7, 1]))
@@ -84,7 +84,7 @@ def test_a_step_copies_no_cache(tokens: int, precision: Precision, tmp_path: Pat
     """
     student = tiny_student(d_kv=64, num_heads=2)
     write_bundle(tmp_path / "bundle", student, precision=precision)
-    runner = Runner(bundle.read(tmp_path / "bundle"), threads=1)
+    runner = Runner(verify.read(tmp_path / "bundle"), threads=1)
     slots = Slots(runner.specs, capacity=2)
     for prompt in ([5, 6, 1], [7, 1]):
         slots.add(runner.encode(prompt))
@@ -128,11 +128,11 @@ def peak_memory(call: Callable[[], object]) -> int:
 
 
 def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> None:
-    source = bundle.read(tiny_bundle)
+    source = verify.read(tiny_bundle)
     for path in tiny_bundle.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / DECODER).write_bytes(b"not a graph")
-    broken = bundle.Bundle(tmp_path, source.manifest, source.golden)
+    broken = verify.Bundle(tmp_path, source.manifest, source.golden)
     with pytest.raises(BundleError, match=r"decoder\.onnx: onnxruntime cannot load it"):
         Runner(broken, threads=1)
 
@@ -140,4 +140,4 @@ def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> 
 def test_a_precision_for_gpus_is_a_bundle_error(student: Student, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", student, precision="fp16")
     with pytest.raises(BundleError, match=r"in fp16, which is for GPUs, .* fp32 or int8"):
-        Runner(bundle.read(tmp_path / "bundle"), threads=1)
+        Runner(verify.read(tmp_path / "bundle"), threads=1)

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from export import bundle
-from export.bundle import TOKENIZER, Bundle, BundleError, read_manifest, seal
+from export import verify
+from export.bundle import TOKENIZER, BundleError
+from export.verify import Bundle, read_manifest, seal
 from service.engine.text import Prompt, TextProcessor
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tasks.task import LabelField, Task
@@ -24,7 +25,7 @@ CHOICE = Task(
 
 @pytest.fixture(scope="module")
 def source(tiny_bundle: Path) -> Bundle:
-    return bundle.read(tiny_bundle)
+    return verify.read(tiny_bundle)
 
 
 @pytest.fixture(scope="module")

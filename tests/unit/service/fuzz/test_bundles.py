@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.bundle import MANIFEST, TOKENIZER, Bundle, BundleError, _checksum, read_manifest
+from export.bundle import MANIFEST, TOKENIZER, BundleError
+from export.verify import Bundle, manifest_checksum, read_manifest
 from service.engine.text import TextProcessor
 from service.errors import InputError
 from service.oip.task_tensors import outputs_of
@@ -146,7 +147,7 @@ def manifests(draw: st.DrawFn, good: dict[str, Any]) -> bytes:
     if rarely(draw):
         content = draw(damaged_json(content))
     if isinstance(content, dict):
-        content["checksum"] = _checksum(content)
+        content["checksum"] = manifest_checksum(content)
     text = json.dumps(content).encode()
     return draw(damaged_bytes(text)) if rarely(draw) else text
 

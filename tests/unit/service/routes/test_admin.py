@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from export.bundle import read_manifest, seal
+from export.verify import read_manifest, seal
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings

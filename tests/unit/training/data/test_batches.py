@@ -1,11 +1,13 @@
 import torch
 
 from tasks.builtin import TASKS
-from tasks.placeholders import SLOTS
+from tasks.placeholders import PLACEHOLDERS
 from tasks.task import Task
-from training.data.batches import IGNORED, TokenizedExamples, TwoPassCollator
-from training.data.row import Example
-from training.student.load import student_texts, train_tokenizer
+from training.data.batches import TokenizedExamples, TwoPassCollator
+from training.run.student import student_texts
+from training.student.load import train_tokenizer
+from training.student.passes import IGNORED
+from training.student.record import Example
 
 SVAMP = TASKS["svamp"]
 
@@ -26,7 +28,7 @@ def test_masked_numbers_are_tokens_of_their_own() -> None:
     text = "Ann has 84 pens in 2 cups."
     examples = [Example({"text": text}, "( 84.0 / 2.0 )", "84 / 2 = 42 pens in 1 cup.")]
     config = {"numbers": "masked", "name": "t", "fields": ["text"], "template": "{{text}}"}
-    tokenizer = train_tokenizer(student_texts(Task(**config), examples) * 9, 400, SLOTS)
+    tokenizer = train_tokenizer(student_texts(Task(**config), examples) * 9, 400, PLACEHOLDERS)
     limits = dict.fromkeys(["max_input_tokens", "max_label_tokens", "max_rationale_tokens"], 64)
     rows = TokenizedExamples(examples, task, tokenizer, **limits)
     assert {
@@ -38,7 +40,7 @@ def test_masked_numbers_are_tokens_of_their_own() -> None:
         "rationale": "n0 / n1 = r0 pens in 1 cup.",
     }
     pieces = [tokenizer.decode([token]) for token in rows[0]["rationale"]]
-    assert [piece for piece in pieces if piece.strip() in SLOTS] == ["n0", " n1", " r0"]
+    assert [piece for piece in pieces if piece.strip() in PLACEHOLDERS] == ["n0", " n1", " r0"]
     assert rows.codecs[0].unmask_label("( n0 / n1 )") == "( 84.0 / 2.0 )"
 
 

@@ -1,5 +1,5 @@
 from training.data.cascade import conclude
-from training.data.row import Example
+from training.student.record import Example
 
 
 def test_a_rationale_concludes_with_the_answer() -> None:

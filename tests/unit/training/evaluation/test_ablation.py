@@ -5,9 +5,9 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.support.ablation_data import main as write_data
-from training.data.row import Example
 from training.data.splits import load_splits
 from training.evaluation.ablation import Ablation, Cell, load_ablation, shuffle_rationales
+from training.student.record import Example
 from training.yaml_files import ConfigError
 
 PLAN = ROOT / "training" / "ablations" / "objectives.yaml"

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 from tests.support.prediction_records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import (
     Bin,
-    Calibration,
+    MeasuredCalibration,
     Probabilities,
     ece_sweep,
     equal_mass,
@@ -22,7 +22,7 @@ from training.evaluation.record import Record
 LABELS = ["entailment", "neutral", "contradiction"]
 
 
-def measure(records: list[Record]) -> Calibration:
+def measure(records: list[Record]) -> MeasuredCalibration:
     found = measure_calibration(records)
     assert found is not None
     to_json(found)

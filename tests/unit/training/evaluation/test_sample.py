@@ -8,11 +8,12 @@ import pytest
 
 from tests.support.tickets import LABELS
 from training.config import load_config
-from training.data.row import DataError, Example
+from training.data.row import DataError
 from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.model import Answer
 from training.evaluation.sample import RationaleSample
-from training.student.load import load_student, student_texts
+from training.run.student import load_student, student_texts
+from training.student.record import Example
 
 CONFIG = load_config(Path("tests/support/recipes/tickets.yaml"))
 EXAMPLES = [

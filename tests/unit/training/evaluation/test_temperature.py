@@ -7,13 +7,14 @@ import pytest
 import torch
 from scipy.special import logit
 
-from export.bundle import Calibration
 from service.engine.generation import confidence_of
 from service.engine.labels import rank
+from tasks.calibration import Calibration
 from tests.support.prediction_records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.record import Record
-from training.evaluation.temperature import fit_temperature, tempered, write_calibration
+from training.evaluation.temperature import fit_temperature, tempered
+from training.student.record import write_calibration
 
 OFFSET = 0.7
 LABELS = ["entailment", "neutral", "contradiction"]
@@ -164,7 +165,7 @@ def test_rows_without_a_best_temperature(records: list[Record], tmp_path: Path) 
     assert fitted.before == fitted.after
     to_json(fitted)
     (tmp_path / "calibration.json").write_text("{}")  # of an earlier evaluation
-    write_calibration(tmp_path, fitted, "validation")
+    write_calibration(tmp_path, fitted.calibration("validation"))
     assert not [*tmp_path.iterdir()]
 
 
@@ -187,7 +188,7 @@ def test_probabilities_of_0_and_1(records: list[Record]) -> None:
 
 def test_what_is_left_for_export(tmp_path: Path) -> None:
     fitted = fit_temperature(opened(50, 2.0))
-    write_calibration(tmp_path, fitted, "10 validation rows")
+    write_calibration(tmp_path, fitted.calibration("10 validation rows"))
     assert json.loads((tmp_path / "calibration.json").read_text()) == {
         "temperature": fitted.temperature,
         "offset": fitted.offset,

@@ -5,10 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.batches import IGNORED
 from training.run.accumulation import AccumulatedPairs
 from training.student.contrastive import info_nce
-from training.student.passes import Pairs, WholeBatch
+from training.student.passes import IGNORED, Pairs, WholeBatch
 
 ROWS, PARTS = 6, (slice(0, 2), slice(2, 6))
 

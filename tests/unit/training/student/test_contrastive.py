@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 
-from training.data.batches import IGNORED
 from training.student.contrastive import ContrastiveHeads, info_nce
-from training.student.passes import Pairs, Pass
+from training.student.passes import IGNORED, Pairs, Pass
 
 ALL = slice(None)
 

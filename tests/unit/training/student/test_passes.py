@@ -1,7 +1,6 @@
 import torch
 
-from training.data.batches import IGNORED
-from training.student.passes import Pass, WholeBatch
+from training.student.passes import IGNORED, Pass, WholeBatch
 
 STATES = [[[1.0, 4.0], [3.0, 8.0]], [[5.0, 7.0], [900.0, 900.0]], [[800.0, 800.0], [1.0, 1.0]]]
 LABELS = torch.tensor([[4, 1], [1, IGNORED], [IGNORED, IGNORED]])

@@ -11,8 +11,8 @@ from tests.support.pretrained_t5 import PIECES, write_pretrained
 from tests.support.simple_problems import distillation
 from training.config import load_config
 from training.distill import main
-from training.student.load import load_student
-from training.trainer import TwoTaskTrainer
+from training.run.student import load_student
+from training.trainer import TwoPassTrainer
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def test_a_stopped_run_goes_on_with_the_same_vocabulary(
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main([*arguments, f"output_dir={whole}"]) == 0
-    step = TwoTaskTrainer.training_step
+    step = TwoPassTrainer.training_step
 
-    def step_or_stop(self: TwoTaskTrainer, *args: Any, **kwargs: Any) -> Any:
+    def step_or_stop(self: TwoPassTrainer, *args: Any, **kwargs: Any) -> Any:
         if self.state.global_step == 5:
             raise KeyboardInterrupt
         return step(self, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TwoTaskTrainer, "training_step", step_or_stop)
+        patch.setattr(TwoPassTrainer, "training_step", step_or_stop)
         assert main([*arguments, f"output_dir={stopped}"]) == 130
     assert (stopped / "checkpoints" / "checkpoint-4").is_dir()
     assert main([*arguments, f"output_dir={stopped}"]) == 0

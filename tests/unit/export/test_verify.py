@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export import bundle
+from export import bundle, verify
 from export.bundle import BundleError, Geometry, Golden, Limits, Manifest, Provenance
 from tasks.task import Task
 from tests.support.corrupt_bundles import TAMPERINGS
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
         (folder / name).write_bytes(name.encode() * 100)
     golden = json.dumps([example.model_dump() for example in GOLDEN])
     (folder / bundle.GOLDEN).write_text(golden)
-    bundle.seal(folder, manifest())
+    verify.seal(folder, manifest())
     return folder
 
 
@@ -60,7 +60,7 @@ def manifest() -> Manifest:
 
 
 def test_what_is_sealed_is_read(folder: Path) -> None:
-    read = bundle.read(folder)
+    read = verify.read(folder)
     assert read.golden == GOLDEN
     assert read.manifest.model_copy(update={"files": {}, "checksum": ""}) == manifest()
     assert set(read.manifest.files) == {*bundle.REQUIRED_FILES, bundle.DRAFT}
@@ -72,12 +72,12 @@ def test_a_tampered_bundle_is_refused(folder: Path, name: str) -> None:
     tamper, message = TAMPERINGS[name]
     tamper(folder)
     with pytest.raises(BundleError, match=message):
-        bundle.read(folder)
+        verify.read(folder)
 
 
 def test_any_flipped_bit_of_the_manifest_is_noticed(folder: Path) -> None:
     """Or it changes nothing: white space may be other white space, and 1e9 may be 1E9."""
-    path, sealed = folder / bundle.MANIFEST, bundle.read(folder).manifest
+    path, sealed = folder / bundle.MANIFEST, verify.read(folder).manifest
     content = path.read_bytes()
     messages = []
     for bit in range(0, 8 * len(content), 5):
@@ -85,7 +85,7 @@ def test_any_flipped_bit_of_the_manifest_is_noticed(folder: Path) -> None:
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
         try:
-            assert bundle.read(folder).manifest == sealed
+            assert verify.read(folder).manifest == sealed
         except BundleError as error:
             messages.append(str(error))
     assert len(messages) > len(content)
@@ -97,15 +97,15 @@ def test_a_huge_file_is_not_even_read(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TAMPERINGS[name][0](folder)
-    sha256, hashed = bundle._sha256, []
+    sha256, hashed = verify._sha256, []
 
     def hash_and_remember(path: Path) -> str:
         hashed.append(path.name)
         return sha256(path)
 
-    monkeypatch.setattr(bundle, "_sha256", hash_and_remember)
+    monkeypatch.setattr(verify, "_sha256", hash_and_remember)
     with pytest.raises(BundleError, match=bundle.ENCODER):
-        bundle.read(folder)
+        verify.read(folder)
     assert bundle.ENCODER not in hashed
 
 
@@ -118,7 +118,7 @@ def test_labels_that_are_none_are_refused(folder: Path, labels: object) -> None:
     content["task"]["labels"] = labels
     path.write_text(json.dumps(content))
     with pytest.raises(BundleError, match=r"task.*labels"):
-        bundle.read(folder)
+        verify.read(folder)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_numbers_that_cannot_be_masked_are_refused(folder: Path, change: dict[st
     content["task"] |= change
     path.write_text(json.dumps(content))
     with pytest.raises(BundleError, match=r"task.*numbers"):
-        bundle.read(folder)
+        verify.read(folder)
 
 
 def test_a_manifest_without_a_word_of_numbers_has_them_as_text(folder: Path) -> None:
@@ -140,17 +140,17 @@ def test_a_manifest_without_a_word_of_numbers_has_them_as_text(folder: Path) -> 
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
     path.write_text(json.dumps(content))
-    assert bundle.read(folder).manifest.task.numbers is None
+    assert verify.read(folder).manifest.task.numbers is None
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[{}]", '[{"fields": {}, "label": 1}]'])
 def test_golden_examples_that_are_none_are_refused(folder: Path, content: str) -> None:
     (folder / bundle.GOLDEN).write_text(content)
-    bundle.seal(folder, manifest())
+    verify.seal(folder, manifest())
     with pytest.raises(BundleError, match=r"golden.json: .+"):
-        bundle.read(folder)
+        verify.read(folder)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="nowhere: not a bundle"):
-        bundle.read(tmp_path / "nowhere")
+        verify.read(tmp_path / "nowhere")

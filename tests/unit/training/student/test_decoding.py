@@ -5,8 +5,8 @@ import torch
 
 from tests.support.bundles import LIMITS, TASK, explanation, reference
 from tests.support.tiny_students import Student, problems, tiny_student
-from training.evaluation import decoding
-from training.evaluation.decoding import batches_of, generate, score
+from training.student import decoding
+from training.student.decoding import batches_of, generate, log_distributions, score
 
 
 def prompts(student: Student, count: int) -> list[list[int]]:
@@ -37,17 +37,29 @@ def test_texts_and_their_probabilities_are_those_of_each_prompt_alone(ending: St
     )
 
 
-def test_what_is_given_is_read_first(ending: Student) -> None:
+def test_the_decoder_prefix_is_read_first(ending: Student) -> None:
     labels = [tokens for tokens, _ in generate(ending.model, prompts(ending, 12), 6)]
     texts = [TASK.explain_prefix + text for text in problems(12)]
     inputs = ending.tokenizer(texts)["input_ids"]
     found = generate(ending.model, inputs, LIMITS.rationale_tokens, labels)
     pairs = zip(problems(12), labels, strict=True)
-    expected = [explanation(ending, text, given) for text, given in pairs]
+    expected = [explanation(ending, text, label) for text, label in pairs]
     assert [tokens for tokens, _ in found] == [one.tokens for one in expected]
     assert [logprob for _, logprob in found] == pytest.approx(
         [one.logprob for one in expected], abs=1e-3
     )
+
+
+def test_log_distributions_give_a_texts_tokens_their_probability(ending: Student) -> None:
+    inputs = prompts(ending, 12)
+    labels = generate(ending.model, inputs, 6)
+    prefixes = [tokens[: place % 3] for place, (tokens, _) in enumerate(labels)]
+    texts = generate(ending.model, inputs, LIMITS.rationale_tokens, prefixes)
+    tables = log_distributions(ending.model, inputs, [tokens for tokens, _ in texts], prefixes)
+    for (tokens, logprob), table in zip(texts, tables, strict=True):
+        assert table.shape == (len(tokens), ending.model.config.vocab_size)
+        assert table.argmax(-1).tolist() == tokens
+        assert float(table.amax(-1).sum()) == pytest.approx(logprob, abs=1e-3)
 
 
 def test_the_end_token_counts(ending: Student) -> None:

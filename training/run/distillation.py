@@ -1,0 +1,213 @@
+"""A distillation from its data to its student: train, choose the weights, measure, write."""
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors import safe_open
+from scipy.stats import binomtest
+from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments, TrainerCallback
+
+from training.config import DistillConfig
+from training.data.batch_sampler import ShuffledBatchSampler
+from training.data.batches import TokenizedExamples, TwoPassCollator, tokenize
+from training.data.cascade import conclude
+from training.data.splits import Splits
+from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSample
+from training.objectives import Options
+from training.run.arguments import training_arguments
+from training.run.averaging import mean_weights
+from training.run.folder import Output, step_of
+from training.run.interruption import SaveWhenSignalled
+from training.run.reporting import reporting
+from training.run.student import load_student, student_texts
+from training.student.load import Student, as_trained
+from training.student.record import Example, Metrics
+from training.student.rounding import round_weights
+from training.student.unpadded import UnpaddedT5
+from training.trainer import LabelAccuracy, TwoPassTrainer
+from training.yaml_files import ConfigError
+
+log = logging.getLogger("duet.distill")
+
+
+def distill(config: DistillConfig, splits: Splits, command: str, force: bool = False) -> None:
+    """Trains the recipe's student and writes it, with its record, to `output_dir`.
+
+    Goes on from the last checkpoint of the same recipe where there is one, and does nothing where
+    its student is there; `force` goes on with a changed one. The step that is kept is the best by
+    validation accuracy, or with `average_last` the mean of the last ones. Test rows are measured
+    at the end alone. SIGINT and SIGTERM save a checkpoint and raise Interrupted.
+    """
+    reporter, callbacks = reporting(config.report_to, config.output_dir)
+    if config.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
+    arguments = training_arguments(config, reporter)
+    if config.cascade:
+        splits = _concluded(splits)
+    output = Output(config, splits, command)
+    with arguments.main_process_first():
+        if output.claim(force):
+            log.info("%s: its student is there; delete it to distil it anew", config.output_dir)
+            return
+    student = load_student(config, student_texts(config.task, splits.train))
+    interruption = SaveWhenSignalled()
+    trainer = _trainer(config, splits, student, arguments, [interruption, *callbacks])
+    log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
+    checkpoint = None
+    if checkpoints := output.whole_checkpoints():
+        _check_geometry(student.model, checkpoints[-1])
+        checkpoint = str(checkpoints[-1])
+    with interruption.listening():
+        trainer.train(resume_from_checkpoint=checkpoint)
+
+    steps = _choose_weights(config, trainer, student.model, output)
+    metrics = _measure_splits(config, trainer, student, splits)
+    for split, values in metrics.items():
+        log.info("%s: %s", split, values)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
+    if trainer.is_world_process_zero():
+        output.write_student(as_trained(student.model.config, weights), student, metrics, steps)
+        shutil.rmtree(output.checkpoints)
+
+
+def _concluded(splits: Splits) -> Splits:
+    return replace(
+        splits,
+        train=[conclude(example) for example in splits.train],
+        validation=[conclude(example) for example in splits.validation],
+        test=[conclude(example) for example in splits.test],
+    )
+
+
+def _trainer(
+    config: DistillConfig,
+    splits: Splits,
+    student: Student,
+    arguments: Seq2SeqTrainingArguments,
+    callbacks: list[TrainerCallback],
+) -> TwoPassTrainer:
+    """Raises ConfigError where the recipe cannot be trained on these rows, or by FSDP."""
+    model, tokenizer = student.model, student.tokenizer
+    pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
+    assert pad_id is not None
+    assert start_id is not None
+    rows = _tokenized(config, splits.train, student)
+    trainer = TwoPassTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=_tokenized(config, splits.validation, student),
+        data_collator=TwoPassCollator(pad_id, start_id, config.task.explain_given_label),
+        processing_class=tokenizer,
+        compute_metrics=LabelAccuracy(config.task, tokenizer),
+        callbacks=callbacks,
+        objective=config.objective,
+        options=_options(config),
+        plan=ShuffledBatchSampler(
+            rows.sizes("predict" if config.objective == "finetune" else "both"),
+            steps=config.steps,
+            batch_size=config.batch_size,
+            batch_tokens=config.batch_tokens,
+            accumulation=config.gradient_accumulation_steps,
+            processes=arguments.world_size,
+            process=arguments.process_index,
+            seed=config.seed,
+        ),
+        rationales=_sample(config, splits, student, WHILE_TRAINING),
+    )
+    if trainer.is_fsdp_enabled:
+        if config.weights == "int8":
+            raise ConfigError("weights: those that FSDP shards cannot be rounded; set fp32")
+        if config.average_last is not None:
+            raise ConfigError("average_last: weights that FSDP shards cannot be averaged")
+    return trainer
+
+
+def _tokenized(
+    config: DistillConfig, examples: list[Example], student: Student
+) -> TokenizedExamples:
+    rows = tokenize(config, examples, student.tokenizer)
+    for column, count in rows.cut.items():
+        if count:
+            log.warning("cut at max_%s_tokens: %d of %d texts", column, count, len(rows))
+    return rows
+
+
+def _options(config: DistillConfig) -> Options:
+    known = {name: getattr(config, name) for name in Options._fields}
+    return Options(**{name: value for name, value in known.items() if value is not None})
+
+
+def _sample(
+    config: DistillConfig, splits: Splits, student: Student, size: int
+) -> RationaleSample | None:
+    """Validation rows to look at rationales of; None where no rationale is learnt."""
+    if config.objective == "finetune" or not any(one.rationale for one in splits.train):
+        return None
+    return RationaleSample.draw(config, student, splits.validation, size)
+
+
+def _check_geometry(model: UnpaddedT5, checkpoint: Path) -> None:
+    with safe_open(checkpoint / "model.safetensors", "pt") as weights:
+        names = weights.keys()
+        shapes = {name: tuple(weights.get_slice(name).get_shape()) for name in names}
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    if any(shape != expected.get(name) for name, shape in shapes.items()):
+        raise ConfigError(
+            f"output_dir: {checkpoint} does not fit this recipe's model; choose another output_dir"
+        )
+
+
+def _choose_weights(
+    config: DistillConfig, trainer: TwoPassTrainer, model: UnpaddedT5, output: Output
+) -> list[int]:
+    """Gives the model the weights that are kept, rounded if the recipe says so.
+
+    Returns the step that they are of, or those whose mean they are.
+    """
+    steps = [trainer.state.best_global_step or trainer.state.global_step]
+    if config.average_last is not None:
+        # others are of interruptions, which must not change the student
+        evaluated = [
+            checkpoint
+            for checkpoint in output.whole_checkpoints()
+            if step_of(checkpoint) % config.eval_every == 0
+        ]
+        last = evaluated[-config.average_last :]
+        steps = [step_of(checkpoint) for checkpoint in last]
+        model.load_state_dict(mean_weights(last), strict=False)  # without those that are tied
+    if config.weights == "int8":
+        round_weights(model)
+    return steps
+
+
+def _measure_splits(
+    config: DistillConfig, trainer: TwoPassTrainer, student: Student, splits: Splits
+) -> Metrics:
+    """Accuracy on validation and test rows, and the rationales of validation rows."""
+    trainer.rationales = None
+    assert isinstance(trainer.eval_dataset, TokenizedExamples)
+    metrics: Metrics = {"validation": _measure(trainer, trainer.eval_dataset)}
+    if splits.test:
+        metrics["test"] = _measure(trainer, _tokenized(config, splits.test, student))
+    if (rationales := _sample(config, splits, student, AT_THE_END)) is not None:
+        metrics["rationales"] = {"rows": len(rationales.rows), **rationales.measure()}
+    return metrics
+
+
+def _measure(trainer: TwoPassTrainer, rows: TokenizedExamples) -> dict[str, float | int | str]:
+    measured = trainer.evaluate(rows)
+    accuracy = measured["eval_accuracy"]
+    found = binomtest(round(accuracy * len(rows)), len(rows)).proportion_ci(0.95, "wilson")
+    figures: dict[str, float | int | str] = {
+        "accuracy": round(accuracy, 4),
+        "low": round(float(found.low), 4),
+        "high": round(float(found.high), 4),
+        "exact": round(measured["eval_exact"], 4),
+        "rows": len(rows),
+    }
+    if "eval_mi_bound" in measured:
+        figures["mi_bound"] = measured["eval_mi_bound"]
+    return figures
