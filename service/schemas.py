@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from export.bundle import Bundle, Limits, Provenance
-from service.engine.prediction import Labelled, Prediction, Score, Usage
+from service.engine.prediction import Prediction, Score, Usage
 from service.errors import InvalidInput
 from tasks.fields import flaw_of, kind_of
 from tasks.task import Fields, Task
@@ -124,7 +124,7 @@ class LabelAnswer(BaseModel):
     scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
 
     @classmethod
-    def of_label(cls, given: Labelled) -> Self:
+    def of_label(cls, given: Prediction) -> Self:
         """Sets `answer` only where the task has one."""
         optional = {} if given.model.task.answer is None else {"answer": given.answer}
         return cls(

@@ -1,6 +1,6 @@
 """Slots: one row for each sequence in work, with all that the decoder remembers of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,9 +49,9 @@ class Slots:
 
     @property
     def lengths(self) -> Array:
-        """Cache entries [count] that count. The next step writes after them; set it to keep more.
+        """Cache entries [count] that each row keeps. The next step writes after them.
 
-        What a step wrote and is not kept is overwritten by the next one.
+        A step's entries that are not kept are overwritten by the next step.
         """
         return self.arrays["write_index"][: self.count]
 
@@ -100,13 +100,17 @@ class Slots:
         entries = self.lengths[:, None] + np.arange(positions.shape[1])
         self.arrays["cache_positions"][rows, entries] = positions
 
-    def keep(self, row: int, entries: Sequence[int]) -> None:
-        """Makes these entries of a row's cache, in this order, all that it holds."""
+    def keep(self, row: int, entries: list[int] | range) -> None:
+        """Makes these entries of a row's cache, in this order, all that it holds.
+
+        The first ones in their order, `range(kept)`, stay where they are.
+        """
         kept = len(entries)
-        for spec in self._specs:
-            if kept and "M" in spec.dims:
-                cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
-                cache[:kept] = cache[list(entries)]
+        if entries != range(kept):
+            for spec in self._specs:
+                if kept and "M" in spec.dims:
+                    cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
+                    cache[:kept] = cache[list(entries)]
         self.lengths[row] = kept
 
     def _fit(self, dim: str, needed: int) -> None:

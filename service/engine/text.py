@@ -3,20 +3,18 @@
 import json
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
 from export.bundle import TOKENIZER, Bundle, BundleError
-from service.engine.labels import LabelTrie
+from service.engine.label_trie import LabelTrie
+from service.engine.prediction import Input
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tasks.fields import EmptyField, FieldError, parse_fields
 from tasks.placeholders import Codec, codec_of
 from tasks.task import MAX_LABELS, Fields
-
-# The fields of a task, or a string where the task has one field.
-Input = str | Mapping[str, str | Sequence[str]]
 
 CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's tokens for what it has no other token for

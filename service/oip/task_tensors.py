@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from service.engine.prediction import Prediction
-from service.engine.text import Input
+from service.engine.prediction import Input, Prediction
 from service.errors import InvalidParameter
 from service.oip.tensors import DataType, InputTensor, OutputTensor
 from service.schemas import check_inputs

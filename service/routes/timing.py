@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 
-from service.engine.prediction import Labelled
+from service.engine.prediction import Prediction
 
 
-def timing_headers(started: float, answers: Sequence[Labelled]) -> dict[str, str]:
+def timing_headers(started: float, answers: Sequence[Prediction]) -> dict[str, str]:
     """In milliseconds since `started`, and of the slowest of the answers."""
     timings = [answer.timings for answer in answers]
     seconds = {

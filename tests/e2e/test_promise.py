@@ -17,7 +17,8 @@ import pytest
 from export.bundle import DRAFT, Limits, Precision, seal
 from export.ngrams import write_draft_table
 from service.engine.engine import Engine, Prediction, PredictRequest, Timings
-from service.engine.runner import Choices, NewTokens, Runner
+from service.engine.onnx_runner import OnnxRunner
+from service.engine.runner import StepInput, StepOutput
 from service.engine.slots import Slots
 from tasks.task import LabelField, Task
 from tests.support.bundles import TASK, write_bundle
@@ -92,7 +93,7 @@ def test_every_answer_is_the_one_that_its_request_gets_alone(
         )
         order = rng.sample(range(len(requests)), len(requests))
         answers = asyncio.run(send(engine, [requests[i] for i in order], load, rng))
-        accepted = engine.counters.accepted
+        accepted = engine.accepted
         engine.close()
         for i, answer in zip(order, answers, strict=True):
             assert content(answer) == content(alone[i]), f"{requests[i]} under {load}"
@@ -155,13 +156,13 @@ def make_requests(
 def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The rows and new tokens of every step to come."""
     shapes: list[tuple[int, ...]] = []
-    step = Runner.step
+    step = OnnxRunner.step
 
-    def recorded(runner: Runner, slots: Slots, new: NewTokens) -> Choices:
+    def recorded(runner: OnnxRunner, slots: Slots, new: StepInput) -> StepOutput:
         shapes.append(new.input_ids.shape)
         return step(runner, slots, new)
 
-    monkeypatch.setattr(Runner, "step", recorded)
+    monkeypatch.setattr(OnnxRunner, "step", recorded)
     return shapes
 
 

@@ -19,8 +19,8 @@ from export.bundle import Limits
 from export.parity import TOLERANCE, batches, is_near_tie
 from export.reference import pad, until_end
 from service.engine.engine import Engine, Prediction, PredictRequest
-from service.engine.generation import Generation
-from service.engine.job import Job
+from service.engine.text_sequence import TextSequence
+from service.engine.request import EngineRequest
 from tests.support.bundles import TASK, write_bundle
 from tests.support.rebuilt_student import rebuilt_student
 from tests.support.tiny_students import Kind, Student, tiny_student
@@ -80,7 +80,7 @@ def check(
     engine = Engine.load(folder, threads=1, max_rows=16)
     rows.clear()
     predictions = asyncio.run(predict(engine, texts))
-    limits, accepted = engine.manifest.limits, engine.counters.accepted
+    limits, accepted = engine.manifest.limits, engine.accepted
     engine.close()
     assert accepted > 0
     for voice, prefix in enumerate((TASK.predict_prefix, TASK.explain_prefix)):
@@ -104,12 +104,12 @@ async def predict(engine: Engine, texts: Sequence[str]) -> list[Prediction]:
     return await asyncio.gather(*map(engine.predict, requests))
 
 
-def record_rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Generation]]:
+def record_rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[TextSequence]]:
     """The rows of each request to come, by its input: they hold the tokens."""
     rows: dict[str, Any] = {}
     prediction = Engine._prediction
 
-    def recorded(engine: Engine, job: Job, asked: Any) -> Prediction:
+    def recorded(engine: Engine, job: EngineRequest, asked: Any) -> Prediction:
         rows[str(asked.request.input)] = job.rows
         return prediction(engine, job, asked)
 

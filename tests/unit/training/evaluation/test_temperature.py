@@ -8,8 +8,7 @@ import torch
 from scipy.special import logit
 
 from export.bundle import Calibration
-from service.engine.generation import confidence_of
-from service.engine.labels import rank
+from service.engine.confidence import confidence_of, rank
 from tests.support.prediction_records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.record import Record

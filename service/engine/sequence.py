@@ -1,0 +1,86 @@
+"""Sequences: what occupies a slot of the engine, from its prompt to its result."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from export.bundle import Calibration, Geometry
+from service.engine.prediction import Score
+from service.engine.runner import StepOutput
+
+if TYPE_CHECKING:
+    from service.engine.request import EngineRequest
+
+
+class Proposal(NamedTuple):
+    """T new tokens that a sequence could use in its next step.
+
+    The step takes the first ones: `least` of them or more. The last three are None for a chain,
+    in which each token follows the one before it and sees all that the cache holds before it.
+    """
+
+    ids: list[int]  # [T]
+    useful: list[float]  # [T], the probability that a token saves a later step
+    least: int = 1
+    positions: list[int] | None = None  # [T], places in the sequence
+    visible: list[list[int]] | None = None  # [T], the cache entries that each token attends to
+    target_ids: list[int] | None = None  # [T], tokens whose log-probability is wanted
+
+    def first(self, count: int) -> "Proposal":
+        """The proposal of its first tokens alone, `count` of them at most."""
+        return Proposal(
+            self.ids[:count],
+            self.useful[:count],
+            self.least,
+            self.positions and self.positions[:count],
+            self.visible and self.visible[:count],
+            self.target_ids and self.target_ids[:count],
+        )
+
+
+class Sequence(ABC):
+    """What the decoder finds out after a prompt, in a slot of its own, step by step.
+
+    A step asks for a proposal, computes its first tokens, and has the sequence accept the output.
+    """
+
+    # New tokens that a step must have room for, so that the sequence loses no time. Drafts are not
+    # counted.
+    width = 1
+
+    def __init__(self, prompt: list[int]) -> None:
+        self.prompt = prompt
+        self.request: EngineRequest  # set by the request itself
+        self.tokens: list[int] = []  # the result, with its end token, as far as it is known
+        self.drafted = 0  # tokens that were drafted
+        self.accepted = 0  # drafted tokens that were right
+        self.done = False
+        self.finished: float | None = None  # seconds, by time.perf_counter
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take a step once its prompt is encoded."""
+        return True
+
+    @abstractmethod
+    def propose(self, model: Geometry, most: int, floor: float) -> Proposal:
+        """The new tokens for the next step: `most`, unless it needs more.
+
+        Those whose probability of use is below `floor` would cost more time than they save.
+        """
+
+    @abstractmethod
+    def accept(self, proposal: Proposal, output: StepOutput, end_id: int) -> list[int] | range:
+        """Takes in what came out of a step. Returns the cache entries to keep, in order.
+
+        `proposal` holds the tokens that the step took, and `output` [T] what came out for each.
+        """
+
+    @abstractmethod
+    def scores(
+        self, calibration: Calibration, decode: Callable[[list[int]], str]
+    ) -> tuple[Score, ...]:
+        """The labels that were found, the best first, each with its calibrated probability.
+
+        `decode` makes a text of tokens. Only for a sequence that is done.
+        """
