@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.engine.engine import Engine
@@ -21,7 +22,7 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.support.bundles import reference
 from tests.support.haproxy import Proxy, free_ports, proxy
-from tests.support.server_process import TIMEOUT, events, serve_here
+from tests.support.server_process import TIMEOUT, admission_of, events, serve_here
 from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
 from tests.support.tiny_students import Student, problems
 
@@ -46,16 +47,20 @@ def label_steps(student: Student) -> int:
 
 @pytest.fixture
 def engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
-    """Its own deadline is no help to those who leave."""
-    with stepped_engine_of(runner, tiny_bundle, timeout=10 * TIMEOUT) as engine:
-        engine._speculate = False
+    with stepped_engine_of(runner, tiny_bundle, speculate=False) as engine:
         yield engine
 
 
 @pytest.fixture
-def one(engine: Engine, tmp_path: Path) -> Iterator[Proxy]:
+def app(engine: Engine) -> FastAPI:
+    """Its own deadline is no help to those who leave."""
+    settings = Settings(threads=1, timeout=10 * TIMEOUT)
+    return create_app(settings, Registry({"tiny": engine}, settings))
+
+
+@pytest.fixture
+def one(app: FastAPI, tmp_path: Path) -> Iterator[Proxy]:
     """Before one replica, whose steps the test lets happen."""
-    app = create_app(Settings(threads=1), Registry({"tiny": engine}))
     with serve_here(app) as (host, port), proxy(tmp_path / "log", f"{host}:{port}") as started:
         started.wait_until("/readyz", 200)
         yield started
@@ -78,24 +83,24 @@ def test_a_stream_comes_as_it_is_written(
 
 
 def test_who_leaves_a_stream_gives_back_the_rows(
-    one: Proxy, runner: SteppedRunner, engine: Engine, label_steps: int
+    one: Proxy, runner: SteppedRunner, app: FastAPI, label_steps: int
 ) -> None:
     runner.allowed.release(label_steps)
     with httpx.stream("POST", f"{one.url}/predict", json=STREAM, timeout=TIMEOUT) as response:
         lines = response.iter_lines()  # whose end would close the connection
         assert next(lines) == "event: label"
-        assert engine.admission.inputs == 1
-    wait_until(lambda: engine.admission.inputs == 0)
+        assert admission_of(app).inputs == 1
+    wait_until(lambda: admission_of(app).inputs == 0)
 
 
-def test_who_leaves_before_the_answer_does_too(one: Proxy, engine: Engine) -> None:
+def test_who_leaves_before_the_answer_does_too(one: Proxy, app: FastAPI) -> None:
     body = json.dumps(STREAM | {"stream": False})
     head = "POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
     address = urlsplit(one.url)
     with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
-        wait_until(lambda: engine.admission.inputs == 1)
-    wait_until(lambda: engine.admission.inputs == 0)
+        wait_until(lambda: admission_of(app).inputs == 1)
+    wait_until(lambda: admission_of(app).inputs == 0)
 
 
 def test_told_to_stop_it_finishes_streams(

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp
+
+from service.admission import Admission
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60  # seconds; reached only where something hangs
@@ -100,4 +103,14 @@ def events(stream: str) -> list[tuple[str, Any]]:
         assert name.startswith("event: ")
         assert data.startswith("data: ")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+def admission_of(app: FastAPI, model: str = "tiny") -> Admission:
+    """What bounds the requests for a model that the application serves."""
+    (found,) = (
+        served.admission
+        for served in app.state.models.served()
+        if served.engine.manifest.name == model
+    )
     return found
