@@ -16,8 +16,9 @@ import pytest
 
 from export.bundle import DRAFT, Limits, Precision, seal
 from export.ngrams import write_draft_table
-from service.engine.engine import Engine, Prediction, PredictRequest, Timings
+from service.engine.engine import Engine
 from service.engine.onnx_runner import OnnxRunner
+from service.engine.prediction import Prediction, PredictRequest, Timings
 from service.engine.runner import StepInput, StepOutput
 from service.engine.slots import Slots
 from tasks.task import LabelField, Task

@@ -19,7 +19,8 @@ from export.bundle import Limits
 from export.parity import TOLERANCE, batches, is_near_tie
 from export.reference import pad, until_end
 from service.engine.answer import Answer
-from service.engine.engine import Engine, Prediction, PredictRequest
+from service.engine.engine import Engine
+from service.engine.prediction import Prediction, PredictRequest
 from tests.support.bundles import TASK, write_bundle
 from tests.support.rebuilt_student import rebuilt_student
 from tests.support.tiny_students import Kind, Student, tiny_student

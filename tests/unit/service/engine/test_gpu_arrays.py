@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 
 from export import bundle
 from service.engine.devices import CPU, Device
-from service.engine.engine import Engine, Prediction, PredictRequest
+from service.engine.engine import Engine
 from service.engine.onnx_runner import BFLOAT16, OnnxRunner, _bind
+from service.engine.prediction import Prediction, PredictRequest
 from tests.support.asynchronous_device import DEFERRED, DeferredArray, pending
 from tests.support.bundles import TASK, reference, write_bundle
 from tests.support.tiny_students import Student, problems

@@ -5,7 +5,8 @@ from fastapi.testclient import TestClient
 
 from service.admission import Admission
 from service.engine import scheduler
-from service.engine.engine import Engine, PredictRequest
+from service.engine.engine import Engine
+from service.engine.prediction import PredictRequest
 from tests.support.stepped_runner import SteppedRunner
 
 

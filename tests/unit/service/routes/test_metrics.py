@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from service import __version__
 from service.app import create_app
-from service.engine.engine import Engine, PredictRequest
+from service.engine.engine import Engine
+from service.engine.prediction import PredictRequest
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.server_process import admission_of
