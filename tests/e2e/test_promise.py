@@ -36,7 +36,7 @@ STUDENTS: dict[str, Callable[[], Student]] = {
     "learned": learned_student,
 }
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-TASKS = ("open", "closed", "choices")
+TASKS = ("open", "closed", "few", "choices")  # few labels share the steps of texts
 
 
 class Load(NamedTuple):
@@ -130,15 +130,17 @@ def make_requests(
             found[" ".join(rng.choices(some, k=rng.randint(1, 8)))] = None
         return list(found)
 
-    fields, closed = ["text"], labels(120)
-    if task == "choices":
-        fields = ["text", "choices"]
+    fields = ["text", "choices"] if task == "choices" else ["text"]
+    spaces = {
+        "open": "open",
+        "closed": labels(120),
+        "few": rng.sample(words, 3),
+        "choices": LabelField(field="choices"),
+    }
     spec = TASK.model_copy(
         update={
             "fields": fields,
-            "labels": {"open": "open", "closed": closed, "choices": LabelField(field="choices")}[
-                task
-            ],
+            "labels": spaces[task],
             "answer": "arithmetic" if task == "open" else None,
             "examples": [],
         }
