@@ -1,12 +1,12 @@
 """Sequences: what occupies a slot of the engine, from its prompt to its result."""
 
 from abc import ABC, abstractmethod
+from collections import abc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from export.bundle import Calibration, Geometry
 from service.engine.prediction import Score
-from service.engine.runner import StepOutput
 
 if TYPE_CHECKING:
     from service.engine.request import EngineRequest
@@ -15,26 +15,28 @@ if TYPE_CHECKING:
 class Proposal(NamedTuple):
     """T new tokens that a sequence could use in its next step.
 
-    The step takes the first ones: `least` of them or more. The last three are None for a chain,
-    in which each token follows the one before it and sees all that the cache holds before it.
+    The step takes the first ones: `least` of them or more. A tree has the last three lists. They
+    are empty for a chain, in which each token follows the one before it, and sees all before it.
     """
 
     ids: list[int]  # [T]
     useful: list[float]  # [T], the probability that a token saves a later step
     least: int = 1
-    positions: list[int] | None = None  # [T], places in the sequence
-    visible: list[list[int]] | None = None  # [T], the cache entries that each token attends to
-    target_ids: list[int] | None = None  # [T], tokens whose log-probability is wanted
+    positions: abc.Sequence[int] = ()  # [T], places in the sequence
+    visible: abc.Sequence[list[int]] = ()  # [T], the cache entries that each token attends to
+    target_ids: abc.Sequence[int] = ()  # [T], tokens whose log-probability is wanted
 
     def first(self, count: int) -> "Proposal":
         """The proposal of its first tokens alone, `count` of them at most."""
+        if len(self.ids) <= count:
+            return self
         return Proposal(
             self.ids[:count],
             self.useful[:count],
             self.least,
-            self.positions and self.positions[:count],
-            self.visible and self.visible[:count],
-            self.target_ids and self.target_ids[:count],
+            self.positions[:count],
+            self.visible[:count],
+            self.target_ids[:count],
         )
 
 
@@ -70,10 +72,18 @@ class Sequence(ABC):
         """
 
     @abstractmethod
-    def accept(self, proposal: Proposal, output: StepOutput, end_id: int) -> list[int] | range:
+    def accept(
+        self,
+        proposal: Proposal,
+        next_ids: list[int],
+        next_logprobs: list[float],
+        target_logprobs: list[float],
+        end_id: int,
+    ) -> list[int] | range:
         """Takes in what came out of a step. Returns the cache entries to keep, in order.
 
-        `proposal` holds the tokens that the step took, and `output` [T] what came out for each.
+        `proposal` holds the tokens that the step took. The lists are as in a StepOutput, and may be
+        longer. `end_id` is the end token.
         """
 
     @abstractmethod

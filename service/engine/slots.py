@@ -100,18 +100,24 @@ class Slots:
         entries = self.lengths[:, None] + np.arange(positions.shape[1])
         self.arrays["cache_positions"][rows, entries] = positions
 
-    def keep(self, row: int, entries: list[int] | range) -> None:
-        """Makes these entries of a row's cache, in this order, all that it holds.
+    def keep(self, kept: Iterable[list[int] | range | None]) -> None:
+        """Makes these entries of each row's cache, in their order, all that it holds.
 
-        The first ones in their order, `range(kept)`, stay where they are.
+        The first ones as a range stay where they are. None: what the row held before the step.
         """
-        kept = len(entries)
-        if entries != range(kept):
-            for spec in self._specs:
-                if kept and "M" in spec.dims:
-                    cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
-                    cache[:kept] = cache[list(entries)]
-        self.lengths[row] = kept
+        for row, entries in enumerate(kept):
+            if entries is None:
+                continue
+            if isinstance(entries, list):
+                self._move(row, entries)
+            self.lengths[row] = len(entries)
+
+    def _move(self, row: int, entries: list[int]) -> None:
+        """Moves these entries of a row's cache to its beginning."""
+        for spec in self._specs:
+            if entries and "M" in spec.dims:
+                cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
+                cache[: len(entries)] = cache[entries]
 
     def _fit(self, dim: str, needed: int) -> None:
         """Widens to `needed`; narrows only by more than half, so that it does not swing."""

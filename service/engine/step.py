@@ -1,12 +1,11 @@
 """Steps: one run of the decoder for all sequences of a pool together."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 
-from service.engine.runner import Runner, StepInput, StepOutput
+from service.engine.runner import Runner, StepInput
 from service.engine.sequence import Proposal, Sequence
 from service.engine.slots import Slots
 from service.errors import INTERNAL, InternalError
@@ -30,49 +29,33 @@ def take_step(runner: Runner, slots: Slots, sequences: list[Sequence]) -> None:
     floor = rows / (STEP_COST + rows)  # tokens for the cost of one, without drafts
     proposals = [Proposal([model.pad_id], [0.0])] * rows
     for i, sequence in enumerate(sequences):
-        with isolated(sequence):
+        try:
             proposals[i] = sequence.propose(model, most, floor)
+        except Exception:
+            fail_alone(sequence)
     least = max(proposal.least for proposal in proposals)
     width = best_width([proposal.useful for proposal in proposals], least)
     proposals = [proposal.first(width) for proposal in proposals]
-
-    ids = np.full((rows, width), model.pad_id, np.int64)
-    targets = np.full((rows, width), model.pad_id, np.int64)
-    positions = slots.lengths[:, None] + np.arange(width)
-    for i, proposal in enumerate(proposals):
-        new = slice(len(proposal.ids))
-        ids[i, new] = proposal.ids
-        if proposal.positions is not None:
-            positions[i, new] = proposal.positions
-        if proposal.target_ids is not None:
-            targets[i, new] = proposal.target_ids
-    chain = slots.lengths[:, None] + np.arange(width)
-    slots.open_step(positions)
-    visible = np.arange(slots.width) <= chain[:, :, None]
-    for i, proposal in enumerate(proposals):
-        for j, entries in enumerate(proposal.visible or ()):
-            visible[i, j] = False
-            visible[i, j, entries] = True
-
-    output = runner.step(slots, StepInput(ids, positions, visible, targets))
-    for i, (sequence, proposal) in enumerate(zip(sequences, proposals, strict=True)):
-        of_row = StepOutput(*(values[i, : len(proposal.ids)] for values in output))
-        with isolated(sequence):
-            slots.keep(i, sequence.accept(proposal, of_row, model.eos_id))
+    output = runner.step(slots, _input_of(proposals, width, model.pad_id, slots))
+    kept: list[list[int] | range | None] = [None] * rows
+    for i, (sequence, proposal, *outcome) in enumerate(
+        zip(sequences, proposals, *(values.tolist() for values in output), strict=True)
+    ):
+        try:
+            kept[i] = sequence.accept(proposal, *outcome, model.eos_id)
+        except Exception:
+            fail_alone(sequence)
+    slots.keep(kept)
 
 
-@contextmanager
-def isolated(sequence: Sequence) -> Iterator[None]:
-    """Has an exception fail the sequence's request alone, and none of its neighbours.
+def fail_alone(sequence: Sequence) -> None:
+    """Fails the sequence's request, and none of its neighbours, with the exception in hand.
 
     For what no other sequence can be to blame for. The request leaves before the next step.
     """
-    try:
-        yield
-    except Exception:
-        if not sequence.request.over:
-            logger.exception("a request failed by itself")
-            sequence.request.resolve(InternalError(INTERNAL))
+    if not sequence.request.over:
+        logger.exception("a request failed by itself")
+        sequence.request.resolve(InternalError(INTERNAL))
 
 
 def best_width(useful: list[list[float]], least: int = 1) -> int:
@@ -88,3 +71,28 @@ def best_width(useful: list[list[float]], least: int = 1) -> int:
         if width >= least and rate > best_rate:
             best, best_rate = width, rate
     return best
+
+
+def _input_of(proposals: list[Proposal], width: int, pad_id: int, slots: Slots) -> StepInput:
+    """The input of a step that takes all tokens of the proposals, `width` at most of each.
+
+    Makes room for them in the slots.
+    """
+    ids = np.array([_padded(proposal.ids, width, pad_id) for proposal in proposals], np.int64)
+    places = slots.lengths[:, None] + np.arange(width)  # in the cache; in the sequence for chains
+    positions, targets = places.copy(), ids.copy()
+    trees = [(i, proposal) for i, proposal in enumerate(proposals) if proposal.visible]
+    for i, tree in trees:
+        positions[i, : len(tree.ids)] = tree.positions
+        targets[i, : len(tree.ids)] = tree.target_ids
+    slots.open_step(positions)
+    visible = np.arange(slots.width) <= places[:, :, None]
+    for i, tree in trees:
+        tokens = [token for token, entries in enumerate(tree.visible) for _ in entries]
+        visible[i, : len(tree.ids)] = False
+        visible[i, tokens, list(chain.from_iterable(tree.visible))] = True
+    return StepInput(ids, positions, visible, targets)
+
+
+def _padded(ids: list[int], width: int, pad_id: int) -> list[int]:
+    return ids + [pad_id] * (width - len(ids))

@@ -11,7 +11,6 @@ from export.bundle import Calibration, Geometry
 from service.engine.confidence import confidence_of
 from service.engine.draft import Drafter
 from service.engine.prediction import Score
-from service.engine.runner import StepOutput
 from service.engine.sequence import Proposal, Sequence
 
 
@@ -51,16 +50,23 @@ class TextSequence(Sequence):
             draft, right = self.drafter.draft(room, floor, model.eos_id)
         return Proposal([*read, *draft], [1.0] * len(read) + right, least=len(read))
 
-    def accept(self, proposal: Proposal, output: StepOutput, end_id: int) -> range:
+    def accept(
+        self,
+        proposal: Proposal,
+        next_ids: list[int],
+        next_logprobs: list[float],
+        target_logprobs: list[float],
+        end_id: int,
+    ) -> range:
         """Adds what is right of the draft, and the token chosen after it."""
         draft, before = proposal.ids[proposal.least :], proposal.least - 1
-        chosen = output.next_id[before:].tolist()
+        chosen = next_ids[before:]
         right = 0
         while right < len(draft) and draft[right] == chosen[right] != end_id:
             right += 1
         new = chosen[: right + 1]
         self.tokens += new
-        for logprob in output.next_logprob[before:][: right + 1].tolist():
+        for logprob in next_logprobs[before : before + right + 1]:
             self.logprob += logprob  # one by one as without drafts, so that no digit differs
         self.drafted += len(draft)
         self.accepted += right
