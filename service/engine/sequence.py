@@ -40,6 +40,14 @@ class Proposal(NamedTuple):
         )
 
 
+class Outcome(NamedTuple):
+    """A sequence's row of a StepOutput: by new token, and perhaps for more than it proposed."""
+
+    next_ids: list[int]
+    next_logprobs: list[float]
+    target_logprobs: list[float]
+
+
 class Sequence(ABC):
     """What the decoder finds out after a prompt, in a slot of its own, step by step.
 
@@ -72,18 +80,10 @@ class Sequence(ABC):
         """
 
     @abstractmethod
-    def accept(
-        self,
-        proposal: Proposal,
-        next_ids: list[int],
-        next_logprobs: list[float],
-        target_logprobs: list[float],
-        end_id: int,
-    ) -> list[int] | range:
+    def accept(self, proposal: Proposal, outcome: Outcome, end_id: int) -> list[int] | range:
         """Takes in what came out of a step. Returns the cache entries to keep, in order.
 
-        `proposal` holds the tokens that the step took. The lists are as in a StepOutput, and may be
-        longer. `end_id` is the end token.
+        `proposal` holds the tokens that the step took. `end_id` is the end token.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from service.engine.runner import Runner, StepInput
-from service.engine.sequence import Proposal, Sequence
+from service.engine.sequence import Outcome, Proposal, Sequence
 from service.engine.slots import Slots
 from service.errors import INTERNAL, InternalError
 
@@ -38,13 +38,12 @@ def take_step(runner: Runner, slots: Slots, sequences: list[Sequence]) -> None:
     proposals = [proposal.first(width) for proposal in proposals]
     output = runner.step(slots, _input_of(proposals, width, model.pad_id, slots))
     kept: list[list[int] | range | None] = [None] * rows
-    for i, (sequence, proposal, *outcome) in enumerate(
-        zip(sequences, proposals, *(values.tolist() for values in output), strict=True)
-    ):
+    outcomes = map(Outcome, *(values.tolist() for values in output))
+    for i, outcome in enumerate(outcomes):
         try:
-            kept[i] = sequence.accept(proposal, *outcome, model.eos_id)
+            kept[i] = sequences[i].accept(proposals[i], outcome, model.eos_id)
         except Exception:
-            fail_alone(sequence)
+            fail_alone(sequences[i])
     slots.keep(kept)
 
 

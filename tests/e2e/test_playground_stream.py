@@ -1,7 +1,6 @@
 """The page at / while an answer comes: steps of the model happen when the test lets them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -14,21 +13,15 @@ from service.settings import Settings
 from tests.support.bundles import reference
 from tests.support.chromium import accessible, ask, finished, open_page
 from tests.support.server_process import admission_of, serve_here
-from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
+from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 
 
 @pytest.fixture
-def engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
-    with stepped_engine_of(runner, tiny_bundle, speculate=False) as engine:
-        yield engine
-
-
-@pytest.fixture
-def app(engine: Engine) -> FastAPI:
-    return create_app(Settings(), Registry({"tiny": engine}))
+def app(undrafted_engine: Engine) -> FastAPI:
+    return create_app(Settings(), Registry({"tiny": undrafted_engine}))
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import json
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,19 +21,12 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.support.bundles import reference
 from tests.support.haproxy import Proxy, free_ports, proxy
-from tests.support.server_process import TIMEOUT, admission_of, events, serve_here
-from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
+from tests.support.server_process import TIMEOUT, admission_of, events, serve_here, wait_until
+from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
 STREAM = {"inputs": problems(1)[0], "explain": True, "stream": True}
 FULL = {"error": "the queue is full", "error_type": "overloaded"}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -46,16 +38,10 @@ def label_steps(student: Student) -> int:
 
 
 @pytest.fixture
-def engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
-    with stepped_engine_of(runner, tiny_bundle, speculate=False) as engine:
-        yield engine
-
-
-@pytest.fixture
-def app(engine: Engine) -> FastAPI:
+def app(undrafted_engine: Engine) -> FastAPI:
     """Its own deadline is no help to those who leave."""
     settings = Settings(threads=1, timeout=10 * TIMEOUT)
-    return create_app(settings, Registry({"tiny": engine}, settings))
+    return create_app(settings, Registry({"tiny": undrafted_engine}, settings))
 
 
 @pytest.fixture

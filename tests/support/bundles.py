@@ -24,7 +24,7 @@ from export.bundle import (
 )
 from export.graphs import build_graphs, geometry_of
 from export.ngrams import write_draft_table
-from tasks.task import Task
+from tasks.task import LabelField, Task
 from tests.support.tiny_students import Student, problems, tiny_student
 
 TASK = Task(
@@ -33,6 +33,15 @@ TASK = Task(
     template="{{text}}",
     answer="arithmetic",
     examples=[{"text": "Ann has 3 apples and isn't hungry."}],
+)
+CHOICES = TASK.model_copy(  # the request brings the labels
+    update={
+        "fields": ["text", "choices"],
+        "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
+        "labels": LabelField(field="choices"),
+        "answer": None,
+        "examples": [],
+    }
 )
 LIMITS = Limits(input_tokens=64, label_tokens=12, rationale_tokens=48)
 

@@ -19,8 +19,8 @@ from service.registry import Registry
 from service.schemas import LabelAnswer, PredictAnswer, PredictBody
 from service.settings import Settings
 from tests.support.bundles import reference
-from tests.support.server_process import admission_of, serve_here
-from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.server_process import admission_of, serve_here, wait_until
+from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
 TEXTS = problems(3)
@@ -179,10 +179,7 @@ def test_who_leaves_a_stream_ends_the_work(
     for event in stepped.stream(TEXTS[0], explain=True):
         assert isinstance(event, Label)
         break
-    deadline = time.monotonic() + TIMEOUT
-    while admission_of(stepped_app).inputs:  # until the server has noticed
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not admission_of(stepped_app).inputs)  # the server has noticed
     runner.release()
     assert stepped.predict(TEXTS[0]).label == label.text
     # the rationale was in one step more at most, the one that it left in

@@ -6,8 +6,7 @@ import torch
 from export.bundle import Calibration
 from service.engine.engine import Engine
 from service.engine.prediction import PredictRequest
-from tasks.task import LabelField
-from tests.support.bundles import TASK, explanation, reference, write_bundle
+from tests.support.bundles import CHOICES, TASK, explanation, reference, write_bundle
 from tests.support.engine_answers import predict
 from tests.support.tiny_students import Student, problems
 
@@ -51,16 +50,7 @@ def test_a_closed_label_set_is_scored(tmp_path: Path, student: Student, explain:
 
 
 def test_the_request_may_bring_its_labels(tmp_path: Path, student: Student) -> None:
-    task = TASK.model_copy(
-        update={
-            "fields": ["text", "choices"],
-            "template": "{{text}} {{choices | join(' or ')}}",
-            "labels": LabelField(field="choices"),
-            "answer": None,
-            "examples": [],
-        }
-    )
-    write_bundle(tmp_path / "bundle", student, task=task)
+    write_bundle(tmp_path / "bundle", student, task=CHOICES)
     engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
     choices = ["pens", "apples", "pens", "pens and more"]
     distinct = ["pens", "apples", "pens and more"]
@@ -69,7 +59,7 @@ def test_the_request_may_bring_its_labels(tmp_path: Path, student: Student) -> N
         PredictRequest({"text": "Ann has", "choices": choices}),
         PredictRequest({"text": "Ann has", "choices": ["pens"]}),
     )
-    prompt = "predict: Ann has pens or apples or pens or pens and more"
+    prompt = "predict: Ann has pens apples pens pens and more"
     expected = label_logprobs(student, prompt, distinct).softmax(0)
     assert {score.label: score.score for score in one.scores} == pytest.approx(
         dict(zip(distinct, expected.tolist(), strict=True)), rel=1e-3
@@ -80,14 +70,7 @@ def test_the_request_may_bring_its_labels(tmp_path: Path, student: Student) -> N
 
 def test_a_request_may_bring_a_thousand_labels(tmp_path: Path, student: Student) -> None:
     """Some twice, many with the same beginning, some the beginning of others."""
-    task = TASK.model_copy(
-        update={
-            "fields": ["text", "choices"],
-            "labels": LabelField(field="choices"),
-            "answer": None,
-            "examples": [],
-        }
-    )
+    task = CHOICES.model_copy(update={"template": TASK.template})
     write_bundle(tmp_path / "bundle", student, task=task, calibration=Calibration(temperature=2.5))
     engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
     things = ("apples", "apple", "pens", "marbles and pens", "pens and marbles")

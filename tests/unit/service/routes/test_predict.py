@@ -1,7 +1,6 @@
 import asyncio
 import json
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from service.engine.engine import Engine
 from service.errors import INTERNAL
 from service.registry import Registry
 from service.settings import Settings
-from tasks.task import LabelField
-from tests.support.bundles import LIMITS, TASK, reference, write_bundle
-from tests.support.server_process import serve_here
+from tests.support.bundles import CHOICES, LIMITS, reference, write_bundle
+from tests.support.server_process import serve_here, wait_until
 from tests.support.stepped_runner import TIMEOUT, SteppedRunner
 from tests.support.tiny_students import Student, problems
 
@@ -121,16 +119,7 @@ def test_an_input_and_a_rationale_may_be_cut(client: TestClient, student: Studen
 
 
 def test_choices_and_top_k(tmp_path: Path, student: Student) -> None:
-    task = TASK.model_copy(
-        update={
-            "fields": ["text", "choices"],
-            "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
-            "labels": LabelField(field="choices"),
-            "answer": None,
-            "examples": [],
-        }
-    )
-    write_bundle(tmp_path / "bundle", student, task=task)
+    write_bundle(tmp_path / "bundle", student, task=CHOICES)
     engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
     client = TestClient(create_app(Settings(), Registry({"tiny": engine})))
     inputs = {"text": TEXT, "choices": ["pens", "apples", "stamps"]}
@@ -263,10 +252,7 @@ def test_a_client_who_leaves_gives_back_the_rows(
             runner.allowed.release(2)
             for _ in range(3):
                 runner.wait_for_step()
-        deadline = time.monotonic() + TIMEOUT
-        while stepped_admission.inputs:  # until the server has noticed
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not stepped_admission.inputs)  # the server has noticed
         runner.release()
         url = f"http://{host}:{port}/predict"
         prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()

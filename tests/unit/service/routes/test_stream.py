@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Sequence
 
 import httpx2 as httpx
@@ -10,7 +9,7 @@ from service.admission import Admission
 from service.engine.engine import Engine
 from service.errors import INTERNAL
 from tests.support.bundles import reference
-from tests.support.server_process import events, serve_here
+from tests.support.server_process import events, serve_here, wait_until
 from tests.support.stepped_runner import TIMEOUT, SteppedRunner
 from tests.support.tiny_students import Student, problems
 
@@ -140,10 +139,7 @@ def test_who_leaves_a_stream_gives_back_the_rows(
             assert next(lines) == "event: label"
             for _ in range(label_steps + 1):
                 runner.wait_for_step()
-        deadline = time.monotonic() + TIMEOUT
-        while stepped_admission.inputs:  # until the server has noticed
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not stepped_admission.inputs)  # the server has noticed
         runner.release()
         prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()
     # the step that it left in is the last one
