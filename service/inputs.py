@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
@@ -78,6 +79,21 @@ async def _predict_one(
         prediction = await engine.predict(request)
     metrics.prediction(prediction)
     return prediction
+
+
+def timing_headers(started: float, answers: Sequence[Prediction]) -> dict[str, str]:
+    """The headers that tell where the time went, in milliseconds.
+
+    The total is since `started`, by time.perf_counter; the stages are of the slowest answer.
+    """
+    timings = [answer.timings for answer in answers]
+    seconds = {
+        "total": time.perf_counter() - started,
+        "tokenization": max(timing.tokenization for timing in timings),
+        "queue": max(timing.queue for timing in timings),
+        "inference": max(timing.inference for timing in timings),
+    }
+    return {f"x-{stage}-time": f"{value * 1000:.2f}" for stage, value in seconds.items()}
 
 
 @contextmanager

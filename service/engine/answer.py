@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from export.bundle import Manifest
 from service.engine.prediction import Prediction, PredictRequest, Timings, Usage
-from service.engine.request import EngineRequest
+from service.engine.sequence import EngineRequest
 from service.engine.text import TextProcessor
 from tasks.equations import evaluate_equation
 from tasks.placeholders import Codec

@@ -17,9 +17,8 @@ from service.engine.label_sequence import LabelSequence
 from service.engine.memory import release_memory
 from service.engine.onnx_runner import OnnxRunner
 from service.engine.prediction import Prediction, PredictRequest
-from service.engine.request import EngineRequest
 from service.engine.scheduler import Scheduler
-from service.engine.sequence import Sequence
+from service.engine.sequence import EngineRequest, Sequence
 from service.engine.text import TextProcessor
 from service.engine.text_sequence import TextSequence
 from service.errors import InvalidParameter, ServiceError

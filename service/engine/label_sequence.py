@@ -11,7 +11,7 @@ from export.bundle import Calibration, Geometry
 from service.engine.confidence import rank
 from service.engine.label_trie import LabelTrie
 from service.engine.prediction import Score
-from service.engine.sequence import Outcome, Proposal, Sequence
+from service.engine.sequence import Proposal, Sequence
 from service.engine.step import STEP_TOKENS
 
 
@@ -63,16 +63,18 @@ class LabelSequence(Sequence):
             target_ids=[trie.tokens[node] for node in nodes],
         )
 
-    def accept(self, proposal: Proposal, outcome: Outcome, end_id: int) -> list[int] | range:
+    def accept(
+        self, proposal: Proposal, next_ids: list[int], logprobs: list[float], end_id: int
+    ) -> list[int] | range:
         """Adds the nodes' log-probabilities. At the end of a part, keeps what the next one sees."""
-        for logprob in outcome.target_logprobs[: len(proposal.ids)]:
+        for logprob in logprobs[: len(proposal.ids)]:
             parent = self.trie.parents[self.scored]
             self.sums.append(logprob + (self.sums[parent] if parent >= 0 else 0.0))
             self.scored += 1
         if self.scored == len(self.trie):
             self.done = True
-            logprobs = self.logprobs
-            self.tokens = self.trie.label_tokens(logprobs.index(max(logprobs)))
+            by_label = self.logprobs
+            self.tokens = self.trie.label_tokens(by_label.index(max(by_label)))
         elif self.scored == self.end:
             kept = [self._entry(node) for node in self.trie.ancestors(self.scored)]
             self.begin = self.scored

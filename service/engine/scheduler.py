@@ -7,9 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wa
 from queue import Empty, SimpleQueue
 
 from service.engine.pool import Pool
-from service.engine.request import EngineRequest
 from service.engine.runner import Runner
-from service.engine.sequence import Sequence
+from service.engine.sequence import EngineRequest, Sequence
 from service.engine.step import STEP_COST
 from service.errors import EngineUnavailable
 

@@ -2,14 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections import abc
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import NamedTuple
 
 from export.bundle import Calibration, Geometry
 from service.engine.prediction import Score
-
-if TYPE_CHECKING:
-    from service.engine.request import EngineRequest
 
 
 class Proposal(NamedTuple):
@@ -38,14 +36,6 @@ class Proposal(NamedTuple):
             self.visible[:count],
             self.target_ids[:count],
         )
-
-
-class Outcome(NamedTuple):
-    """A sequence's row of a StepOutput: by new token, and perhaps for more than it proposed."""
-
-    next_ids: list[int]
-    next_logprobs: list[float]
-    target_logprobs: list[float]
 
 
 class Sequence(ABC):
@@ -80,10 +70,14 @@ class Sequence(ABC):
         """
 
     @abstractmethod
-    def accept(self, proposal: Proposal, outcome: Outcome, end_id: int) -> list[int] | range:
+    def accept(
+        self, proposal: Proposal, next_ids: list[int], logprobs: list[float], end_id: int
+    ) -> list[int] | range:
         """Takes in what came out of a step. Returns the cache entries to keep, in order.
 
-        `proposal` holds the tokens that the step took. `end_id` is the end token.
+        `proposal` holds the T tokens that the step took, and the lists begin with what came out for
+        each: the most probable next token, and the log-probability (nats) of that one, or of the
+        proposal's target. `end_id` is the end token.
         """
 
     @abstractmethod
@@ -94,3 +88,37 @@ class Sequence(ABC):
 
         `decode` makes a text of tokens. Only for a sequence that is done.
         """
+
+
+class EngineRequest:
+    """The sequences of one request. Its future gives the request itself, once all are done.
+
+    `listener` is called in the engine's thread after each step of a sequence. It must be quick and
+    raise nothing.
+    """
+
+    def __init__(
+        self, sequences: Iterable[Sequence], listener: Callable[[], None] | None = None
+    ) -> None:
+        self.sequences = tuple(sequences)
+        self.listener = listener
+        self.unfinished = len(self.sequences)
+        self.steps = 0  # of the decoder, in which one of its sequences took part
+        self.future: Future[EngineRequest] = Future()
+        self.submitted = self.admitted = 0.0  # seconds, by time.perf_counter
+        for sequence in self.sequences:
+            sequence.request = self
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for its sequences: it was answered, has failed or was cancelled."""
+        return self.future.done()
+
+    def resolve(self, error: Exception | None = None) -> None:
+        """Hands out the result or the error. Does nothing where the request is over."""
+        if self.over or not self.future.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self.future.set_result(self)
+        else:
+            self.future.set_exception(error)

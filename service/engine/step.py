@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from service.engine.runner import Runner, StepInput
-from service.engine.sequence import Outcome, Proposal, Sequence
+from service.engine.sequence import Proposal, Sequence
 from service.engine.slots import Slots
 from service.errors import INTERNAL, InternalError
 
@@ -38,10 +38,11 @@ def take_step(runner: Runner, slots: Slots, sequences: list[Sequence]) -> None:
     proposals = [proposal.first(width) for proposal in proposals]
     output = runner.step(slots, _input_of(proposals, width, model.pad_id, slots))
     kept: list[list[int] | range | None] = [None] * rows
-    outcomes = map(Outcome, *(values.tolist() for values in output))
-    for i, outcome in enumerate(outcomes):
+    rows_of_output = zip(*(values.tolist() for values in output), strict=True)
+    for i, (next_ids, next_logprobs, target_logprobs) in enumerate(rows_of_output):
+        logprobs = target_logprobs if proposals[i].target_ids else next_logprobs
         try:
-            kept[i] = sequences[i].accept(proposals[i], outcome, model.eos_id)
+            kept[i] = sequences[i].accept(proposals[i], next_ids, logprobs, model.eos_id)
         except Exception:
             fail_alone(sequences[i])
     slots.keep(kept)

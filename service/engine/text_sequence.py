@@ -11,7 +11,7 @@ from export.bundle import Calibration, Geometry
 from service.engine.confidence import confidence_of
 from service.engine.draft import Drafter
 from service.engine.prediction import Score
-from service.engine.sequence import Outcome, Proposal, Sequence
+from service.engine.sequence import Proposal, Sequence
 
 
 class TextSequence(Sequence):
@@ -50,16 +50,18 @@ class TextSequence(Sequence):
             draft, right = self.drafter.draft(room, floor, model.eos_id)
         return Proposal([*read, *draft], [1.0] * len(read) + right, least=len(read))
 
-    def accept(self, proposal: Proposal, outcome: Outcome, end_id: int) -> range:
+    def accept(
+        self, proposal: Proposal, next_ids: list[int], logprobs: list[float], end_id: int
+    ) -> range:
         """Adds what is right of the draft, and the token chosen after it."""
         draft, before = proposal.ids[proposal.least :], proposal.least - 1
-        chosen = outcome.next_ids[before:]
+        chosen = next_ids[before:]
         right = 0
         while right < len(draft) and draft[right] == chosen[right] != end_id:
             right += 1
         new = chosen[: right + 1]
         self.tokens += new
-        for logprob in outcome.next_logprobs[before : before + right + 1]:
+        for logprob in logprobs[before : before + right + 1]:
             self.logprob += logprob  # one by one as without drafts, so that no digit differs
         self.drafted += len(draft)
         self.accepted += right

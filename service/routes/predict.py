@@ -10,11 +10,17 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from service.engine.answer_stream import AnswerStream
 from service.engine.prediction import PredictRequest
 from service.errors import InvalidParameter, responses
-from service.inputs import RequestTimeout, check_count, named, predict_all, refuse_encodings
+from service.inputs import (
+    RequestTimeout,
+    check_count,
+    named,
+    predict_all,
+    refuse_encodings,
+    timing_headers,
+)
 from service.registry import Registry
 from service.routes import CurrentMetrics, CurrentSettings, Models
 from service.routes.stream import EVENTS, PredictionStream
-from service.routes.timing import timing_headers
 from service.schemas import PredictAnswer, PredictBody
 
 router = APIRouter(tags=["predict"])

@@ -12,9 +12,9 @@ from starlette.types import Send
 
 from service.engine.answer_stream import AnswerStream
 from service.errors import ErrorBody, ServiceError, body_of
+from service.inputs import timing_headers
 from service.metrics import Metrics
 from service.middleware.access import STAGES
-from service.routes.timing import timing_headers
 from service.schemas import LabelAnswer, PredictAnswer, RationalePiece
 
 PAYLOADS: Final[dict[str, type[BaseModel]]] = {
@@ -99,7 +99,7 @@ class PredictionStream(EventSourceResponse):
                 label = await answer.label()
                 self.headers.update(timing_headers(self._started, [label]))
                 begun = True
-                yield _event("label", LabelAnswer.of_label(label))
+                yield _event("label", LabelAnswer.of(label))
                 async with aclosing(answer.rationale()) as pieces:
                     async for piece in pieces:
                         yield _event("rationale", RationalePiece(text=piece))

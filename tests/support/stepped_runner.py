@@ -13,9 +13,9 @@ from export import bundle
 from export.bundle import Bundle
 from service.engine.engine import Engine
 from service.engine.onnx_runner import OnnxRunner
-from service.engine.request import EngineRequest
 from service.engine.runner import StepInput, StepOutput
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
 from service.engine.slots import Array, Slots
 from service.engine.text_sequence import TextSequence
 

@@ -11,8 +11,8 @@ import torch
 from export import bundle
 from export.reference import pad
 from service.engine.label_sequence import LabelSequence
-from service.engine.request import EngineRequest
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
 from service.engine.step import STEP_TOKENS
 from service.engine.text_sequence import TextSequence
 from tests.support.bundles import reference, write_bundle

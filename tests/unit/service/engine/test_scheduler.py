@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from service.engine.label_sequence import LabelSequence
-from service.engine.request import EngineRequest
 from service.engine.scheduler import ENCODED_TOKENS, Scheduler
+from service.engine.sequence import EngineRequest
 from service.engine.text_sequence import TextSequence
 from service.errors import EngineUnavailable
 from tests.support.bundles import reference

@@ -8,8 +8,8 @@ import pytest
 
 from service.engine.draft import Drafter
 from service.engine.label_sequence import LabelSequence
-from service.engine.request import EngineRequest
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
 from service.engine.step import best_width
 from service.engine.text_sequence import TextSequence
 from service.errors import InternalError

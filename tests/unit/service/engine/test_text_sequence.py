@@ -10,8 +10,8 @@ from export import bundle
 from export.ngrams import write_draft_table
 from service.engine.draft import Drafter, NgramTable
 from service.engine.onnx_runner import OnnxRunner
-from service.engine.request import EngineRequest
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
 from service.engine.text_sequence import TextSequence
 from tests.support.bundles import LIMITS, Text, reference, write_bundle
 from tests.support.stepped_runner import TIMEOUT
