@@ -1,4 +1,4 @@
-"""The registry: the models by name, and how they come, are replaced, and go."""
+"""The registry: models by name, which are loaded, replaced and unloaded while requests go on."""
 
 import asyncio
 import logging
@@ -143,7 +143,10 @@ class Registry:
         return engine
 
     async def unload_model(self, name: str) -> None:
-        """Returns when its requests have been answered. Raises ModelNotFound."""
+        """Serves a model no longer. Returns when its requests have been answered.
+
+        Raises ModelNotFound.
+        """
         async with self._changing:
             leaving = self._get(name)
             del self._loaded[name]
@@ -151,9 +154,9 @@ class Registry:
             logger.info("%s is unloaded", name)
 
     async def reload_changed(self) -> None:
-        """Loads the bundles that were changed where they lie, and those that are new.
+        """Loads the bundles in the settings' folders that are new or were changed.
 
-        What cannot be loaded is logged, and what is loaded under its name stays.
+        A bundle that cannot be loaded is logged, and the model of its name stays as it is.
         """
         try:
             folders = await asyncio.to_thread(find_bundles, self._settings.models)
