@@ -109,7 +109,7 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and 
 		$(URL)/admin/models/$(NAME)/load
 
 openapi: $(VENV)/.dev ## Write service/openapi.json anew, after a change of the HTTP contract
-	$(BIN)/python -m service.openapi > service/openapi.json
+	$(BIN)/python -m service.contract > service/openapi.json
 
 test-containers: $(VENV)/.dev ## Build the images and test them with docker-compose.yml (as root)
 	docker/verify.sh $(ARGS)

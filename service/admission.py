@@ -14,7 +14,7 @@ NEWEST = 0.1  # weight of the newest request in the mean time that requests take
 
 
 class Admission:
-    """Bounds the inputs in work and the time of each request. For one event loop."""
+    """Bounds the inputs in work of one model, and the time of each request. For one event loop."""
 
     def __init__(self, max_inputs: int, timeout: float) -> None:
         self.max_inputs = max_inputs
@@ -33,7 +33,7 @@ class Admission:
         await self._drained.wait()
 
     def check_room(self, inputs: int = 1) -> None:
-        """Raises Overloaded where there are too few places; never where nothing is in work."""
+        """Raises Overloaded where too few places are free, but never where nothing is in work."""
         missing = self.inputs + inputs - self.max_inputs
         if self.inputs and missing > 0:
             raise Overloaded(
@@ -44,11 +44,11 @@ class Admission:
 
     @asynccontextmanager
     async def admit(self, inputs: int, timeout: float | None = None) -> AsyncIterator[None]:
-        """Holds places for all inputs of a request, while its answer is worked out.
+        """Holds places for all inputs of a request, while the request is answered.
 
-        `timeout`, in seconds, is the request's own wish: it can only shorten the time. Raises
-        Overloaded as `check_room`, and DeadlineExceeded, cancelling what the request waits for,
-        where its time is up.
+        `timeout` (seconds) is the request's own; it can only shorten the time. Raises Overloaded as
+        `check_room` does. When the time is up, it cancels the body of the context and raises
+        DeadlineExceeded.
         """
         self.check_room(inputs)
         seconds = self.timeout if timeout is None else min(timeout, self.timeout)
@@ -76,6 +76,9 @@ class Admission:
         self._mean_time += NEWEST * (seconds - self._mean_time)
 
     def _seconds_until_free(self, places: int) -> int:
-        """By Little's law, `inputs` of them become free in the mean time that a request takes."""
+        """The seconds until so many places are free, by Little's law.
+
+        In the mean time of a request, as many places become free as there are inputs in work.
+        """
         wait = min(1.0, places / self.inputs) * (self._mean_time or 0.0)
         return max(1, math.ceil(wait))

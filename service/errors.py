@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a request, answered in one shape: `ErrorBody`."""
+"""The errors of requests, and their one shape in answers: `ErrorBody`."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -35,7 +35,7 @@ HEADERS = {  # of these statuses, for OpenAPI
 
 
 class ErrorBody(BaseModel):
-    """What every answer other than a success holds."""
+    """The body of every answer that is not a success."""
 
     error: str = Field(
         description="what was wrong, and what was expected",
@@ -47,7 +47,7 @@ class ErrorBody(BaseModel):
 
 
 class InferenceErrorBody(BaseModel):
-    """The same below `INFERENCE_PROTOCOL`, as that protocol has it."""
+    """The body of an error below /v2, as the Open Inference Protocol has it."""
 
     error: str
 
@@ -85,7 +85,7 @@ class TooManyTokens(InputError):
 
 
 class InvalidParameter(ServiceError):
-    """Something is wrong with a request, whatever its inputs are."""
+    """Something is wrong with a request besides its inputs."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     error_type = "validation"
@@ -116,7 +116,7 @@ class ModelNotFound(ServiceError):
 
 
 class ModelRefused(ServiceError):
-    """A bundle that is not to be served."""
+    """A bundle that cannot be served."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     error_type = "model_refused"
@@ -162,7 +162,7 @@ def responses(
 
 
 def body_of(error: Exception) -> ErrorBody:
-    """What a client may know of an error."""
+    """The body that tells a client of an error, without what it may not know."""
     if isinstance(error, ServiceError):
         return _body(error.error_type, str(error))
     return _body(InternalError.error_type, INTERNAL)

@@ -28,7 +28,7 @@ SECONDS: Final = (  # a label of a small student takes 2 ms, a rationale of a la
 
 
 class Metrics:
-    """What happened to requests, and how the engines are. Of one application: `collectors`."""
+    """What happened to requests, and how the engines are. `collectors` holds all of it."""
 
     def __init__(self, models: Registry) -> None:
         self.collectors = CollectorRegistry()
@@ -69,9 +69,9 @@ class Metrics:
         self._requests.labels(method, route, status, error_type or "").inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def prediction(self, model: str, prediction: Prediction) -> None:
+    def prediction(self, prediction: Prediction) -> None:
         """Counts an answered input."""
-        timings, usage = prediction.timings, prediction.usage
+        model, timings, usage = prediction.model.name, prediction.timings, prediction.usage
         self._queue_seconds.labels(model).observe(timings.queue)
         self._label_seconds.labels(model).observe(timings.label)
         if timings.rationale is not None:
@@ -115,7 +115,7 @@ class Engines(Collector):
             name: CounterMetricFamily(f"duet_{name}", text, labels=["model"])
             for name, text in counters.items()
         }
-        for engine in self._models:
+        for engine, admission in self._models.served():
             manifest = engine.manifest
             model_info.add_metric(
                 [
@@ -130,11 +130,11 @@ class Engines(Collector):
             values = {
                 "slots": engine.slots,
                 "slots_in_use": engine.slots_in_use,
-                "inputs_in_work": engine.admission.inputs,
-                "inputs_in_work_limit": engine.admission.max_inputs,
+                "inputs_in_work": admission.inputs,
+                "inputs_in_work_limit": admission.max_inputs,
                 "decoder_steps": engine.steps,
-                "drafted_tokens": engine.counters.drafted,
-                "accepted_tokens": engine.counters.accepted,
+                "drafted_tokens": engine.drafted,
+                "accepted_tokens": engine.accepted,
             }
             for name, value in values.items():
                 families[name].add_metric([manifest.name], value)

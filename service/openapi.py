@@ -1,10 +1,9 @@
-"""The OpenAPI document: FastAPI's, less what is not so, and with what it does not know of."""
+"""The OpenAPI document of an application: FastAPI's, corrected and completed."""
 
 import json
 from typing import Any, Final
 
 from fastapi import FastAPI
-from pydantic import SecretStr
 from pydantic.json_schema import models_json_schema
 
 from service.middleware.access import REQUEST_ID
@@ -14,7 +13,7 @@ HEADER_REFERENCE: Final = {"$ref": "#/components/headers/RequestId"}
 
 
 def describe(app: FastAPI) -> None:
-    """Has the application tell the truth of itself at /openapi.json."""
+    """Has the application serve the corrected document at /openapi.json."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -60,18 +59,3 @@ def _never_null(schema: dict[str, Any]) -> None:
         case {"anyOf": [kind, {"type": "null"}]}:
             del schema["anyOf"]
             schema.update(kind)
-
-
-def main() -> None:
-    """Prints the document of a service with keys."""
-    from service.app import create_app
-    from service.registry import Registry
-    from service.settings import Settings
-
-    settings = Settings(api_keys=[SecretStr("key")])
-    document = create_app(settings, Registry({})).openapi()
-    print(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The registry: the models by name, and how they come, are replaced, and go."""
+"""The registry: models by name, which are loaded, replaced and unloaded while requests go on."""
 
 import asyncio
 import logging
@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from export.bundle import BundleError, Manifest
 from export.verify import read_manifest
+from service.admission import Admission
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
 from service.engine.priority import run_behind
@@ -20,24 +22,33 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 
+class ServedModel(NamedTuple):
+    """A loaded model: what answers its requests, and what bounds them."""
+
+    engine: Engine
+    admission: Admission
+
+
 class Registry:
     """Models in the order in which they were found. The first one is the default, for good.
 
-    For one event loop. Models come and go one after the other, while requests go on: those in work
-    finish on the engine that they began on, and it is closed after the last of them.
+    For one event loop. Models come and go one after the other, while requests go on. Requests in
+    work finish on the engine that they began on. It is closed after the last of them.
     """
 
     def __init__(self, engines: dict[str, Engine], settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._engines = engines  # those that are loaded
+        self._loaded = {name: self._admitting(engine) for name, engine in engines.items()}
         self._folders = {name: engine.bundle.folder for name, engine in engines.items()}
-        self._leaving: set[Engine] = set()
+        self._leaving: set[ServedModel] = set()
         self._changing = asyncio.Lock()
 
     @classmethod
     def load(cls, settings: Settings) -> "Registry":
-        """Loads every bundle of the settings. Raises BundleError where one cannot be trusted, and
-        DeviceError where there is nothing to compute it on.
+        """A registry of all bundles of the settings.
+
+        Raises BundleError where one cannot be trusted, and DeviceError where there is nothing to
+        compute it on.
         """
         engines: dict[str, Engine] = {}
         with ExitStack() as loaded:
@@ -62,21 +73,18 @@ class Registry:
         return self.get(None)
 
     def __iter__(self) -> Iterator[Engine]:
-        return iter([self._engines[name] for name in self._folders if name in self._engines])
+        return (served.engine for served in self.served())
+
+    def served(self) -> list[ServedModel]:
+        """The loaded models, in their order."""
+        return [self._loaded[name] for name in self._folders if name in self._loaded]
 
     def get(self, name: str | None, version: str | None = None) -> Engine:
-        """The model of that name, the default one for None. Raises ModelNotFound."""
-        name = self.default_name if name is None else name
-        if name not in self._engines:
-            state = "not loaded" if name in self._folders else "unknown"
-            known = ", ".join(engine.manifest.name for engine in self) or "none"
-            raise ModelNotFound(f"model {reprlib.repr(name)}: {state}; this service has {known}")
-        engine = self._engines[name]
-        if version not in (None, engine.manifest.version):
-            raise ModelNotFound(
-                f"model {name}: has version {engine.manifest.version}, not {reprlib.repr(version)}"
-            )
-        return engine
+        """The engine of the model of that name, of the default one for None.
+
+        Raises ModelNotFound.
+        """
+        return self._get(name, version).engine
 
     async def require(self, name: str | None, version: str | None = None) -> Engine:
         """As `get`. A registry that loads models when they are asked for loads it before."""
@@ -84,9 +92,13 @@ class Registry:
 
     def check_room(self, name: str | None) -> None:
         """Raises Overloaded where the model of that name has no room; for None, where none has."""
-        engines = [engine for engine in self if name in (None, engine.manifest.name)]
-        if engines and all(engine.admission.full for engine in engines):
-            engines[0].admission.check_room()
+        asked = [
+            served.admission
+            for served in self.served()
+            if name in (None, served.engine.manifest.name)
+        ]
+        if asked and all(admission.full for admission in asked):
+            asked[0].check_room()
 
     @asynccontextmanager
     async def admit(
@@ -96,23 +108,23 @@ class Registry:
         timeout: float | None = None,
         version: str | None = None,
     ) -> AsyncIterator[Engine]:
-        """A model as by `require`, with places for a request as by `Admission.admit`.
+        """An engine as by `require`, with places for a request as by `Admission.admit`.
 
         It is not closed before the request has left.
         """
         engine = await self.require(name, version)
-        async with engine.admission.admit(inputs, timeout):
+        async with self._loaded[engine.manifest.name].admission.admit(inputs, timeout):
             yield engine
 
     async def load_model(self, name: str, folder: Path | None = None) -> Engine:
-        """Reads a bundle anew, or for the first time, and has it answer from then on.
+        """The engine of a bundle that is read anew, or for the first time, and answers from now on.
 
-        It comes from `folder`, by default from where it came last. Returns when the engine that it
-        replaces is closed. Raises ModelNotFound where no bundle has the name, and ModelRefused,
+        The bundle is in `folder`, by default where it came from last. Returns when the engine that
+        it replaces is closed. Raises ModelNotFound where no bundle has the name, and ModelRefused,
         with everything as it was, where anything is wrong with the bundle.
         """
         async with self._changing:
-            old = self._engines.get(name)
+            old = self._loaded.get(name)
             try:
                 engine = await asyncio.to_thread(self._load_named, name, folder)
             except ModelNotFound:
@@ -120,9 +132,11 @@ class Registry:
             except Exception as error:  # whatever it was, what is loaded stays
                 known = isinstance(error, (ValueError, DeviceError, OSError))
                 logger.error("%s was not loaded: %s", name, error, exc_info=not known)
-                state = "nothing was" if old is None else f"version {old.manifest.version} is still"
+                state = "nothing was"
+                if old is not None:
+                    state = f"version {old.engine.manifest.version} is still"
                 raise ModelRefused(f"{error}; {state} loaded") from error
-            self._engines[name] = engine
+            self._loaded[name] = self._admitting(engine)
             self._folders[name] = engine.bundle.folder
             logger.info("%s, version %s, is loaded", name, engine.manifest.version)
             if old is not None:
@@ -130,17 +144,20 @@ class Registry:
         return engine
 
     async def unload_model(self, name: str) -> None:
-        """Returns when its requests have been answered. Raises ModelNotFound."""
+        """Serves a model no longer. Returns when its requests have been answered.
+
+        Raises ModelNotFound.
+        """
         async with self._changing:
-            engine = self.get(name)
-            del self._engines[name]
-            await self._retire(engine)
+            leaving = self._get(name)
+            del self._loaded[name]
+            await self._retire(leaving)
             logger.info("%s is unloaded", name)
 
     async def reload_changed(self) -> None:
-        """Loads the bundles that were changed where they lie, and those that are new.
+        """Loads the bundles in the settings' folders that are new or were changed.
 
-        What cannot be loaded is logged, and what is loaded under its name stays.
+        A bundle that cannot be loaded is logged, and the model of its name stays as it is.
         """
         try:
             folders = await asyncio.to_thread(find_bundles, self._settings.models)
@@ -156,14 +173,33 @@ class Registry:
                 logger.error("%s is not reloaded: %s", folder, error)
 
     def close(self) -> None:
-        for engine in {*self, *self._leaving}:
-            engine.close()
+        for served in {*self.served(), *self._leaving}:
+            served.engine.close()
 
-    async def _retire(self, engine: Engine) -> None:
-        self._leaving.add(engine)
-        await engine.admission.drained()
-        await asyncio.to_thread(engine.close)
-        self._leaving.discard(engine)
+    def _admitting(self, engine: Engine) -> ServedModel:
+        """The engine with as many places as it has slots, and those of the queue."""
+        places = self._settings.max_rows + self._settings.max_queue
+        return ServedModel(engine, Admission(places, self._settings.timeout))
+
+    def _get(self, name: str | None, version: str | None = None) -> ServedModel:
+        name = self.default_name if name is None else name
+        if name not in self._loaded:
+            state = "not loaded" if name in self._folders else "unknown"
+            known = ", ".join(engine.manifest.name for engine in self) or "none"
+            raise ModelNotFound(f"model {reprlib.repr(name)}: {state}; this service has {known}")
+        served = self._loaded[name]
+        if version not in (None, served.engine.manifest.version):
+            raise ModelNotFound(
+                f"model {name}: has version {served.engine.manifest.version}, not "
+                f"{reprlib.repr(version)}"
+            )
+        return served
+
+    async def _retire(self, served: ServedModel) -> None:
+        self._leaving.add(served)
+        await served.admission.drained()
+        await asyncio.to_thread(served.engine.close)
+        self._leaving.discard(served)
 
     def _load_named(self, name: str, folder: Path | None) -> Engine:
         if folder is None:
@@ -190,19 +226,17 @@ class Registry:
         if folder.resolve() != self._folders[name].resolve():
             logger.warning("%s is left alone: %s comes from %s", folder, name, self._folders[name])
             return False
-        return name in self._engines and self._engines[name].manifest != manifest
+        return name in self._loaded and self._loaded[name].engine.manifest != manifest
 
 
 def load_engine(folder: Path, settings: Settings) -> Engine:
-    """Raises BundleError, DeviceError."""
+    """The engine of a bundle, on threads of low priority. Raises BundleError, DeviceError."""
     load = partial(
         Engine.load,
         folder,
         device=settings.device,
         threads=settings.threads,
         max_rows=settings.max_rows,
-        max_queue=settings.max_queue,
-        timeout=settings.timeout,
         speculate=settings.speculate,
     )
     return run_behind(load)

@@ -15,7 +15,7 @@ from pydantic import (
 
 from export.bundle import Limits, Provenance
 from export.verify import Bundle
-from service.engine.prediction import Labelled, Prediction, Score, Usage
+from service.engine.prediction import Prediction, Score, Usage
 from service.errors import InvalidInput
 from tasks.fields import flaw_of, kind_of
 from tasks.task import Fields, Task
@@ -125,15 +125,23 @@ class LabelAnswer(BaseModel):
     scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
 
     @classmethod
-    def of_label(cls, given: Labelled) -> Self:
-        """Sets `answer` only where the task has one."""
-        optional = {} if given.model.task.answer is None else {"answer": given.answer}
-        return cls(
-            label=given.label,
-            confidence=given.confidence,
-            scores=list(given.scores),
-            **optional,
-        )
+    def of(cls, prediction: Prediction) -> Self:
+        """The answer that tells of a prediction.
+
+        `answer` is set only where the task has one, `rationale` only where it was asked for.
+        """
+        return cls(**cls._facts(prediction))
+
+    @classmethod
+    def _facts(cls, prediction: Prediction) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "scores": list(prediction.scores),
+        }
+        if prediction.model.task.answer is not None:
+            facts["answer"] = prediction.answer
+        return facts
 
 
 class PredictAnswer(LabelAnswer):
@@ -148,19 +156,16 @@ class PredictAnswer(LabelAnswer):
     usage: Usage
 
     @classmethod
-    def of(cls, prediction: Prediction) -> Self:
-        """Sets `answer` only where the task has one, `rationale` only where it was asked for."""
-        label = LabelAnswer.of_label(prediction)
-        facts: dict[str, Any] = {name: getattr(label, name) for name in label.model_fields_set}
+    def _facts(cls, prediction: Prediction) -> dict[str, Any]:
+        facts = super()._facts(prediction) | {
+            "decoder_passes": prediction.decoder_passes,
+            "model": prediction.model.name,
+            "version": prediction.model.version,
+            "usage": prediction.usage,
+        }
         if prediction.rationale is not None:
             facts["rationale"] = prediction.rationale
-        return cls(
-            decoder_passes=prediction.decoder_passes,
-            model=prediction.model.name,
-            version=prediction.model.version,
-            usage=prediction.usage,
-            **facts,
-        )
+        return facts
 
 
 class RationalePiece(BaseModel):

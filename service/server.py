@@ -27,8 +27,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is there now stays. Looking through it again and again for garbage took more time
-        # under overload than the requests themselves.
+        # What is in memory now stays. Under overload, the garbage collector took more time to look
+        # through it than the requests took.
         gc.collect()
         gc.freeze()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)

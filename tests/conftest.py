@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.support.bundles import drafting_bundle, student, tiny_bundle
-from tests.support.stepped_runner import runner
+from tests.support.stepped_runner import runner, scheduler
 
-__all__ = ["drafting_bundle", "runner", "student", "tiny_bundle"]  # fixtures
+__all__ = ["drafting_bundle", "runner", "scheduler", "student", "tiny_bundle"]  # fixtures
 
 ROOT = Path(__file__).parents[1]
 

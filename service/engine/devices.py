@@ -1,7 +1,6 @@
-"""Devices: where a model computes, and how the arrays that it keeps there are made and moved.
+"""Devices: where a model computes, and how arrays in its memory are made.
 
-On a GPU, keys and values lie in CuPy's arrays. These have numpy's interface, so that the same code
-takes care of both.
+On a GPU, keys and values are CuPy's arrays. They have numpy's interface, so one code serves both.
 """
 
 import contextlib
@@ -53,13 +52,13 @@ CUDA_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 
 
 def available_providers() -> list[str]:
-    """Those that the installed onnxruntime was built with, whatever the machine has."""
+    """The execution providers of the installed onnxruntime, whatever the machine has."""
     providers: list[str] = onnxruntime.get_available_providers()
     return providers
 
 
 def candidates(choice: DeviceChoice, precision: Precision) -> list[Callable[[], Device]]:
-    """What gives the devices to try, one after the other, for a bundle of this precision."""
+    """Functions that return the devices to try for a bundle of this precision, in this order."""
     if choice == "cuda":
         return [cuda]
     by_itself = precision in CUDA_PRECISIONS and CUDA_PROVIDER in available_providers()

@@ -18,9 +18,9 @@ QUOTED = {4: 0.9, 3: 0.5, 2: 0.5}
 
 
 class NgramTable:
-    """The bundle's `draft.bin`. Raises BundleError where it is none.
+    """The n-grams of a bundle's `draft.bin`. Raises BundleError where the file is not such a table.
 
-    Read, not mapped: who writes a new bundle over this one would take a mapping away under us.
+    It is read, not mapped into memory: a new bundle may be written over this one.
     """
 
     def __init__(self, path: Path, vocab_size: int) -> None:
@@ -36,7 +36,10 @@ class NgramTable:
         self._cells = table.reshape(-1).data
 
     def next(self, tokens: Sequence[int]) -> tuple[int, float] | None:
-        """What the table has for the most of the last tokens: the next one, and its share."""
+        """The next token and its share of cases, after as many of the last tokens as the table has.
+
+        None where the table has none of them.
+        """
         for value in reversed(context_hashes(tokens)):
             cell = 2 * ((value >> 32) % self._slots)
             if self._cells[cell] == value & 0xFFFFFFFF:
@@ -57,7 +60,7 @@ class Drafter:
         self.extend([*prompt, start_id])
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Tells what the text went on with."""
+        """Adds tokens to the text."""
         for token in tokens:
             for n in QUOTED:
                 if len(self._tokens) >= n:
@@ -65,14 +68,15 @@ class Drafter:
             self._tokens.append(token)
 
     def learn(self, expected: float, accepted: int) -> None:
-        """Tells how many of a draft's tokens were accepted, beside how many it expected."""
+        """Takes in how many of a draft's tokens were expected to be right, and how many were."""
         self._expected += expected
         self._accepted += accepted
 
     def draft(self, limit: int, floor: float, end_id: int) -> tuple[list[int], list[float]]:
-        """The next tokens, at most `limit`, and the probability that all up to each are right.
+        """The next tokens, and for each the probability that it and all before it are right.
 
-        Ends before the first one whose probability is less than `floor`, and before `end_id`.
+        They are `limit` at most, and MAX_DRAFT. The draft ends before the first token whose
+        probability is less than `floor`, and before `end_id`.
         """
         trust = min(1.0, (1 + self._accepted) / (1 + self._expected))
         recent = self._tokens[-DRAFT_ORDER:]
@@ -90,7 +94,9 @@ class Drafter:
         return drafted, probabilities
 
     def _guesses(self, recent: list[int], drafted: int) -> Iterator[tuple[int, float]]:
-        """What may follow the recent tokens, the last of them drafted, and how likely it is."""
+        """The tokens that may follow the recent ones, of which the last are drafted: each with its
+        probability.
+        """
         yield 0, 0.0
         for n, share in QUOTED.items():
             token = self._quotes.get(tuple(recent[-n:]))

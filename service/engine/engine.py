@@ -1,60 +1,36 @@
-"""The engine's one door: `await engine.predict(request)`."""
+"""The engine's door: `await engine.predict(request)`, or `engine.stream(request)`."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from export.bundle import DRAFT, GOLDEN, BundleError
 from export.verify import Bundle, read
-from service.admission import MAX_QUEUE, TIMEOUT, Admission
+from service.engine.answer import Answer
+from service.engine.answer_stream import AnswerStream
 from service.engine.devices import DeviceChoice
 from service.engine.draft import Drafter, NgramTable
-from service.engine.generation import Generation, confidence_of
-from service.engine.job import Job, Row
-from service.engine.labels import Scoring, rank
+from service.engine.label_sequence import LabelSequence
 from service.engine.memory import release_memory
-from service.engine.prediction import Labelled, Prediction, PredictRequest, Score, Timings, Usage
-from service.engine.runner import Runner
+from service.engine.onnx_runner import OnnxRunner
+from service.engine.prediction import Prediction, PredictRequest
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest, Sequence
 from service.engine.text import TextProcessor
+from service.engine.text_sequence import TextSequence
 from service.errors import InvalidParameter, ServiceError
-from tasks.equations import evaluate_equation
-from tasks.placeholders import Codec
 from tasks.task import Fields
-
-
-@dataclass
-class Counters:
-    """Tokens of the texts that were generated for answered requests."""
-
-    tokens: int = 0
-    drafted: int = 0
-    accepted: int = 0
-
-    def add(self, row: Generation) -> None:
-        self.tokens += len(row.tokens)
-        self.drafted += row.drafted
-        self.accepted += row.accepted
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A request, the codec of its input, and the seconds that its tokens took."""
-
-    request: PredictRequest
-    codec: Codec
-    tokenization: float
 
 
 class Engine:
     """A bundle's student, ready to answer, at once or as a stream. `close` it in the end.
 
-    Without `speculate` no token is drafted: answers are the same, and texts take more steps.
-    `admission` is the bound on requests from outside: max_queue inputs, beside max_rows in slots.
+    `max_rows` texts and as many label sets are in work at once; more wait. Without `speculate` no
+    token is drafted: answers are the same, and texts take more steps.
     """
 
     def __init__(
@@ -64,28 +40,26 @@ class Engine:
         device: DeviceChoice = "auto",
         threads: int,
         max_rows: int,
-        max_queue: int = MAX_QUEUE,
-        timeout: float = TIMEOUT,
         speculate: bool = True,
     ) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
-        self.admission = Admission(max_rows + max_queue, timeout)
-        self.counters = Counters()
+        self.drafted = 0  # tokens, for answered requests
+        self.accepted = 0  # drafted tokens that were right
         self._speculate = speculate
         self._table = None
         if speculate and DRAFT in bundle.manifest.files:
             self._table = NgramTable(bundle.path(DRAFT), bundle.manifest.model.vocab_size)
         self._text = TextProcessor(bundle)
-        runner = Runner.on(device, bundle, threads)
+        runner = OnnxRunner.on(device, bundle, threads)
         self.device = runner.device.title
         self._scheduler = Scheduler(runner, max_rows=max_rows)
 
     @classmethod
     def load(cls, folder: Path, **options: Any) -> "Engine":
-        """Starts the engine of a bundle that is whole and gives what it says it gives.
+        """The engine of a bundle that is whole, and that gives what its golden examples say.
 
-        `options` are those of Engine. Raises BundleError, naming the file and the reason, and
+        `options` are those of Engine. Raises BundleError, which names the file and the reason, and
         DeviceError. Not for a thread with an event loop.
         """
         engine = cls(read(folder), **options)
@@ -122,53 +96,34 @@ class Engine:
         return self._scheduler.steps
 
     async def predict(self, request: PredictRequest) -> Prediction:
-        """Raises an InputError, InvalidParameter, InternalError or EngineUnavailable.
+        """The label of an input, and its rationale if asked for.
 
-        A caller who is cancelled gives back the request's slots before the next step.
+        Raises an InputError, InvalidParameter, InternalError or EngineUnavailable. A caller that is
+        cancelled gives back the request's slots before the next step.
         """
-        job, asked = await self._submit(request)
-        await asyncio.wrap_future(job.future)
-        return self._prediction(job, asked)
+        answer = await self._submit(request)
+        await asyncio.wrap_future(answer.request.future)
+        return answer.prediction()
 
-    async def stream(
-        self, request: PredictRequest
-    ) -> AsyncGenerator[Labelled | str | Prediction, None]:
-        """First the label, then the rationale in pieces as it is written, then all that `predict`
-        returns. Raises what `predict` raises, also between the pieces.
+    @asynccontextmanager
+    async def stream(self, request: PredictRequest) -> AsyncIterator[AnswerStream]:
+        """What `predict` returns, in parts as they are there. Raises what `predict` raises.
 
-        A caller who closes it, or is cancelled, gives back the request's slots before the next
-        step.
+        A caller that leaves the context, or is cancelled, gives back the request's slots before the
+        next step.
         """
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
-        def tell() -> None:
+        def tell(*_: object) -> None:
             with suppress(RuntimeError):  # the loop is closed, so nobody listens any more
                 loop.call_soon_threadsafe(news.set)
 
-        job, asked = await self._submit(request, tell)
-        job.future.add_done_callback(lambda _: tell())
-        label, *rationale = job.rows
-        labelled, written, over = False, "", False
+        answer = await self._submit(request, tell)
+        answer.request.future.add_done_callback(tell)
         try:
-            while not over:
-                await news.wait()
-                news.clear()
-                over = job.future.done()  # before a look at the rows, which it then finds done
-                if label.finished is not None and not labelled:
-                    labelled = True
-                    yield self._labelled(job, asked)
-                for row in rationale if labelled else ():
-                    assert isinstance(row, Generation)
-                    settled = asked.codec.unmask_settled(self._text.decode_settled(row.tokens))
-                    if piece := settled[len(written) :]:
-                        yield piece
-                        written = settled
-            prediction = self._prediction(job.future.result(), asked)
-            if piece := (prediction.rationale or "")[len(written) :]:
-                yield piece
-            yield prediction
+            yield AnswerStream(answer, news)
         finally:
-            job.future.cancel()
+            answer.request.future.cancel()
 
     def close(self) -> None:
         """Gives the model's memory back. Requests in work fail with EngineUnavailable."""
@@ -178,18 +133,16 @@ class Engine:
 
     async def _submit(
         self, request: PredictRequest, listener: Callable[[], None] | None = None
-    ) -> tuple[Job, _Asked]:
-        """A job in the scheduler's hands, and what it was made of."""
+    ) -> Answer:
+        """The answer to come, whose sequences the scheduler has."""
         started = time.perf_counter()
-        rows, codec, truncated = await asyncio.to_thread(self._rows, request)
-        asked = _Asked(request, codec, time.perf_counter() - started)
-        job = Job(rows, listener, truncated)
-        self._scheduler.submit(job)
-        return job, asked
+        answer = await asyncio.to_thread(self._prepare, request, listener)
+        answer.tokenization = time.perf_counter() - started
+        answer.request.future.add_done_callback(self._count)
+        self._scheduler.submit(answer.request)
+        return answer
 
-    def _rows(self, request: PredictRequest) -> tuple[list[Row], Codec, bool]:
-        """The row of the label, and with `explain` that of the rationale; the input's codec, and
-        if a prompt was cut."""
+    def _prepare(self, request: PredictRequest, listener: Callable[[], None] | None) -> Answer:
         limits = self.manifest.limits
         rationale_tokens = request.max_rationale_tokens or limits.rationale_tokens
         if not 1 <= rationale_tokens <= limits.rationale_tokens:
@@ -201,79 +154,36 @@ class Engine:
         prompts = self._text.prompts(codec, explain=request.explain, truncate=request.truncate)
         predict, *explain = (prompt.ids for prompt in prompts)
         trie = self._text.labels(request.input)
-        label = Scoring(predict, trie) if trie else self._generation(predict, limits.label_tokens)
-        rows: list[Row] = [label]
-        explained = label if self.manifest.task.explain_given_label else None
-        rows += [self._generation(prompt, rationale_tokens, explained) for prompt in explain]
-        return rows, codec, any(prompt.truncated for prompt in prompts)
-
-    def _generation(
-        self, prompt: list[int], max_tokens: int, explains: Generation | Scoring | None = None
-    ) -> Generation:
-        drafter = None
-        if self._speculate:
-            drafter = Drafter(prompt, self.manifest.model.decoder_start_id, self._table)
-        return Generation(prompt, max_tokens, drafter, explains)
-
-    def _labelled(self, job: Job, asked: _Asked) -> Labelled:
-        """What is known as soon as the label is there."""
-        label, *rationale = job.rows
-        scores = self._scores(label, asked.codec)
-        best = scores[0]
-        arithmetic = self.manifest.task.answer == "arithmetic"
-        seconds = [
-            None if row.finished is None else row.finished - job.admitted for row in job.rows
+        label: Sequence
+        if trie is None:
+            label = TextSequence(predict, limits.label_tokens, self._drafter(predict))
+        else:
+            label = LabelSequence(predict, trie)
+        explains = label if self.manifest.task.explain_given_label else None
+        rationales = [
+            TextSequence(prompt, rationale_tokens, self._drafter(prompt), explains)
+            for prompt in explain
         ]
-        assert seconds[0] is not None
-        return Labelled(
-            model=self.manifest,
-            label=best.label,
-            confidence=best.score,
-            answer=evaluate_equation(best.label) if arithmetic else None,
-            scores=scores[: asked.request.top_k],
-            timings=Timings(
-                tokenization=asked.tokenization,
-                queue=job.admitted - job.submitted,
-                inference=max(filter(None, seconds)),
-                label=seconds[0],
-                rationale=seconds[-1] if rationale else None,
-            ),
+        return Answer(
+            request,
+            EngineRequest([label, *rationales], listener),
+            self.manifest,
+            self._text,
+            codec,
+            truncated=any(prompt.truncated for prompt in prompts),
         )
 
-    def _prediction(self, job: Job, asked: _Asked) -> Prediction:
-        label, *rest = job.rows
-        rationales = [row for row in rest if isinstance(row, Generation)]
-        labelled = self._labelled(job, asked)
-        texts = [row for row in job.rows if isinstance(row, Generation)]
-        for text in texts:
-            self.counters.add(text)
-        rationale = None
-        if rationales:
-            rationale = asked.codec.unmask_rationale(self._text.decode(rationales[0].tokens))
-        return Prediction(
-            **vars(labelled),
-            rationale=rationale,
-            decoder_passes=len(job.rows),
-            usage=Usage(
-                input_tokens=len(label.prompt),
-                label_tokens=_label_tokens(label, labelled.label),
-                rationale_tokens=sum(len(rationale.tokens) for rationale in rationales),
-                decoder_steps=job.steps,
-                accepted_tokens=sum(text.accepted for text in texts),
-                truncated=job.truncated,
-            ),
-        )
+    def _drafter(self, prompt: list[int]) -> Drafter | None:
+        if not self._speculate:
+            return None
+        return Drafter(prompt, self.manifest.model.decoder_start_id, self._table)
 
-    def _scores(self, row: Row, codec: Codec) -> tuple[Score, ...]:
-        """The scores of labels, the best first."""
-        calibration = self.manifest.calibration
-        if isinstance(row, Scoring):
-            trie = row.trie
-            order, probabilities = rank(row.logprobs, calibration.temperature)
-            return tuple(Score(trie.labels[i], probabilities[i]) for i in order)
-        assert isinstance(row, Generation)
-        confidence = confidence_of(row.logprob, calibration)
-        return (Score(codec.unmask_label(self._text.decode(row.tokens)), confidence),)
+    def _count(self, future: Future[EngineRequest]) -> None:
+        """Counts the drafts of a request that is over, if it was answered."""
+        if not future.cancelled() and future.exception() is None:
+            for sequence in future.result().sequences:
+                self.drafted += sequence.drafted
+                self.accepted += sequence.accepted
 
     async def _reproduce(self) -> None:
         """Raises BundleError where a golden example does not come out as it should.
@@ -298,10 +208,3 @@ class Engine:
             return await self.predict(PredictRequest(fields, explain=True))
         except ServiceError as error:
             raise BundleError(f"{path}: {fields}: {error}") from error
-
-
-def _label_tokens(row: Row, label: str) -> int:
-    if isinstance(row, Scoring):
-        return row.trie.lengths[row.trie.labels.index(label)]
-    assert isinstance(row, Generation)
-    return len(row.tokens)

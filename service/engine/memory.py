@@ -1,4 +1,4 @@
-"""Memory: what is not used goes back to the system."""
+"""Memory: free memory goes back to the system."""
 
 import ctypes
 
@@ -7,17 +7,17 @@ LARGE = 2**20  # bytes
 
 
 def map_large_arrays() -> None:
-    """Has glibc give arrays of LARGE bytes pages of their own, for the whole process.
+    """Has glibc give every array of LARGE bytes pages of its own, for the whole process.
 
-    These take no memory before they are written to, and go back as soon as they are freed. By
-    itself glibc stops to do so for arrays of a size that it has seen freed: then zeros are written,
-    and slots that nobody uses cost as much as others.
+    Such an array takes no memory before it is written to, and gives it back when it is freed. By
+    default glibc stops this for sizes that it has seen freed. It then writes the zeros, so that
+    slots which nobody uses cost memory.
     """
     _call("mallopt", M_MMAP_THRESHOLD, LARGE)
 
 
 def release_memory() -> None:
-    """Has glibc return all free pages, which it would keep for itself between those in use."""
+    """Has glibc return all free pages, also those between pages in use."""
     _call("malloc_trim", 0)
 
 

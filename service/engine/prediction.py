@@ -1,18 +1,21 @@
 """What is asked of the engine, and what it answers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from export.bundle import Manifest
-from service.engine.text import Input
+
+# The fields of a task, or a string where the task has one field.
+Input = str | Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True)
 class PredictRequest:
     """What is asked about an input.
 
-    `top_k` is how many scores of a closed label set to give, `max_rationale_tokens` how long the
-    rationale may be; None: as many as there are, and as long as the bundle allows. With `truncate`
-    an input that is too long loses its end.
+    `top_k` is how many scores of a closed label set to give; None: all. `max_rationale_tokens` is
+    how long the rationale may be; None: as long as the bundle allows. With `truncate` an input that
+    is too long loses its end.
     """
 
     input: Input
@@ -24,6 +27,8 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class Score:
+    """A label, and the calibrated probability that it is right."""
+
     label: str
     score: float
 
@@ -59,19 +64,20 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """`model` is the one that answered, whatever bears its name by now."""
+class Prediction:
+    """A label, and what goes with it. `model` is the one that answered.
+
+    `rationale` is None where none was asked for, or none is there yet. `answer` is the value of a
+    label that is an equation, and `scores` has the best label first. `decoder_passes` is 2 with a
+    rationale, and else 1.
+    """
 
     model: Manifest
     label: str
     confidence: float
     answer: float | None
     scores: tuple[Score, ...]
-    timings: Timings
-
-
-@dataclass(frozen=True)
-class Prediction(Labelled):
     rationale: str | None
     decoder_passes: int
     usage: Usage
+    timings: Timings

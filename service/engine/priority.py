@@ -1,4 +1,4 @@
-"""Priority: who answers clients goes before who computes for them."""
+"""Priority: the threads that compute get less of the processor than those that serve HTTP."""
 
 import os
 import sys
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-# Where there is more to do than the processor can, a thread with it gets a ninth of what one
-# without gets. Offered 3,000 requests a second, ten times what it could answer on two cores, the
-# service refused them after 2.2 s in the median without it, 0.6 s with 5, and 0.04 s with 10.
+# On a busy processor, a thread of this niceness gets a ninth of the time of one without.
+# The service was offered 3,000 requests a second on two cores, ten times what it could answer. It
+# refused them after 2.2 s in the median at a niceness of 0, 0.6 s at 5, and 0.04 s at 10.
 NICENESS: Final = 10
 
 T = TypeVar("T")
 
 
 def run_behind(work: Callable[[], T]) -> T:
-    """The result of the work, done by a thread of lower priority than this one.
+    """The result of `work`, which a thread of lower priority than this one does.
 
-    Threads inherit their priority, so those that the work starts keep it. Only Linux gives threads
-    priorities of their own: elsewhere all have the same.
+    Threads that the work starts inherit that priority. Only Linux gives each thread a priority of
+    its own; elsewhere nothing changes.
     """
     with ThreadPoolExecutor(1, "duet-loader", initializer=_step_back) as thread:
         return thread.submit(work).result()

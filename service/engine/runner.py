@@ -1,202 +1,54 @@
-"""The runner: a bundle's two graphs in onnxruntime."""
+"""Runners: what computes the steps of a student, and what goes into a step and comes out."""
 
-import logging
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
-import numpy as np
-import onnxruntime
-
-from export.bundle import DECODER, ENCODER, BundleError
-from export.verify import Bundle
-from service.engine.devices import CPU, Device, DeviceChoice, DeviceError, candidates
-from service.engine.slots import Array, Slots, TensorSpec
-
-DTYPES: dict[str, type[np.generic]] = {
-    "tensor(bfloat16)": np.uint16,  # its bits, for numpy has no such type
-    "tensor(bool)": np.bool_,
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64,
-}
-BFLOAT16 = 16  # in TensorProto.DataType
-CACHE_OPS = {"Attention", "TensorScatter"}  # the operators that read and write caches
-
-logger = logging.getLogger(__name__)
+from export.bundle import Geometry
+from service.engine.devices import Device
+from service.engine.slots import Array, Slots
 
 
-class NewTokens(NamedTuple):
-    """What goes into a step for each of n rows, under the decoder's names."""
+class StepInput(NamedTuple):
+    """The T new tokens of each of n rows, under the names of the decoder's inputs."""
 
-    input_ids: Array  # [n,T]
-    positions: Array  # [n,T], the place of each in its own sequence
-    visible: Array  # [n,T,M] bool, the cache entries, new ones included, that each attends to
-    target_ids: Array  # [n,T], tokens whose log-probability is wanted
-
-
-class Choices(NamedTuple):
-    """What comes out of a step for each new token, under the decoder's names: [n,T] each."""
-
-    next_id: Array  # the most probable next token
-    next_logprob: Array
-    target_logprob: Array
+    input_ids: Array  # [n,T] int64
+    positions: Array  # [n,T] int64, the place of each token in its own sequence
+    visible: Array  # [n,T,M] bool, the cache entries that each token attends to, new ones included
+    target_ids: Array  # [n,T] int64, tokens whose log-probability is wanted
 
 
-class Runner:
-    """Encodes inputs and takes decoder steps: one thread these, and `encoders` threads those.
+class StepOutput(NamedTuple):
+    """What the decoder says after each new token, under the names of its outputs: [n,T] each.
 
-    Keys and values are made and kept on the device, and never leave it.
-
-    Raises BundleError where a graph cannot be loaded, and DeviceError where it cannot on this
-    device, if it is a GPU.
+    Log-probabilities are in nats.
     """
 
-    def __init__(self, bundle: Bundle, threads: int, device: Device = CPU) -> None:
-        precision = bundle.manifest.precision
-        if precision not in device.precisions:
-            others = "GPUs" if device is CPU else "CPUs"
-            raise BundleError(
-                f"{bundle.folder}: in {precision}, which is for {others}, but it is to be computed "
-                f"on {device.title}; export it in {' or '.join(device.precisions)}"
-            )
-        self.model = bundle.manifest.model
-        self.device = device
-        self.encoders = threads if device is CPU else 1  # encodings at once that are worth it
-        self._encoder = _load(bundle, ENCODER, threads, device)
-        self._decoder = _load(bundle, DECODER, threads, device)
-        self._cache_names = [
-            output.name
-            for output in self._decoder.get_outputs()
-            if output.name.startswith("present_")
-        ]
-        self.specs = [
-            TensorSpec(tensor.name, DTYPES[tensor.type], tuple(tensor.shape[1:]))
-            for tensor in self._decoder.get_inputs()
-        ]
-        cross_names = {output.name for output in self._encoder.get_outputs()}
-        self._cross_specs = [spec for spec in self.specs if spec.name in cross_names]
-        # What lies in the CPU's memory is copied to a GPU when it is bound, so anew for each step.
-        self._copied_names = [
-            spec.name
-            for spec in self.specs
-            if device is not CPU and not spec.is_cache and "T" not in spec.dims
-        ]
-        self._bindings: WeakKeyDictionary[Slots, tuple[int, Any]] = WeakKeyDictionary()
+    next_id: Array  # int64, the most probable next token
+    next_logprob: Array  # float32
+    target_logprob: Array  # float32
 
-    @classmethod
-    def on(cls, choice: DeviceChoice, bundle: Bundle, threads: int) -> "Runner":
-        """On the device of that name; for auto on a GPU, if it can be, and else on the CPU."""
-        *preferred, last = candidates(choice, bundle.manifest.precision)
-        for device in preferred:
-            try:
-                return cls(bundle, threads, device())
-            except DeviceError as error:
-                logger.warning("%s is not computed on the GPU: %s", bundle.manifest.name, error)
-        return cls(bundle, threads, last())
+
+class Runner(Protocol):
+    """Encodes prompts and takes decoder steps.
+
+    One thread takes the steps. `encoders` other threads may encode meanwhile.
+    """
+
+    model: Geometry
+    device: Device
+    encoders: int
 
     def new_slots(self, capacity: int) -> Slots:
-        return Slots(self.specs, capacity, self.device.arrays)
+        """Slots for so many sequences, all of them free."""
 
-    def encode(self, ids: list[int]) -> dict[str, Array]:
-        """The cross keys and values [1,H,S,Dk] of one input, by the decoder's names for them."""
-        # Alone and without padding: so no neighbour changes the numbers.
-        input_ids = np.array([ids], np.int64)
-        binding = self._encoder.io_binding()
-        binding.bind_cpu_input("input_ids", input_ids)
-        binding.bind_cpu_input("attention_mask", np.ones_like(input_ids))
-        cross = {}
-        for spec in self._cross_specs:
-            shape = [len(ids) if dim == "S" else dim for dim in spec.dims]
-            cross[spec.name] = array = self.device.arrays.empty((1, *shape), spec.dtype)
-            _bind(binding.bind_output, spec.name, array, array.shape, self.device)
-        self.device.synchronize()
-        self._encoder.run_with_iobinding(binding)
-        return cross
+    def encode(self, ids: list[int]) -> Mapping[str, Array]:
+        """The cross keys and values [1,H,S,Dk] of a prompt, by the names of the decoder's inputs.
 
-    def step(self, slots: Slots, new: NewTokens) -> Choices:
-        """Puts the new tokens of every row in use through the decoder, and into its cache."""
-        binding = self._bound(slots)
-        new = NewTokens(*map(np.ascontiguousarray, new))
-        for name, array in zip(new._fields, new, strict=True):
-            _bind(binding.bind_input, name, array, array.shape)
-        for name in self._copied_names:
-            array = slots.arrays[name]
-            _bind(binding.bind_input, name, array, (slots.count, *array.shape[1:]))
-        shape = new.input_ids.shape
-        choices = Choices(np.empty(shape, np.int64), *np.empty((2, *shape), np.float32))
-        for name, array in zip(choices._fields, choices, strict=True):
-            _bind(binding.bind_output, name, array, shape)
-        self.device.synchronize()
-        self._decoder.run_with_iobinding(binding)
-        return choices
+        The S tokens are encoded alone, so that no other prompt changes a digit.
+        """
 
-    def _bound(self, slots: Slots) -> Any:
-        """The binding of all that outlives a step, made anew where the slots' layout changed."""
-        layout, binding = self._bindings.get(slots, (None, None))
-        if layout != slots.layout:
-            binding = self._decoder.io_binding()
-            for name in slots.arrays.keys() - self._copied_names:
-                array = slots.arrays[name]
-                shape = (slots.count, *array.shape[1:])
-                _bind(binding.bind_input, name, array, shape, self.device)
-            for name in self._cache_names:
-                # a cache comes out where it went in, so the graph updates it in place
-                array = slots.arrays[name.removeprefix("present_")]
-                shape = (slots.count, *array.shape[1:])
-                _bind(binding.bind_output, name, array, shape, self.device)
-            self._bindings[slots] = (slots.layout, binding)
-        return binding
+    def step(self, slots: Slots, new: StepInput) -> StepOutput:
+        """What the decoder says after the new tokens of every slot in use.
 
-
-def _bind(
-    bind: Callable[..., None],
-    name: str,
-    array: Array,
-    shape: tuple[int, ...],
-    device: Device = CPU,
-) -> None:
-    element_type = BFLOAT16 if array.dtype == np.uint16 else array.dtype.type
-    bind(name, device.name, 0, element_type, shape, device.address(array))
-
-
-def _load(bundle: Bundle, name: str, threads: int, device: Device) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # A thread that sleeps between two operators wakes too late for the next: so it spins, but only
-    # for about as long as an operator takes, since who spins takes the core from others. A step of
-    # a T5-small took 2.5 ms on two cores without spinning and 1.7 with it; with the usual, longer
-    # spinning as little, but beside a busy process three times as long.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.enable_mem_pattern = False  # it keeps a plan for every shape that it ever saw
-    if device is not CPU:
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    providers = [(device.provider, device.options)]
-    try:
-        session = onnxruntime.InferenceSession(bundle.path(name), options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no base but this
-        kind = BundleError if device is CPU else DeviceError  # the GPU's memory may be full
-        raise kind(f"{bundle.path(name)}: onnxruntime cannot load it ({error})") from error
-    if device is not CPU:
-        _check_placement(session, bundle.path(name), device)
-    return session
-
-
-def _check_placement(session: Any, path: Path, device: Device) -> None:
-    """Raises DeviceError where onnxruntime silently computes on the CPU what it should not."""
-    if device.provider not in session.get_providers():
-        raise DeviceError(f"onnxruntime cannot use {device.title}; its messages above say why")
-    elsewhere = {
-        node.op_type
-        for part in session.get_provider_graph_assignment_info()
-        if part.ep_name != device.provider
-        for node in part.get_nodes()
-    }
-    if misplaced := elsewhere & CACHE_OPS:
-        raise DeviceError(
-            f"{path}: onnxruntime computes {' and '.join(sorted(misplaced))} of this precision on "
-            f"the CPU, so caches would leave {device.title} at every step; export another precision"
-        )
+        Writes their keys and values [n,H,T,Dk] to the caches of `slots`, after what each keeps.
+        """

@@ -1,6 +1,6 @@
-"""Slots: one row for each sequence in work, with all that the decoder remembers of it."""
+"""Slots: the caches of the sequences in work, a row for each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ WIDTH_STEP = 32  # widths are multiples of it, so that they seldom change
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input of the decoder. Its dimensions after the rows are sizes, or names of widths."""
+    """An input of the decoder. `dims` follow the rows: sizes, or the names of widths that vary."""
 
     name: str
     dtype: type[np.generic]
@@ -22,17 +22,17 @@ class TensorSpec:
 
     @property
     def is_cache(self) -> bool:
-        """Whether it holds keys or values, which lie where the decoder computes."""
+        """Whether it holds keys or values. These are in the memory of the decoder's device."""
         return any(isinstance(dim, int) for dim in self.dims)
 
 
 class Slots:
-    """Preallocated rows, of which the first `count` are always those in use.
+    """Preallocated rows. The first `count` of them are in use.
 
-    `arrays` holds by name the decoder's inputs that outlive a step, the caches included, each
-    [capacity, ...]: the rows in use are one contiguous block of each. The widths M (cache entries)
-    and S (input tokens) follow what the rows in use need. `layout` changes whenever the block has
-    another place or shape.
+    `arrays` holds by name the decoder's inputs that outlive a step, each [capacity, ...]: the
+    caches, and where they are filled. So the rows in use are one contiguous block of each. The
+    widths M (cache entries) and S (input tokens) follow what the rows in use need. `layout` changes
+    whenever the block moves or changes its shape.
 
     Caches are arrays of `library`: numpy, or one with its interface. The rest are numpy's.
     """
@@ -49,9 +49,9 @@ class Slots:
 
     @property
     def lengths(self) -> Array:
-        """Cache entries [count] that count. The next step writes after them; set it to keep more.
+        """Cache entries [count] that each row keeps. The next step writes after them.
 
-        What a step wrote and is not kept is overwritten by the next one.
+        A step's entries that are not kept are overwritten by the next step.
         """
         return self.arrays["write_index"][: self.count]
 
@@ -61,9 +61,9 @@ class Slots:
         return self._widths["M"]
 
     def add(self, cross: Mapping[str, Array]) -> None:
-        """Takes a row into use, with no entry in its cache.
+        """Takes the next row into use, with an empty cache.
 
-        `cross` holds the decoder's `cross_key.l` and `cross_value.l` [1,H,S,Dk] of its input.
+        `cross` holds the decoder's `cross_key.l` and `cross_value.l` [1,H,S,Dk] of its prompt.
         """
         row = self.count
         source = next(iter(cross.values())).shape[2]
@@ -77,7 +77,7 @@ class Slots:
         self.layout += 1
 
     def remove(self, row: int) -> None:
-        """Gives up a row. The last one in use takes its place."""
+        """Takes a row out of use. The last row in use moves to its place."""
         last = self.count - 1
         if row != last:
             for array in self.arrays.values():
@@ -93,24 +93,34 @@ class Slots:
         self.layout += 1
 
     def open_step(self, positions: Array) -> None:
-        """Makes room for new tokens at `positions` [count,T] of their sequences."""
+        """Makes room for T new tokens in each row, at `positions` [count,T] of their sequences."""
         self._fit("M", int(self.lengths.max()) + positions.shape[1])
         self._fit("S", max(self._sources))
         rows = np.arange(self.count)[:, None]
         entries = self.lengths[:, None] + np.arange(positions.shape[1])
         self.arrays["cache_positions"][rows, entries] = positions
 
-    def keep(self, row: int, entries: Sequence[int]) -> None:
-        """Makes these entries of a row's cache, in this order, all that it holds."""
-        kept = len(entries)
+    def keep(self, kept: Iterable[list[int] | range | None]) -> None:
+        """Makes these entries of each row's cache, in their order, all that it holds.
+
+        The first ones as a range stay where they are. None: what the row held before the step.
+        """
+        for row, entries in enumerate(kept):
+            if entries is None:
+                continue
+            if isinstance(entries, list):
+                self._move(row, entries)
+            self.lengths[row] = len(entries)
+
+    def _move(self, row: int, entries: list[int]) -> None:
+        """Moves these entries of a row's cache to its beginning."""
         for spec in self._specs:
-            if kept and "M" in spec.dims:
+            if entries and "M" in spec.dims:
                 cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
-                cache[:kept] = cache[list(entries)]
-        self.lengths[row] = kept
+                cache[: len(entries)] = cache[entries]
 
     def _fit(self, dim: str, needed: int) -> None:
-        """Widens to `needed`; narrows only by more than half, so that it does not swing."""
+        """Widens a dimension to `needed`. Narrows it only to less than half: each change copies."""
         width = -(-needed // WIDTH_STEP) * WIDTH_STEP
         if width <= self._widths[dim] <= 2 * width:
             return
@@ -128,8 +138,8 @@ class Slots:
         return new
 
     def _zeros(self, spec: TensorSpec, widths: Mapping[str, int]) -> Array:
-        # Zeros cost no memory before they are written to, and caches must be finite: an entry that
-        # is not visible has no weight, but nothing times NaN is NaN.
+        # Zeros cost no memory before they are written to. And caches must be finite: an entry that
+        # is not visible has the weight 0, but 0 times NaN is NaN.
         shape = [widths[dim] if isinstance(dim, str) else dim for dim in spec.dims]
         library = self._library if spec.is_cache else np
         zeros: Array = library.zeros((self.capacity, *shape), spec.dtype)

@@ -1,31 +1,31 @@
-"""What stands between a request and the student: fields to tokens, tokens to text and value."""
+"""Texts: from the fields of an input to tokens, and from tokens to text."""
 
 import json
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
 from export.bundle import TOKENIZER, BundleError
 from export.verify import Bundle
-from service.engine.labels import LabelTrie
+from service.engine.label_trie import LabelTrie
+from service.engine.prediction import Input
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tasks.fields import EmptyField, FieldError, parse_fields
 from tasks.placeholders import Codec, codec_of
 from tasks.task import MAX_LABELS, Fields
-
-# The fields of a task, or a string where the task has one field.
-Input = str | Mapping[str, str | Sequence[str]]
 
 CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's tokens for what it has no other token for
 
 
 class Prompt(NamedTuple):
+    """The token ids of a prompt. A truncated one was too long, and lost its end."""
+
     ids: list[int]
-    truncated: bool  # the text was too long, and lost its end
+    truncated: bool
 
 
 class TextProcessor:
@@ -65,42 +65,42 @@ class TextProcessor:
                 raise BundleError(f"{bundle.folder}: {error}") from error
 
     def codec(self, given: Input) -> Codec:
-        """Between an input with its texts, and what the student reads and writes of it.
+        """The codec of an input: its text as the student reads it, and the way back.
 
         Raises InvalidInput, EmptyInput.
         """
         return codec_of(self.task.numbers, self._render(self._fields(given)))
 
     def prompts(self, codec: Codec, *, explain: bool, truncate: bool = False) -> list[Prompt]:
-        """The prompt for the label, and with `explain` of that for the rationale.
+        """The prompt for the label, and with `explain` the one for the rationale after it.
 
-        With `truncate`, what is too long loses its end. Raises TooManyTokens. Safe in any thread,
-        and other threads run meanwhile.
+        With `truncate`, a prompt that is too long loses its end. Raises TooManyTokens. Safe in any
+        thread, and other threads run meanwhile.
         """
         prefixes = [self.task.predict_prefix, self.task.explain_prefix][: 1 + explain]
         return [self._encode(prefix + codec.text, truncate) for prefix in prefixes]
 
     def labels(self, given: Input) -> LabelTrie | None:
-        """What a label for this input is one of; None where it is decoded freely.
+        """The labels to choose from for this input; None where the label is an open text.
 
         Raises InvalidInput, EmptyInput, TooManyTokens.
         """
         field = self.task.choices
         if field is None:
             return self._closed
-        # who names a choice twice means one label
+        # a choice that is named twice is one label
         choices = tuple(dict.fromkeys(self._fields(given)[field]))
         if len(choices) > MAX_LABELS:
             raise InvalidInput(f"{field}: {len(choices)} labels, but at most {MAX_LABELS} may be")
         return self._trie(choices, field)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """What the student writes, before the codec reads it."""
+        """The text of tokens as the student writes it, before the codec reads it."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.strip()
 
     def decode_settled(self, ids: Sequence[int]) -> str:
-        """The part of a text that no further tokens can change, a prefix of what it will be.
+        """The beginning of a text that no further token can change.
 
         It stops before white space and before characters that lack some of their bytes.
         """
@@ -112,7 +112,7 @@ class TextProcessor:
     def _render(self, fields: dict[str, str | list[str]]) -> str:
         try:
             text = self.task.render(fields)
-            text.encode()  # which half of a surrogate pair cannot be
+            text.encode()  # raises at half of a surrogate pair
             return text
         except Exception as error:  # a template is data: it may raise whatever it likes
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error

@@ -1,4 +1,4 @@
-"""What is known of every request and its answer: an id, a line in the log, and metrics."""
+"""Every request gets an id, a line in the log, and a place in the metrics."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ REQUEST_ID: Final = "x-request-id"
 ACCEPTED_ID = re.compile(r"[!-~]{1,128}")  # printable, and short
 CLIENT_CLOSED_REQUEST: Final = 499  # as nginx has it; nobody is there to read it
 STAGES = ("tokenization", "queue", "inference")
-PROBES: Final = {  # what balancers and monitors ask all day
+PROBES: Final = {  # paths that load balancers and monitors ask all day
     *("/livez", "/readyz", "/health", "/metrics"),
     *("/v2/health/live", "/v2/health/ready"),
 }
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 class Access:
-    """ASGI middleware: gives each request an id, and logs what became of it.
+    """ASGI middleware: gives each request an id, and logs its outcome.
 
-    The id is in the header x-request-id: the request's own, where it is fit, and the answer's.
+    The answer has the id in its header x-request-id. A request may bring an id in that header.
     Nothing of a request's body or query is logged. Probes that succeed are logged as debug.
     """
 

@@ -9,7 +9,7 @@ from service.middleware.access import CLIENT_CLOSED_REQUEST
 
 
 class BodyLimits:
-    """ASGI middleware: whoever reads a body gets a 413 to raise, a 408 or a 499.
+    """ASGI middleware: reading a body raises a 413, a 408 or a 499.
 
     That is where it has more than `max_bytes`, is not whole after `max_seconds`, or when the client
     leaves. Starlette's own limit answers in plain text where the size was declared, whatever the

@@ -1,4 +1,4 @@
-"""What browsers are told about what they are sent."""
+"""Headers for browsers: what a page may load, and that content types are not guessed."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Overload: what there is no room for is refused before anything is done for it."""
+"""Overload: requests that find no room are refused before any other work."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from service.registry import Registry
 class Shedding:
     """ASGI middleware: refuses requests for predictions, with 429, while there is no room at all.
 
-    It looks at their path alone. Behind it stand keys, the body and what is asked there: to refuse
-    a request takes half as long here as in its route, and ten of them may come for each answered.
+    It looks at the path alone, before keys and body are read. A refusal takes half as long here as
+    in the route, and under overload ten requests may be refused for each that is answered.
 
-    Of `routes`, those for predictions are those that take a POST.
+    `routes` that take a POST are those for predictions.
     """
 
     def __init__(self, app: ASGIApp, models: Registry, routes: Sequence[BaseRoute]) -> None:

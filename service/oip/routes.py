@@ -17,17 +17,17 @@ from service.errors import (
     InvalidParameter,
     responses,
 )
+from service.inputs import (
+    RequestTimeout,
+    check_count,
+    predict_all,
+    refuse_encodings,
+    timing_headers,
+)
 from service.oip.task_tensors import inputs_of, outputs_of, tensor_of
 from service.oip.tensors import InferRequest, InferResponse, read_request, write_response
 from service.routes import CurrentMetrics, CurrentSettings, Models
 from service.routes import health as service_health
-from service.routes.batch import (
-    RequestTimeout,
-    check_batch,
-    predict_all,
-    refuse_encodings,
-)
-from service.routes.timing import timing_headers
 
 JSON_SIZE: Final = "inference-header-content-length"
 
@@ -232,7 +232,7 @@ async def infer(
                 f"outputs: there is no {reprlib.repr(output)}, but {', '.join(outputs)}"
             )
     inputs = inputs_of(task, body.inputs, elements)
-    check_batch(inputs, settings)
+    check_count(inputs, settings)
     requests = [
         PredictRequest(item, explain, options.top_k, options.max_rationale_tokens, options.truncate)
         for item in inputs

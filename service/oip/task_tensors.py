@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from service.engine.prediction import Prediction
-from service.engine.text import Input
+from service.engine.prediction import Input, Prediction
 from service.errors import InvalidParameter
 from service.oip.tensors import DataType, InputTensor, OutputTensor
 from service.schemas import check_inputs
@@ -24,7 +23,7 @@ class Output(NamedTuple):
 
 
 def outputs_of(task: Task, *, explain: bool) -> dict[str, Output]:
-    """By name."""
+    """The outputs that a model of this task has, by name."""
     outputs = [
         Output("label", "BYTES", lambda given: given.label),
         Output("confidence", "FP64", lambda given: given.confidence),
@@ -39,7 +38,7 @@ def outputs_of(task: Task, *, explain: bool) -> dict[str, Output]:
 
 
 def tensor_of(output: Output, predictions: Sequence[Prediction]) -> OutputTensor:
-    """Rows with fewer values than others end in empty texts or zeros."""
+    """The tensor of an output: rows with fewer values than others end in empty texts or zeros."""
     data, shape = [output.values(prediction) for prediction in predictions], [len(predictions)]
     if output.dims == 2:
         width = max(map(len, data))

@@ -50,7 +50,7 @@ class MultiplexedRegistry(Registry):
         self._folders = folders
 
         async def hold(name: str) -> SimpleNamespace:
-            if name not in self._engines:
+            if name not in self._loaded:
                 await self.load_model(name)
             # Ray awaits it when the model has to make room
             return SimpleNamespace(__del__=partial(self.unload_model, name))
@@ -59,7 +59,7 @@ class MultiplexedRegistry(Registry):
 
     async def hold_loaded(self) -> None:
         """Tells Ray of the models that are loaded."""
-        for name in list(self._engines):
+        for name in list(self._loaded):
             await self._hold(name)
 
     async def require(self, name: str | None, version: str | None = None) -> Engine:
@@ -70,7 +70,7 @@ class MultiplexedRegistry(Registry):
         name = name or serve.get_multiplexed_model_id() or self.default_name
         if name in self._folders:
             await self._hold(name)
-            while name not in self._engines:  # it had to make room meanwhile
+            while name not in self._loaded:  # it had to make room meanwhile
                 await self._hold(name)
         return self.get(name, version)
 

@@ -1,4 +1,4 @@
-"""The routes: HTTP in, the engine's door, HTTP out."""
+"""The routes of the service's own protocol."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Models come, are replaced, and go, while the service runs."""
+"""Loads, replaces and unloads models while the service runs."""
 
 from pathlib import Path
 

@@ -38,9 +38,9 @@ async def ready(models: Models) -> Health:
     await live(models)
     if not list(models):
         raise EngineUnavailable("no model is loaded; the admin's route /admin/models loads one")
-    for engine in models:
+    for engine, admission in models.served():
         if engine.broken:
             raise EngineUnavailable(f"the model of {engine.manifest.name} fails again and again")
-        if engine.admission.full:
+        if admission.full:
             raise EngineUnavailable(f"the queue of {engine.manifest.name} is full")
     return Health()

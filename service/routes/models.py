@@ -1,4 +1,4 @@
-"""What is served."""
+"""The models that are served, and the limits of the service."""
 
 from fastapi import APIRouter
 

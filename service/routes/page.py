@@ -1,4 +1,4 @@
-"""The page to try the models on, and the files that it is made of."""
+"""The page on which one can try the models, and its files."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.staticfiles import StaticFiles
 
 
 class Web(StaticFiles):
-    """Files that browsers ask for anew: else those of two versions could meet there."""
+    """Files that browsers do not keep, so that files of two versions never meet."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)

@@ -1,26 +1,26 @@
 """POST /predict."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from service.engine.prediction import Labelled, Prediction, PredictRequest
+from service.engine.answer_stream import AnswerStream
+from service.engine.prediction import PredictRequest
 from service.errors import InvalidParameter, responses
-from service.metrics import Metrics
-from service.registry import Registry
-from service.routes import CurrentMetrics, CurrentSettings, Models
-from service.routes.batch import (
+from service.inputs import (
     RequestTimeout,
-    check_batch,
+    check_count,
     named,
     predict_all,
     refuse_encodings,
+    timing_headers,
 )
+from service.registry import Registry
+from service.routes import CurrentMetrics, CurrentSettings, Models
 from service.routes.stream import EVENTS, PredictionStream
-from service.routes.timing import timing_headers
 from service.schemas import PredictAnswer, PredictBody
 
 router = APIRouter(tags=["predict"])
@@ -80,7 +80,7 @@ async def predict(
     started = time.perf_counter()
     many = isinstance(body.inputs, list)
     inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs]
-    check_batch(inputs, settings)
+    check_count(inputs, settings)
     places = [f"inputs[{i}]" if many else "inputs" for i in range(len(inputs))]
     requests = [
         PredictRequest(
@@ -91,8 +91,8 @@ async def predict(
     if body.stream:
         if many:
             raise InvalidParameter("stream: a list cannot be streamed; send one input a request")
-        stream = _stream(models, body.model, metrics, requests[0], x_request_timeout)
-        return PredictionStream(request, stream, started)
+        stream = _stream(models, body.model, requests[0], x_request_timeout)
+        return PredictionStream(request, stream, metrics, started)
     predictions = await predict_all(
         request, models, body.model, metrics, places, requests, x_request_timeout
     )
@@ -101,19 +101,11 @@ async def predict(
     return answers if many else answers[0]
 
 
+@asynccontextmanager
 async def _stream(
-    models: Registry,
-    name: str | None,
-    metrics: Metrics,
-    request: PredictRequest,
-    timeout: float | None,
-) -> AsyncGenerator[Labelled | str | Prediction, None]:
+    models: Registry, name: str | None, request: PredictRequest, timeout: float | None
+) -> AsyncIterator[AnswerStream]:
+    """The answer of the model of that name, with a place in its admission."""
     with named("inputs"):
-        async with (
-            models.admit(name, 1, timeout) as engine,
-            aclosing(engine.stream(request)) as predictions,
-        ):
-            async for prediction in predictions:
-                if isinstance(prediction, Prediction):
-                    metrics.prediction(engine.manifest.name, prediction)
-                yield prediction
+        async with models.admit(name, 1, timeout) as engine, engine.stream(request) as answer:
+            yield answer

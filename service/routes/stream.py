@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, Final
 
 from fastapi import Request
@@ -10,10 +10,11 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.types import Send
 
-from service.engine.prediction import Labelled, Prediction
+from service.engine.answer_stream import AnswerStream
 from service.errors import ErrorBody, ServiceError, body_of
+from service.inputs import timing_headers
+from service.metrics import Metrics
 from service.middleware.access import STAGES
-from service.routes.timing import timing_headers
 from service.schemas import LabelAnswer, PredictAnswer, RationalePiece
 
 PAYLOADS: Final[dict[str, type[BaseModel]]] = {
@@ -68,12 +69,14 @@ class PredictionStream(EventSourceResponse):
     def __init__(
         self,
         request: Request,
-        predictions: AsyncGenerator[Labelled | str | Prediction, None],
+        stream: AbstractAsyncContextManager[AnswerStream],
+        metrics: Metrics,
         started: float,
     ) -> None:
-        self._body = self._events(predictions)
+        self._body = self._events(stream)
         super().__init__(self._body)
         self._request = request
+        self._metrics = metrics
         self._started = started
         self.headers["cache-control"] = "no-cache"
         self.headers["x-accel-buffering"] = "no"  # else nginx would collect the pieces
@@ -88,25 +91,29 @@ class PredictionStream(EventSourceResponse):
         await send({"type": "http.response.body"})
 
     async def _events(
-        self, predictions: AsyncGenerator[Labelled | str | Prediction, None]
+        self, stream: AbstractAsyncContextManager[AnswerStream]
     ) -> AsyncGenerator[bytes, None]:
-        async with aclosing(predictions):
-            label = await anext(predictions)
-            assert isinstance(label, Labelled)
-            self.headers.update(timing_headers(self._started, [label]))
-            yield _event("label", LabelAnswer.of_label(label))
-            try:
-                async for prediction in predictions:
-                    if isinstance(prediction, str):
-                        yield _event("rationale", RationalePiece(text=prediction))
-                    elif isinstance(prediction, Prediction):
-                        yield _event("done", PredictAnswer.of(prediction))
-            except Exception as error:
-                if not isinstance(error, ServiceError):
-                    logger.exception("a stream failed")
-                body = body_of(error)
-                self._request.state.error_type = body.error_type
-                yield _event("error", body)
+        begun = False
+        try:
+            async with stream as answer:
+                label = await answer.label()
+                self.headers.update(timing_headers(self._started, [label]))
+                begun = True
+                yield _event("label", LabelAnswer.of(label))
+                async with aclosing(answer.rationale()) as pieces:
+                    async for piece in pieces:
+                        yield _event("rationale", RationalePiece(text=piece))
+                prediction = await answer.prediction()
+                self._metrics.prediction(prediction)
+                yield _event("done", PredictAnswer.of(prediction))
+        except Exception as error:
+            if not begun:
+                raise
+            if not isinstance(error, ServiceError):
+                logger.exception("a stream failed")
+            body = body_of(error)
+            self._request.state.error_type = body.error_type
+            yield _event("error", body)
 
 
 def _event(name: str, data: BaseModel) -> bytes:

@@ -2,10 +2,8 @@
 
 import json
 import shlex
-import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +12,8 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 import pytest
 
-from export.bundle import DECODER, TOKENIZER
 from tests.support.bundles import reference
-from tests.support.server_process import ROOT, TIMEOUT, Server, command, environment, serve
+from tests.support.server_process import TIMEOUT, Server, serve
 from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
@@ -260,51 +257,3 @@ def test_signals_end_it_cleanly(signum: signal.Signals, tiny_bundle: Path, tmp_p
             assert client.post("/predict", json={"inputs": TEXT}).status_code == 200
             assert server.stop(signum) == 0
         assert "Traceback" not in server.log.read_text()
-
-
-def fails(*arguments: str, **settings: str) -> str:
-    """Why a server does not start: it must say so in one line."""
-    done = subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("duet: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
-
-
-def test_a_port_in_use(server: Server, tiny_bundle: Path) -> None:
-    port = str(urlsplit(server.url).port)
-    message = fails("--port", port, "--models", str(tiny_bundle))
-    assert f"cannot listen on 127.0.0.1, port {port}" in message
-    assert "--port" in message
-
-
-def test_a_setting_that_is_wrong() -> None:
-    assert "--port (DUET_PORT): Input should be a valid integer" in fails(DUET_PORT="http")
-
-
-def test_a_gpu_that_is_not_there() -> None:
-    message = fails("--port", "0", "--device", "cuda")
-    assert "the installed onnxruntime computes on the CPU alone; install onnxruntime-gpu" in message
-
-
-def test_a_folder_that_is_no_bundle(tmp_path: Path) -> None:
-    assert f"{tmp_path}: not a bundle" in fails("--port", "0", "--models", str(tmp_path))
-
-
-@pytest.mark.parametrize("name", [DECODER, TOKENIZER])
-def test_a_bundle_that_was_changed(name: str, tiny_bundle: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "tiny"
-    shutil.copytree(tiny_bundle, folder)
-    content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(content)
-    message = fails("--port", "0", "--models", str(folder))
-    assert f"{folder / name}: its SHA-256 is not the manifest's" in message

@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ import pytest
 
 from tests.support.bundles import copy_bundle
 from tests.support.corrupt_bundles import flip_a_bit
-from tests.support.server_process import ROOT, TIMEOUT, Server, command, environment, serve
+from tests.support.server_process import TIMEOUT, Server, run_to_its_end, serve
 from tests.support.tiny_students import problems
 
 BODY = json.dumps({"inputs": problems(1)[0], "explain": True}).encode()
@@ -83,24 +82,12 @@ def test_a_second_signal_ends_it_at_once(
         assert server.stop(second) == -second
 
 
-def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-
-
 def test_check_tells_what_would_be_served(tiny_bundle: Path, tmp_path: Path) -> None:
     copy_bundle(tiny_bundle, tmp_path / "models" / "other", name="other", version="7")
     models = f"{tiny_bundle},{tmp_path}/models"
     with socket.create_server(("127.0.0.1", 0)) as taken:  # as if the service ran already
         port = str(taken.getsockname()[1])
-        done = run("--check", "--device", "cpu", "--port", port, DUET_MODELS=models)
+        done = run_to_its_end("--check", "--device", "cpu", "--port", port, DUET_MODELS=models)
     assert (done.returncode, done.stderr) == (0, "")
     rest = "for the task problems, in fp32 on the CPU, from"
     assert done.stdout.splitlines() == [
@@ -118,7 +105,7 @@ def test_check_tells_what_is_wrong(tiny_bundle: Path, tmp_path: Path) -> None:
         ({"DUET_MODELS": str(tmp_path / "no")}, f"{tmp_path}/no: not a bundle"),
         ({"DUET_MAX_ROWS": "many"}, "--max-rows (DUET_MAX_ROWS): Input should be a valid integer"),
     ):
-        done = run("--check", **settings)
+        done = run_to_its_end("--check", **settings)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"duet: {message}")
         assert done.stderr.count("\n") == 1

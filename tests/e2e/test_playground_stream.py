@@ -1,9 +1,9 @@
 """The page at / while an answer comes: steps of the model happen when the test lets them."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect
 
 from service.app import create_app
@@ -12,22 +12,20 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.support.bundles import reference
 from tests.support.chromium import accessible, ask, finished, open_page
-from tests.support.server_process import serve_here
-from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
+from tests.support.server_process import admission_of, serve_here
+from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
 
 
 @pytest.fixture
-def engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
-    with stepped_engine_of(runner, tiny_bundle, speculate=False) as engine:
-        yield engine
+def app(undrafted_engine: Engine) -> FastAPI:
+    return create_app(Settings(), Registry({"tiny": undrafted_engine}))
 
 
 @pytest.fixture
-def stepped(browser: Browser, engine: Engine) -> Iterator[Page]:
-    app = create_app(Settings(), Registry({"tiny": engine}))
+def stepped(browser: Browser, app: FastAPI) -> Iterator[Page]:
     with serve_here(app) as (host, port), open_page(browser, f"http://{host}:{port}") as page:
         yield page
 
@@ -50,13 +48,14 @@ def test_the_rationale_comes_in_pieces(
 
 
 def test_a_full_queue(
-    stepped: Page, engine: Engine, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
+    stepped: Page, app: FastAPI, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.admission, "inputs", engine.admission.max_inputs)
+    admission = admission_of(app)
+    monkeypatch.setattr(admission, "inputs", admission.max_inputs)
     ask(stepped)
     expect(stepped.get_by_role("alert")).to_contain_text("inputs are in work already")
     expect(stepped.get_by_role("alert")).to_contain_text("again later (in 1 s).")
-    monkeypatch.setattr(engine.admission, "inputs", 0)
+    monkeypatch.setattr(admission, "inputs", 0)
     runner.release()
     ask(stepped)
     finished(stepped)

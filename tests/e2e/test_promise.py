@@ -17,8 +17,10 @@ import pytest
 from export.bundle import DRAFT, Limits, Precision
 from export.ngrams import write_draft_table
 from export.verify import seal
-from service.engine.engine import Engine, Prediction, PredictRequest, Timings
-from service.engine.runner import Choices, NewTokens, Runner
+from service.engine.engine import Engine
+from service.engine.onnx_runner import OnnxRunner
+from service.engine.prediction import Prediction, PredictRequest, Timings
+from service.engine.runner import StepInput, StepOutput
 from service.engine.slots import Slots
 from tasks.task import LabelField, Task
 from tests.support.bundles import TASK, write_bundle
@@ -35,7 +37,7 @@ STUDENTS: dict[str, Callable[[], Student]] = {
     "learned": learned_student,
 }
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-TASKS = ("open", "closed", "choices")
+TASKS = ("open", "closed", "few", "choices")  # few labels share the steps of texts
 
 
 class Load(NamedTuple):
@@ -93,7 +95,7 @@ def test_every_answer_is_the_one_that_its_request_gets_alone(
         )
         order = rng.sample(range(len(requests)), len(requests))
         answers = asyncio.run(send(engine, [requests[i] for i in order], load, rng))
-        accepted = engine.counters.accepted
+        accepted = engine.accepted
         engine.close()
         for i, answer in zip(order, answers, strict=True):
             assert content(answer) == content(alone[i]), f"{requests[i]} under {load}"
@@ -129,15 +131,17 @@ def make_requests(
             found[" ".join(rng.choices(some, k=rng.randint(1, 8)))] = None
         return list(found)
 
-    fields, closed = ["text"], labels(120)
-    if task == "choices":
-        fields = ["text", "choices"]
+    fields = ["text", "choices"] if task == "choices" else ["text"]
+    spaces = {
+        "open": "open",
+        "closed": labels(120),
+        "few": rng.sample(words, 3),
+        "choices": LabelField(field="choices"),
+    }
     spec = TASK.model_copy(
         update={
             "fields": fields,
-            "labels": {"open": "open", "closed": closed, "choices": LabelField(field="choices")}[
-                task
-            ],
+            "labels": spaces[task],
             "answer": "arithmetic" if task == "open" else None,
             "examples": [],
         }
@@ -156,13 +160,13 @@ def make_requests(
 def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The rows and new tokens of every step to come."""
     shapes: list[tuple[int, ...]] = []
-    step = Runner.step
+    step = OnnxRunner.step
 
-    def recorded(runner: Runner, slots: Slots, new: NewTokens) -> Choices:
+    def recorded(runner: OnnxRunner, slots: Slots, new: StepInput) -> StepOutput:
         shapes.append(new.input_ids.shape)
         return step(runner, slots, new)
 
-    monkeypatch.setattr(Runner, "step", recorded)
+    monkeypatch.setattr(OnnxRunner, "step", recorded)
     return shapes
 
 

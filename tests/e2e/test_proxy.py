@@ -3,8 +3,7 @@
 import json
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.engine.engine import Engine
@@ -21,19 +21,12 @@ from service.registry import Registry
 from service.settings import Settings
 from tests.support.bundles import reference
 from tests.support.haproxy import Proxy, free_ports, proxy
-from tests.support.server_process import TIMEOUT, events, serve_here
-from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
+from tests.support.server_process import TIMEOUT, admission_of, events, serve_here, wait_until
+from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
 STREAM = {"inputs": problems(1)[0], "explain": True, "stream": True}
 FULL = {"error": "the queue is full", "error_type": "overloaded"}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -45,17 +38,15 @@ def label_steps(student: Student) -> int:
 
 
 @pytest.fixture
-def engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
+def app(undrafted_engine: Engine) -> FastAPI:
     """Its own deadline is no help to those who leave."""
-    with stepped_engine_of(runner, tiny_bundle, timeout=10 * TIMEOUT) as engine:
-        engine._speculate = False
-        yield engine
+    settings = Settings(threads=1, timeout=10 * TIMEOUT)
+    return create_app(settings, Registry({"tiny": undrafted_engine}, settings))
 
 
 @pytest.fixture
-def one(engine: Engine, tmp_path: Path) -> Iterator[Proxy]:
+def one(app: FastAPI, tmp_path: Path) -> Iterator[Proxy]:
     """Before one replica, whose steps the test lets happen."""
-    app = create_app(Settings(threads=1), Registry({"tiny": engine}))
     with serve_here(app) as (host, port), proxy(tmp_path / "log", f"{host}:{port}") as started:
         started.wait_until("/readyz", 200)
         yield started
@@ -78,24 +69,24 @@ def test_a_stream_comes_as_it_is_written(
 
 
 def test_who_leaves_a_stream_gives_back_the_rows(
-    one: Proxy, runner: SteppedRunner, engine: Engine, label_steps: int
+    one: Proxy, runner: SteppedRunner, app: FastAPI, label_steps: int
 ) -> None:
     runner.allowed.release(label_steps)
     with httpx.stream("POST", f"{one.url}/predict", json=STREAM, timeout=TIMEOUT) as response:
         lines = response.iter_lines()  # whose end would close the connection
         assert next(lines) == "event: label"
-        assert engine.admission.inputs == 1
-    wait_until(lambda: engine.admission.inputs == 0)
+        assert admission_of(app).inputs == 1
+    wait_until(lambda: admission_of(app).inputs == 0)
 
 
-def test_who_leaves_before_the_answer_does_too(one: Proxy, engine: Engine) -> None:
+def test_who_leaves_before_the_answer_does_too(one: Proxy, app: FastAPI) -> None:
     body = json.dumps(STREAM | {"stream": False})
     head = "POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
     address = urlsplit(one.url)
     with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
-        wait_until(lambda: engine.admission.inputs == 1)
-    wait_until(lambda: engine.admission.inputs == 0)
+        wait_until(lambda: admission_of(app).inputs == 1)
+    wait_until(lambda: admission_of(app).inputs == 0)
 
 
 def test_told_to_stop_it_finishes_streams(

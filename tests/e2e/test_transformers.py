@@ -18,9 +18,9 @@ import torch
 from export.bundle import Limits
 from export.parity import TOLERANCE, batches, is_near_tie
 from export.reference import pad, until_end
-from service.engine.engine import Engine, Prediction, PredictRequest
-from service.engine.generation import Generation
-from service.engine.job import Job
+from service.engine.answer import Answer
+from service.engine.engine import Engine
+from service.engine.prediction import Prediction, PredictRequest
 from tests.support.bundles import TASK, write_bundle
 from tests.support.rebuilt_student import rebuilt_student
 from tests.support.tiny_students import Kind, Student, tiny_student
@@ -76,25 +76,25 @@ def made_text(student: Student, rng: np.random.Generator, length: int) -> str:
 def check(
     folder: Path, student: Student, texts: Sequence[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = record_rows(monkeypatch)
+    written = record_texts(monkeypatch)
     engine = Engine.load(folder, threads=1, max_rows=16)
-    rows.clear()
+    written.clear()
     predictions = asyncio.run(predict(engine, texts))
-    limits, accepted = engine.manifest.limits, engine.counters.accepted
+    limits, accepted = engine.manifest.limits, engine.accepted
     engine.close()
     assert accepted > 0
     for voice, prefix in enumerate((TASK.predict_prefix, TASK.explain_prefix)):
         most = limits.rationale_tokens if voice else limits.label_tokens
         expected = generate(student, [prefix + text for text in texts], most)
         for text, prediction in zip(texts, predictions, strict=True):
-            row, wanted = rows[text][voice], expected[prefix + text]
-            if row.tokens != wanted.tokens:
-                assert is_near_tie(row.tokens, wanted.tokens, wanted.logprobs), (
-                    f"{prefix}{text!r}: transformers writes {wanted.tokens}, Duet {row.tokens}"
+            one, wanted = written[text][voice], expected[prefix + text]
+            if one.tokens != wanted.tokens:
+                assert is_near_tie(one.tokens, wanted.tokens, wanted.logprobs), (
+                    f"{prefix}{text!r}: transformers writes {wanted.tokens}, Duet {one.tokens}"
                 )
                 continue
-            sum_of_logprobs = wanted.logprobs[range(len(row.tokens)), row.tokens].sum()
-            assert abs(row.logprob - sum_of_logprobs) < TOLERANCE * len(row.tokens)
+            sum_of_logprobs = wanted.logprobs[range(len(one.tokens)), one.tokens].sum()
+            assert abs(one.logprob - sum_of_logprobs) < TOLERANCE * len(one.tokens)
             said = student.tokenizer.decode(wanted.tokens, skip_special_tokens=True).strip()
             assert (prediction.rationale if voice else prediction.label) == said
 
@@ -104,17 +104,17 @@ async def predict(engine: Engine, texts: Sequence[str]) -> list[Prediction]:
     return await asyncio.gather(*map(engine.predict, requests))
 
 
-def record_rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Generation]]:
-    """The rows of each request to come, by its input: they hold the tokens."""
-    rows: dict[str, Any] = {}
-    prediction = Engine._prediction
+def record_texts(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
+    """The texts of each request to come, by its input: of its label and its rationale."""
+    texts: dict[str, tuple[Any, ...]] = {}
+    prediction = Answer.prediction
 
-    def recorded(engine: Engine, job: Job, asked: Any) -> Prediction:
-        rows[str(asked.request.input)] = job.rows
-        return prediction(engine, job, asked)
+    def recorded(answer: Answer) -> Prediction:
+        texts[str(answer.asked.input)] = answer.request.sequences
+        return prediction(answer)
 
-    monkeypatch.setattr(Engine, "_prediction", recorded)
-    return rows
+    monkeypatch.setattr(Answer, "prediction", recorded)
+    return texts
 
 
 @torch.inference_mode()

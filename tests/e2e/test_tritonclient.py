@@ -11,20 +11,9 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from tasks.task import LabelField
-from tests.support.bundles import TASK, reference, write_bundle
+from tests.support.bundles import CHOICES, reference, write_bundle
 from tests.support.server_process import ROOT, Server, serve
 from tests.support.tiny_students import Student, problems
-
-CHOICES = TASK.model_copy(
-    update={
-        "fields": ["text", "choices"],
-        "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
-        "labels": LabelField(field="choices"),
-        "answer": None,
-        "examples": [],
-    }
-)
 
 
 @pytest.fixture(scope="module")

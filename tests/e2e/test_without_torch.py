@@ -33,7 +33,9 @@ def test_every_module_imports() -> None:
         for module in pkgutil.walk_packages(service.__path__, "service.")
         if find_spec(NEEDS_AN_EXTRA.get(module.name, "service"))
     ]
-    assert {"service.__main__", "service.engine.runner", "service.routes.predict"} <= {*modules}
+    assert {"service.__main__", "service.engine.onnx_runner", "service.routes.predict"} <= {
+        *modules
+    }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps([FORBIDDEN, modules])],
         cwd=ROOT,

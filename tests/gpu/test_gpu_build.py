@@ -12,7 +12,7 @@ import pytest
 
 from export import verify
 from service.engine.devices import CPU, CUDA_PROVIDER, DeviceError, _load_libraries
-from service.engine.runner import Runner
+from service.engine.onnx_runner import OnnxRunner
 from service.settings import EMBEDDED_STUDENT
 from tests.support.server_process import ROOT, TIMEOUT, command, environment, serve
 
@@ -87,7 +87,7 @@ def test_a_missing_library_is_named(capfd: pytest.CaptureFixture[str]) -> None:
 def test_kernels_that_onnxruntime_leaves_out_are_noticed() -> None:
     device = replace(CPU, provider=CUDA_PROVIDER, title="the GPU")
     with pytest.raises(DeviceError, match="onnxruntime cannot use the GPU"):
-        Runner(STUDENT, 1, device)
+        OnnxRunner(STUDENT, 1, device)
 
 
 @with_gpu

@@ -10,20 +10,11 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from export.bundle import (
-    DRAFT,
-    GOLDEN,
-    MODEL_CARD,
-    TOKENIZER,
-    Golden,
-    Limits,
-    Manifest,
-    Provenance,
-)
+from export.bundle import DRAFT, GOLDEN, MODEL_CARD, TOKENIZER, Golden, Limits, Manifest, Provenance
 from export.graphs import build_graphs, geometry_of
 from export.ngrams import write_draft_table
 from export.verify import read_manifest, seal
-from tasks.task import Task
+from tasks.task import LabelField, Task
 from tests.support.tiny_students import Student, problems, tiny_student
 
 TASK = Task(
@@ -32,6 +23,15 @@ TASK = Task(
     template="{{text}}",
     answer="arithmetic",
     examples=[{"text": "Ann has 3 apples and isn't hungry."}],
+)
+CHOICES = TASK.model_copy(  # the request brings the labels
+    update={
+        "fields": ["text", "choices"],
+        "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
+        "labels": LabelField(field="choices"),
+        "answer": None,
+        "examples": [],
+    }
 )
 LIMITS = Limits(input_tokens=64, label_tokens=12, rationale_tokens=48)
 

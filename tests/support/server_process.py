@@ -9,14 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp
+
+from service.admission import Admission
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60  # seconds; reached only where something hangs
@@ -77,6 +80,26 @@ def serve(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
         process.wait()
 
 
+def run_to_its_end(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of a command that serves nothing."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @contextmanager
 def serve_here(app: ASGIApp) -> Iterator[tuple[str, int]]:
     """Serves `app` in a thread of this process, on a real port. Gives its address."""
@@ -100,4 +123,14 @@ def events(stream: str) -> list[tuple[str, Any]]:
         assert name.startswith("event: ")
         assert data.startswith("data: ")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+def admission_of(app: FastAPI, model: str = "tiny") -> Admission:
+    """What bounds the requests for a model that the application serves."""
+    (found,) = (
+        served.admission
+        for served in app.state.models.served()
+        if served.engine.manifest.name == model
+    )
     return found

@@ -12,20 +12,23 @@ import pytest
 from export import verify
 from export.verify import Bundle
 from service.engine.engine import Engine
-from service.engine.runner import Choices, NewTokens, Runner
+from service.engine.onnx_runner import OnnxRunner
+from service.engine.runner import StepInput, StepOutput
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
 from service.engine.slots import Array, Slots
+from service.engine.text_sequence import TextSequence
 
 TIMEOUT = 60  # seconds; reached only where something hangs
 
 
-class SteppedRunner(Runner):
+class SteppedRunner(OnnxRunner):
     """The real runner, but each step waits until the test allows it, and can be made to fail."""
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         super().__init__(bundle, threads)
         self.allowed = threading.Semaphore(0)
-        self.rows: list[int] = []  # in use, at each step
+        self.rows: list[int] = []  # slots in use, at each step
         self.tokens: list[int] = []  # new ones, of all rows and with padding, at each step
         self.width = 0  # most cache entries that a step had
         self.may_encode = threading.Semaphore(10_000)
@@ -38,7 +41,7 @@ class SteppedRunner(Runner):
         assert self.may_encode.acquire(timeout=TIMEOUT)
         return super().encode(ids)
 
-    def step(self, slots: Slots, new: NewTokens) -> Choices:
+    def step(self, slots: Slots, new: StepInput) -> StepOutput:
         self.rows.append(slots.count)
         self.tokens.append(new.input_ids.size)
         self.width = max(self.width, slots.width)
@@ -60,7 +63,7 @@ class SteppedRunner(Runner):
     def finish_encodings(self, scheduler: Scheduler) -> None:
         """Those that were begun before the step that waits now."""
         self.may_encode.release(10_000)
-        encodings = [each for pool in scheduler._pools.values() for _, each in pool.encoding]
+        encodings = [each for pool in scheduler._pools for _, each in pool.encoding]
         assert not wait(encodings, TIMEOUT).not_done
 
     def wait_for_step(self) -> None:
@@ -72,11 +75,25 @@ def runner(tiny_bundle: Path) -> SteppedRunner:
     return SteppedRunner(verify.read(tiny_bundle), threads=1)
 
 
+@pytest.fixture
+def scheduler(runner: SteppedRunner) -> Iterator[Scheduler]:
+    """Three slots of each kind, whose steps happen when the test lets them."""
+    scheduler = Scheduler(runner, max_rows=3)
+    yield scheduler
+    runner.release()
+    scheduler.close()
+
+
+def writing(*max_tokens: int, prompt: tuple[int, ...] = (5, 6, 1)) -> EngineRequest:
+    """A request that has a text written for each of `max_tokens`, after the same prompt."""
+    return EngineRequest([TextSequence(list(prompt), limit) for limit in max_tokens])
+
+
 @contextmanager
 def stepped_engine_of(runner: SteppedRunner, folder: Path, **options: Any) -> Iterator[Engine]:
     """An engine of that bundle, of few rows, whose steps happen when `runner` may take them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Runner, "on", lambda *_: runner)
+        patch.setattr(OnnxRunner, "on", lambda *_: runner)
         engine = Engine(verify.read(folder), threads=1, max_rows=3, **options)
     yield engine
     runner.release()

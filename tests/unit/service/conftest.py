@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from service.admission import Admission
 from service.app import create_app
 from service.engine.engine import Engine
 from service.registry import Registry
 from service.settings import Settings
+from tests.support.server_process import admission_of
 from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
 
 
@@ -38,10 +40,22 @@ def stepped_engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]
 @pytest.fixture(scope="session")
 def client(engine: Engine) -> TestClient:
     settings = Settings(max_client_batch=3, max_body_bytes=100_000)
-    return TestClient(create_app(settings, Registry({"tiny": engine})))
+    return TestClient(create_app(settings, Registry({"tiny": engine}, settings)))
+
+
+@pytest.fixture
+def admission(client: TestClient) -> Admission:
+    """That of the client's model."""
+    return admission_of(client.app)
 
 
 @pytest.fixture
 def stepped_client(stepped_engine: Engine) -> TestClient:
     """Its engine steps when the test lets it."""
-    return TestClient(create_app(Settings(), Registry({"tiny": stepped_engine})))
+    settings = Settings(max_rows=3)  # the engine's
+    return TestClient(create_app(settings, Registry({"tiny": stepped_engine}, settings)))
+
+
+@pytest.fixture
+def stepped_admission(stepped_client: TestClient) -> Admission:
+    return admission_of(stepped_client.app)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -18,16 +19,20 @@ from service.registry import Registry
 from service.schemas import LabelAnswer, PredictAnswer, PredictBody
 from service.settings import Settings
 from tests.support.bundles import reference
-from tests.support.server_process import serve_here
-from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.server_process import admission_of, serve_here, wait_until
+from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
 TEXTS = problems(3)
 
 
 @pytest.fixture(scope="module")
-def duet(engine: Engine) -> Iterator[Client]:
-    app = create_app(Settings(), Registry({"tiny": engine}))
+def app(engine: Engine) -> FastAPI:
+    return create_app(Settings(), Registry({"tiny": engine}))
+
+
+@pytest.fixture(scope="module")
+def duet(app: FastAPI) -> Iterator[Client]:
     with serve_here(app) as (host, port), Client(f"http://{host}:{port}") as client:
         yield client
 
@@ -87,21 +92,21 @@ def test_a_refusal(duet: Client, streamed: bool) -> None:
 
 
 def test_an_overloaded_service_is_asked_again_when_it_says(
-    duet: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    duet: Client, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits: list[float] = []
+    admission, waits = admission_of(app), list[float]()
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
         if len(waits) == 2:
-            engine.admission.inputs = 0
+            admission.inputs = 0
 
     monkeypatch.setattr(time, "sleep", wait)
-    monkeypatch.setattr(engine.admission, "inputs", engine.admission.max_inputs)
+    monkeypatch.setattr(admission, "inputs", admission.max_inputs)
     assert duet.predict(TEXTS[0]).label
     assert len(waits) == 2
     assert min(waits) >= 1
-    engine.admission.inputs = engine.admission.max_inputs
+    admission.inputs = admission.max_inputs
     with pytest.raises(DuetError) as raised:
         next(duet.stream(TEXTS[0]))
     assert (raised.value.status, raised.value.error_type) == (429, Overloaded.error_type)
@@ -142,11 +147,15 @@ def test_nobody_there() -> None:
 
 
 @pytest.fixture
-def stepped(stepped_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A client of an engine that steps when the test lets it, and that drafts nothing."""
+def stepped_app(stepped_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """With an engine that steps when the test lets it, and that drafts nothing."""
     monkeypatch.setattr(stepped_engine, "_speculate", False)
-    app = create_app(Settings(), Registry({"tiny": stepped_engine}))
-    with serve_here(app) as (host, port), Client(f"http://{host}:{port}") as client:
+    return create_app(Settings(), Registry({"tiny": stepped_engine}))
+
+
+@pytest.fixture
+def stepped(stepped_app: FastAPI) -> Iterator[Client]:
+    with serve_here(stepped_app) as (host, port), Client(f"http://{host}:{port}") as client:
         yield client
 
 
@@ -162,7 +171,7 @@ def test_a_failure_in_a_stream(stepped: Client, runner: SteppedRunner, student: 
 
 
 def test_who_leaves_a_stream_ends_the_work(
-    stepped: Client, stepped_engine: Engine, runner: SteppedRunner, student: Student
+    stepped: Client, stepped_app: FastAPI, runner: SteppedRunner, student: Student
 ) -> None:
     label, rationale = reference(student, TEXTS[0])
     assert len(label.tokens) < len(rationale.tokens)
@@ -170,10 +179,7 @@ def test_who_leaves_a_stream_ends_the_work(
     for event in stepped.stream(TEXTS[0], explain=True):
         assert isinstance(event, Label)
         break
-    deadline = time.monotonic() + TIMEOUT
-    while stepped_engine.admission.inputs:  # until the server has noticed
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not admission_of(stepped_app).inputs)  # the server has noticed
     runner.release()
     assert stepped.predict(TEXTS[0]).label == label.text
     # the rationale was in one step more at most, the one that it left in

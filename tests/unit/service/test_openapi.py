@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from service import openapi
+from service import contract
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
@@ -18,7 +18,7 @@ OPERATIONS = [
 
 
 def test_the_committed_document_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:
-    openapi.main()
+    contract.main()
     assert json.loads(capsys.readouterr().out) == COMMITTED, "make openapi writes it anew"
 
 

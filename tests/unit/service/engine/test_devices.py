@@ -19,7 +19,7 @@ import pytest
 from export import verify
 from export.bundle import BundleError, Precision
 from service.engine.devices import CPU, CUDA_PROVIDER, DeviceChoice, DeviceError, candidates, cuda
-from service.engine.runner import Runner
+from service.engine.onnx_runner import OnnxRunner
 from tests.support.asynchronous_device import DEFERRED
 from tests.support.bundles import write_bundle
 from tests.support.tiny_students import Student
@@ -122,12 +122,12 @@ def test_auto_falls_back_and_says_so(
     use_cupy(monkeypatch, no_driver)
     source = verify.read(tiny_bundle)
     with caplog.at_level(logging.WARNING):
-        assert Runner.on("auto", source, threads=1).device is CPU
+        assert OnnxRunner.on("auto", source, threads=1).device is CPU
     assert f"tiny is not computed on the GPU: no CUDA GPU can be used ({NO_DRIVER})" in caplog.text
     with pytest.raises(DeviceError, match="no CUDA GPU"):
-        Runner.on("cuda", source, threads=1)
+        OnnxRunner.on("cuda", source, threads=1)
     caplog.clear()
-    assert Runner.on("cpu", source, threads=1).device is CPU
+    assert OnnxRunner.on("cpu", source, threads=1).device is CPU
     assert not caplog.records
 
 
@@ -139,9 +139,9 @@ def test_int8_is_for_the_cpu(
     monkeypatch.setattr(ctypes, "CDLL", lambda *_: None)
     write_bundle(tmp_path / "bundle", student, precision="int8")
     source = verify.read(tmp_path / "bundle")
-    assert Runner.on("auto", source, threads=1).device is CPU
+    assert OnnxRunner.on("auto", source, threads=1).device is CPU
     with pytest.raises(BundleError, match=r"in int8, which is for CPUs, .* fp32 or fp16 or bf16"):
-        Runner.on("cuda", source, threads=1)
+        OnnxRunner.on("cuda", source, threads=1)
 
 
 @pytest.mark.usefixtures("gpu_build")
@@ -151,13 +151,13 @@ def test_auto_without_a_gpu_refuses_precisions_for_gpus(
     use_cupy(monkeypatch, no_driver)
     write_bundle(tmp_path / "bundle", student, precision="fp16")
     with pytest.raises(BundleError, match=r"in fp16, which is for GPUs, .* fp32 or int8"):
-        Runner.on("auto", verify.read(tmp_path / "bundle"), threads=1)
+        OnnxRunner.on("auto", verify.read(tmp_path / "bundle"), threads=1)
 
 
 def test_what_cannot_be_loaded_on_a_gpu_may_be_on_the_cpu(tmp_path: Path, student: Student) -> None:
     write_bundle(tmp_path / "bundle", student, precision="bf16")  # no kernels for it here
     with pytest.raises(DeviceError, match=r"encoder\.onnx: onnxruntime cannot load it"):
-        Runner(verify.read(tmp_path / "bundle"), 1, DEFERRED)
+        OnnxRunner(verify.read(tmp_path / "bundle"), 1, DEFERRED)
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
@@ -175,4 +175,4 @@ def test_what_onnxruntime_computes_elsewhere_is_told_of(
 ) -> None:
     device = replace(CPU, provider=provider, title="the GPU")
     with pytest.raises(DeviceError, match=message):
-        Runner(verify.read(tiny_bundle), 1, device)
+        OnnxRunner(verify.read(tiny_bundle), 1, device)

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper
 
 from export import verify
 from service.engine.devices import CPU, Device
-from service.engine.engine import Engine, Prediction, PredictRequest
-from service.engine.runner import BFLOAT16, Runner, _bind
+from service.engine.engine import Engine
+from service.engine.onnx_runner import BFLOAT16, OnnxRunner, _bind
+from service.engine.prediction import Prediction, PredictRequest
 from tests.support.asynchronous_device import DEFERRED, DeferredArray, pending
 from tests.support.bundles import TASK, reference, write_bundle
 from tests.support.tiny_students import Student, problems
@@ -24,7 +25,7 @@ TEXTS = problems(12)
 def answers(folder: Path, device: Device, monkeypatch: pytest.MonkeyPatch) -> list[Prediction]:
     """To many requests at once, of few rows: they join, leave and take each other's places."""
     source = verify.read(folder)
-    monkeypatch.setattr(Runner, "on", lambda *_: Runner(source, 1, device))
+    monkeypatch.setattr(OnnxRunner, "on", lambda *_: OnnxRunner(source, 1, device))
     engine = Engine(source, threads=1, max_rows=5)
 
     async def ask() -> list[Prediction]:
@@ -66,7 +67,7 @@ def test_answers_are_the_same_as_with_numpy(
 
 
 def test_caches_lie_on_the_device_and_nothing_else_does(tiny_bundle: Path) -> None:
-    runner = Runner(verify.read(tiny_bundle), 1, DEFERRED)
+    runner = OnnxRunner(verify.read(tiny_bundle), 1, DEFERRED)
     slots = runner.new_slots(2)
     for array in runner.encode([5, 6, 1]).values():
         assert isinstance(array, DeferredArray)
@@ -79,7 +80,7 @@ def test_fp16_keeps_fp16_caches_and_nearly_the_same_answers(
 ) -> None:
     """onnxruntime's CPU can compute it, if slowly; the service leaves it to GPUs."""
     write_bundle(tmp_path / "half", student, precision="fp16")
-    runner = Runner(verify.read(tmp_path / "half"), 1, DEFERRED)
+    runner = OnnxRunner(verify.read(tmp_path / "half"), 1, DEFERRED)
     slots = runner.new_slots(1)
     assert slots.arrays["key.0"].dtype == np.float16
     slots.add(runner.encode([5, 6, 1]))

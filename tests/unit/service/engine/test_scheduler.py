@@ -1,57 +1,45 @@
-import logging
 import threading
-from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
-from service.engine.draft import Drafter
-from service.engine.generation import Generation
-from service.engine.job import Job
-from service.engine.labels import LabelTrie, Scoring
+from service.engine.label_sequence import LabelSequence
 from service.engine.scheduler import ENCODED_TOKENS, Scheduler
-from service.errors import EngineUnavailable, InternalError
+from service.engine.sequence import EngineRequest
+from service.engine.text_sequence import TextSequence
+from service.errors import EngineUnavailable
 from tests.support.bundles import reference
-from tests.support.stepped_runner import TIMEOUT, SteppedRunner
+from tests.support.label_tries import trie_of
+from tests.support.stepped_runner import TIMEOUT, SteppedRunner, writing
 from tests.support.tiny_students import Student, problems
 
 
-@pytest.fixture
-def scheduler(runner: SteppedRunner) -> Iterator[Scheduler]:
-    scheduler = Scheduler(runner, max_rows=3)
-    yield scheduler
-    runner.release()
-    scheduler.close()
-
-
-def job(*max_tokens: int, prompt: tuple[int, ...] = (5, 6, 1)) -> Job:
-    return Job([Generation(list(prompt), limit) for limit in max_tokens])
-
-
-def test_rows_join_and_leave_between_steps(
+def test_sequences_join_and_leave_between_steps(
     scheduler: Scheduler, runner: SteppedRunner, student: Student
 ) -> None:
-    """Five jobs in three rows: each text is transformers' own, and no row stays empty."""
+    """Five requests in three slots: each text is transformers' own, and no slot stays empty."""
     texts = problems(5)
-    jobs = []
+    requests = []
     for text in texts:
         prompt = student.tokenizer("predict: " + text)["input_ids"]
-        jobs.append(Job([Generation(prompt, 12)]))
-        scheduler.submit(jobs[-1])
+        requests.append(EngineRequest([TextSequence(prompt, 12)]))
+        scheduler.submit(requests[-1])
     runner.release()
-    for text, done in zip(texts, jobs, strict=True):
+    for text, done in zip(texts, requests, strict=True):
         assert done.future.result(TIMEOUT) is done
         expected = reference(student, text).label
-        assert done.rows[0].tokens == expected.tokens
-        assert done.rows[0].logprob == pytest.approx(expected.logprob, abs=1e-3)
-        assert done.submitted <= done.admitted <= done.rows[0].finished
+        assert done.sequences[0].tokens == expected.tokens
+        assert done.sequences[0].logprob == pytest.approx(expected.logprob, abs=1e-3)
+        assert done.submitted <= done.admitted <= done.sequences[0].finished
     assert max(runner.rows) == 3
-    assert sum(runner.rows) == sum(len(done.rows[0].tokens) for done in jobs)
+    assert sum(runner.rows) == sum(len(done.sequences[0].tokens) for done in requests)
 
 
-def test_a_job_is_done_when_all_its_rows_are(scheduler: Scheduler, runner: SteppedRunner) -> None:
-    both = job(1, 3)
+def test_a_request_is_done_when_all_its_sequences_are(
+    scheduler: Scheduler, runner: SteppedRunner
+) -> None:
+    both = writing(1, 3)
     scheduler.submit(both)
     runner.allowed.release(2)
     for _ in range(3):
@@ -60,13 +48,13 @@ def test_a_job_is_done_when_all_its_rows_are(scheduler: Scheduler, runner: Stepp
     assert not both.future.done()
     runner.allowed.release()
     both.future.result(TIMEOUT)
-    assert [len(row.tokens) for row in both.rows] == [1, 3]
+    assert [len(sequence.tokens) for sequence in both.sequences] == [1, 3]
 
 
-def test_a_cancelled_job_leaves_before_the_next_step(
+def test_a_cancelled_request_leaves_before_the_next_step(
     scheduler: Scheduler, runner: SteppedRunner
 ) -> None:
-    gone, stays = job(40, 40), job(4)
+    gone, stays = writing(40, 40), writing(4)
     scheduler.submit(gone)
     runner.wait_for_step()
     runner.hold_encodings()
@@ -82,13 +70,13 @@ def test_a_cancelled_job_leaves_before_the_next_step(
     runner.wait_for_step()
     assert runner.rows[-1] == 1
     runner.allowed.release(10)
-    assert len(stays.future.result(TIMEOUT).rows[0].tokens) == 4
+    assert len(stays.future.result(TIMEOUT).sequences[0].tokens) == 4
 
 
-def test_a_job_cancelled_while_it_waits_never_runs(
+def test_a_request_cancelled_while_it_waits_never_runs(
     scheduler: Scheduler, runner: SteppedRunner
 ) -> None:
-    first, gone, last = job(2, 2, 2), job(2, 2, 2), job(2)
+    first, gone, last = writing(2, 2, 2), writing(2, 2, 2), writing(2)
     for each in (first, gone, last):
         scheduler.submit(each)
     runner.wait_for_step()
@@ -98,136 +86,10 @@ def test_a_job_cancelled_while_it_waits_never_runs(
     assert runner.rows == [3, 3, 1, 1]
 
 
-def test_a_failing_step_fails_what_is_in_flight_and_nothing_else(
-    scheduler: Scheduler, runner: SteppedRunner, student: Student
-) -> None:
-    text = problems(1)[0]
-    prompt = tuple(student.tokenizer("predict: " + text)["input_ids"])
-    in_flight, waiting = job(12, 12, 12), job(12, prompt=prompt)
-    scheduler.submit(in_flight)
-    runner.wait_for_step()
-    scheduler.submit(waiting)
-    runner.fault = RuntimeError("the runtime is out of memory")
-    runner.release()
-    with pytest.raises(EngineUnavailable, match="send the request again"):
-        in_flight.future.result(TIMEOUT)
-    done = waiting.future.result(TIMEOUT)
-    assert done.rows[0].tokens == reference(student, text).label.tokens
-    assert scheduler.alive
-
-
-def test_one_step_that_goes_well_mends_a_broken_runtime(
-    scheduler: Scheduler, runner: SteppedRunner
-) -> None:
-    runner.release()
-    for _ in range(3):
-        assert not scheduler.broken
-        failing = job(3)
-        runner.fault = RuntimeError("the runtime is out of memory")
-        scheduler.submit(failing)
-        with pytest.raises(EngineUnavailable):
-            failing.future.result(TIMEOUT)
-    assert scheduler.broken
-    assert scheduler.alive
-    good = job(3)
-    scheduler.submit(good)
-    good.future.result(TIMEOUT)
-    assert not scheduler.broken
-
-
-class Faulty(Drafter):
-    """Fails when it is asked for its `drafts`-th draft, or told of its `extensions`-th token."""
-
-    def __init__(self, drafts: int = -1, extensions: int = -1) -> None:
-        super().__init__([5, 6], 0, None)
-        self.drafts, self.extensions = drafts, extensions
-
-    def draft(self, limit: int, floor: float, end_id: int) -> tuple[list[int], list[float]]:
-        self.drafts -= 1
-        if self.drafts == 0:
-            raise ZeroDivisionError("a poisoned draft")
-        return [], []
-
-    def extend(self, tokens: Sequence[int]) -> None:
-        if tokens == [5, 6, 0]:  # at the start
-            return
-        self.extensions -= 1
-        if self.extensions == 0:
-            raise KeyError("a poisoned token")
-
-
-def trie(*labels: list[int]) -> LabelTrie:
-    return LabelTrie([str(label) for label in labels], labels)
-
-
-@pytest.mark.parametrize(
-    "fault", [{"drafts": 1}, {"drafts": 4}, {"extensions": 1}, {"extensions": 3}], ids=str
-)
-def test_a_text_that_is_poisoned_fails_alone(
-    runner: SteppedRunner,
-    student: Student,
-    fault: dict[str, int],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    scheduler = Scheduler(runner, max_rows=4)
-    texts = problems(3)
-    prompts = [student.tokenizer("explain: " + text)["input_ids"] for text in texts]
-    good = [Job([Generation(prompt, 48)]) for prompt in prompts]
-    bad = Job([Generation(prompts[0], 48, Faulty(**fault)), Scoring(prompts[0], trie([5, 1]))])
-    for each in (good[0], bad, *good[1:]):
-        scheduler.submit(each)
-    runner.release()
-    with pytest.raises(InternalError, match="inside the service"):
-        bad.future.result(TIMEOUT)
-    for text, done in zip(texts, good, strict=True):
-        row = done.future.result(TIMEOUT).rows[0]
-        assert row.tokens == reference(student, text).rationale.tokens
-        assert row.logprob == pytest.approx(reference(student, text).rationale.logprob, abs=1e-3)
-    again = Job([Generation(prompts[0], 48)])  # in the slot that the poisoned row had
-    scheduler.submit(again)
-    again.future.result(TIMEOUT)
-    assert again.rows[0].tokens == good[0].rows[0].tokens
-    (steps,) = fault.values()
-    assert bad.steps == 1 + steps  # its label's, and its text's until it failed
-    assert [record.exc_info is not None for record in errors(caplog)] == [True]
-    assert not scheduler.broken
-    scheduler.close()
-
-
-@pytest.mark.parametrize("kind", ["sums", "trie"])
-def test_a_label_set_that_is_poisoned_fails_alone(
-    scheduler: Scheduler, runner: SteppedRunner, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    labels = trie([5, 6, 1], [5, 1], [7, 1])
-    alone = Scoring([5, 6, 1], labels)
-    scheduler.submit(Job([alone]))
-    runner.release()
-    alone.job.future.result(TIMEOUT)
-
-    bad = Scoring([5, 1], trie([5, 6, 1], [8, 1]))
-    if kind == "sums":
-        bad.accept = None  # not to be called
-    else:
-        bad.trie.places.clear()
-    good = [Scoring([5, 6, 1], labels) for _ in range(2)]
-    for row in (good[0], bad, good[1]):
-        scheduler.submit(Job([row]))
-    with pytest.raises(InternalError):
-        bad.job.future.result(TIMEOUT)
-    for row in good:
-        row.job.future.result(TIMEOUT)
-        np.testing.assert_allclose(row.logprobs, alone.logprobs, atol=1e-5)
-    assert len(errors(caplog)) == 1
-
-
-def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.levelno >= logging.ERROR]
-
-
 def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner) -> None:
     """Scored or generated, it does not wait for them, and they do not wait for it."""
     scheduler = Scheduler(runner, max_rows=32)
-    rationales = [job(48) for _ in range(31)]
+    rationales = [writing(48) for _ in range(31)]
     scheduler.submit(rationales[0])
     runner.wait_for_step()
     runner.hold_encodings()
@@ -240,7 +102,8 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
     runner.wait_for_step()
     assert runner.rows == [1, 1, 31]
 
-    scored, generated = Job([Scoring([5, 6, 1], trie([5, 6, 1], [7, 1]))]), job(5)
+    labels = LabelSequence([5, 6, 1], trie_of([[5, 6, 1], [7, 1]]))
+    scored, generated = EngineRequest([labels]), writing(5)
     runner.hold_encodings()
     scheduler.submit(scored)
     scheduler.submit(generated)
@@ -252,22 +115,70 @@ def test_a_label_among_long_rationales_takes_its_own_steps(runner: SteppedRunner
     assert scored.steps == 1
     runner.allowed.release(5)
     generated.future.result(TIMEOUT)
-    assert generated.steps == len(generated.rows[0].tokens) <= 5
+    assert generated.steps == len(generated.sequences[0].tokens) <= 5
     assert runner.rows[3:5] == [31, 1]
     assert runner.rows[5:][: generated.steps] == [32] * generated.steps
 
     runner.release()
     for rationale in rationales:
         rationale.future.result(TIMEOUT)
-        assert rationale.steps == len(rationale.rows[0].tokens)
+        assert rationale.steps == len(rationale.sequences[0].tokens)
     scheduler.close()
 
 
+@pytest.mark.parametrize(
+    ("texts", "labels", "shares"),
+    [
+        (1, [[5, 1]], True),
+        (1, [[i, 1] for i in range(5, 9)], True),  # 8 nodes
+        (1, [[i, 1] for i in range(5, 10)], False),
+        (2, [[5, 1], [6, 1]], True),
+        (2, [[5, 1], [6, 1], [7, 1]], False),
+        (3, [[5, 1]], False),  # no slot is left
+        (0, [[5, 1]], False),
+    ],
+)
+def test_a_few_labels_share_the_step_of_few_texts(
+    scheduler: Scheduler,
+    runner: SteppedRunner,
+    texts: int,
+    labels: list[list[int]],
+    shares: bool,
+) -> None:
+    """With their scores as without, to the last bit, and in one step either way."""
+    alone = EngineRequest([LabelSequence([5, 6, 1], trie_of(labels))])
+    scheduler.submit(alone)
+    runner.allowed.release()
+    alone.future.result(TIMEOUT)
+    together = EngineRequest(
+        [
+            LabelSequence([5, 6, 1], trie_of(labels)),
+            *(TextSequence([7, 8 + i, 1], 4) for i in range(texts)),
+        ]
+    )
+    scheduler.submit(together)
+    runner.release()
+    together.future.result(TIMEOUT)
+    steps = max((len(text.tokens) for text in together.sequences[1:]), default=0)
+    assert runner.rows[1] == (1 + texts if shares else 1)
+    assert together.steps == steps + (not shares)
+    assert together.sequences[0].logprobs == alone.sequences[0].logprobs
+
+
+def test_a_large_label_set_never_shares(scheduler: Scheduler, runner: SteppedRunner) -> None:
+    labels = [[i, j, 1] for i in range(5, 25) for j in range(5, 10)]
+    both = EngineRequest([LabelSequence([5, 6, 1], trie_of(labels)), TextSequence([7, 8, 1], 4)])
+    scheduler.submit(both)
+    runner.release()
+    both.future.result(TIMEOUT)
+    assert set(runner.rows) == {1}
+
+
 def test_a_newcomer_is_encoded_beside_a_step(scheduler: Scheduler, runner: SteppedRunner) -> None:
-    scheduler.submit(job(3))
+    scheduler.submit(writing(3))
     runner.wait_for_step()
     runner.hold_encodings()
-    scheduler.submit(job(3))
+    scheduler.submit(writing(3))
     runner.allowed.release()
     runner.wait_for_step()  # and it is not over before the newcomer is encoded:
     runner.finish_encodings(scheduler)
@@ -283,7 +194,7 @@ def test_the_first_step_does_not_wait_for_many_prompts(
     """But it does for as many as ENCODED_TOKENS, or for one."""
     awaited = max(1, ENCODED_TOKENS // tokens)
     runner.hold_encodings(after=awaited)
-    three = job(4, 4, 4, prompt=(*[5] * (tokens - 1), 1))
+    three = writing(4, 4, 4, prompt=(*[5] * (tokens - 1), 1))
     scheduler.submit(three)
     runner.wait_for_step()
     assert runner.rows == [awaited]
@@ -295,21 +206,21 @@ def test_the_first_step_does_not_wait_for_many_prompts(
     three.future.result(TIMEOUT)
 
 
-def test_jobs_cancelled_while_they_wait_are_forgotten(
+def test_requests_cancelled_while_they_wait_are_forgotten(
     scheduler: Scheduler, runner: SteppedRunner
 ) -> None:
-    scheduler.submit(job(48, 48, 48))
+    scheduler.submit(writing(48, 48, 48))
     runner.wait_for_step()
-    gone = [job(2) for _ in range(100)]
+    gone = [writing(2) for _ in range(100)]
     for each in gone:
         scheduler.submit(each)
         each.future.cancel()
     runner.allowed.release()
     runner.wait_for_step()
-    assert not any(pool.waiting for pool in scheduler._pools.values())
+    assert not any(pool.waiting for pool in scheduler._pools)
 
 
-def test_the_prompts_of_a_cancelled_job_are_not_encoded_for_nobody(
+def test_the_prompts_of_a_cancelled_request_are_not_encoded_for_nobody(
     scheduler: Scheduler, runner: SteppedRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, encode = SimpleQueue[list[int]](), runner.encode
@@ -319,7 +230,7 @@ def test_the_prompts_of_a_cancelled_job_are_not_encoded_for_nobody(
         return encode(ids)
 
     monkeypatch.setattr(runner, "encode", record)
-    stays, gone = job(4), Job([Generation([5, 7 + i, 1], 4) for i in range(2)])
+    stays, gone = writing(4), EngineRequest([TextSequence([5, 7 + i, 1], 4) for i in range(2)])
     scheduler.submit(stays)
     runner.wait_for_step()
     assert begun.get(timeout=TIMEOUT) == [5, 6, 1]
@@ -334,27 +245,15 @@ def test_the_prompts_of_a_cancelled_job_are_not_encoded_for_nobody(
     runner.finish_encodings(scheduler)
     runner.release()
     stays.future.result(TIMEOUT)
-    last = job(1)
+    last = writing(1)
     scheduler.submit(last)
     last.future.result(TIMEOUT)
     assert begun.get(timeout=TIMEOUT) == [5, 6, 1]
     assert begun.empty()
 
 
-def test_an_input_that_cannot_be_encoded_fails_alone(
-    scheduler: Scheduler, runner: SteppedRunner
-) -> None:
-    good, bad = job(3), job(3, 3, prompt=())
-    scheduler.submit(good)
-    scheduler.submit(bad)
-    runner.allowed.release(10)
-    with pytest.raises(EngineUnavailable, match="at this input"):
-        bad.future.result(TIMEOUT)
-    assert len(good.future.result(TIMEOUT).rows[0].tokens) == 3
-
-
 def test_close_fails_what_is_not_finished(scheduler: Scheduler, runner: SteppedRunner) -> None:
-    running, waiting = job(9, 9, 9), job(9)
+    running, waiting = writing(9, 9, 9), writing(9)
     scheduler.submit(running)
     runner.wait_for_step()
     scheduler.submit(waiting)
@@ -367,11 +266,11 @@ def test_close_fails_what_is_not_finished(scheduler: Scheduler, runner: SteppedR
             unfinished.future.result(TIMEOUT)
     assert not scheduler.alive
     with pytest.raises(EngineUnavailable, match="stopped"):
-        scheduler.submit(job(1))
+        scheduler.submit(writing(1))
 
 
 def test_a_dying_thread_leaves_nobody_waiting(scheduler: Scheduler, runner: SteppedRunner) -> None:
-    running, waiting = job(9, 9, 9), job(9)
+    running, waiting = writing(9, 9, 9), writing(9)
     scheduler.submit(running)
     runner.wait_for_step()
     scheduler.submit(waiting)
@@ -381,4 +280,4 @@ def test_a_dying_thread_leaves_nobody_waiting(scheduler: Scheduler, runner: Step
         with pytest.raises(EngineUnavailable, match="stopped"):
             unfinished.future.result(TIMEOUT)
     with pytest.raises(EngineUnavailable, match="stopped"):
-        scheduler.submit(job(1))
+        scheduler.submit(writing(1))

@@ -101,7 +101,7 @@ def test_entries_can_be_kept_in_another_order(slots: Slots) -> None:
     slots.open_step(np.array([[0, 1, 1, 2], [0, 1, 2, 3]]))
     slots.arrays["key.0"][:2, :, :4] = np.arange(4)[:, None]
     slots.lengths[:] = 4
-    slots.keep(0, [3, 0])
+    slots.keep([[3, 0], None])
     assert slots.lengths.tolist() == [2, 4]
     assert entries(slots, 0).tolist() == [3.0, 0.0]
     assert slots.arrays["cache_positions"][0, :2].tolist() == [2, 0]

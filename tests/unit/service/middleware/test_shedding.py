@@ -13,6 +13,7 @@ from service.engine.engine import Engine
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.bundles import copy_bundle
+from tests.support.server_process import admission_of
 from tests.support.tiny_students import problems
 
 TEXT = problems(1)[0]
@@ -23,15 +24,14 @@ class Models:
     """Two models, of which some have no room."""
 
     def __init__(self, engines: dict[str, Engine]) -> None:
-        settings = Settings(api_keys="key", max_body_bytes=10_000)
-        self.engines = engines
-        self.client = TestClient(create_app(settings, Registry(engines)))
+        settings = Settings(api_keys="key", max_body_bytes=10_000, max_rows=2, max_queue=2)
+        self.client = TestClient(create_app(settings, Registry(engines, settings)))
 
     def post(self, full: set[str], path: str, **request: object) -> Response:
         async def post() -> Response:
             async with AsyncExitStack() as held:
                 for name in full:
-                    admission = self.engines[name].admission
+                    admission = admission_of(self.client.app, name)
                     await held.enter_async_context(admission.admit(admission.max_inputs))
                 return self.client.post(path, **request)
 
@@ -44,7 +44,7 @@ def models(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     engines = {}
     for name in ("a", "b"):
         bundle = copy_bundle(tiny_bundle, folder / name, name=name)
-        engines[name] = Engine.load(bundle, threads=1, max_rows=2, max_queue=2)
+        engines[name] = Engine.load(bundle, threads=1, max_rows=2)
     yield Models(engines)
     for engine in engines.values():
         engine.close()

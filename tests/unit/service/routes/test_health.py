@@ -3,8 +3,10 @@ import asyncio
 import pytest
 from fastapi.testclient import TestClient
 
+from service.admission import Admission
 from service.engine import scheduler
-from service.engine.engine import Engine, PredictRequest
+from service.engine.engine import Engine
+from service.engine.prediction import PredictRequest
 from tests.support.stepped_runner import SteppedRunner
 
 
@@ -28,10 +30,10 @@ def test_a_dead_engine_is_told_of(
 
 
 def test_a_full_queue_takes_no_more_requests_and_lives(
-    stepped_client: TestClient, stepped_engine: Engine
+    stepped_client: TestClient, stepped_admission: Admission
 ) -> None:
     async def ask_while_full() -> dict[str, int]:
-        async with stepped_engine.admission.admit(stepped_engine.admission.max_inputs):
+        async with stepped_admission.admit(stepped_admission.max_inputs):
             return statuses(stepped_client)
 
     assert asyncio.run(ask_while_full()) == {"/livez": 200, "/readyz": 503, "/health": 503}

@@ -11,9 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from service import __version__
 from service.app import create_app
-from service.engine.engine import Engine, PredictRequest
+from service.engine.engine import Engine
+from service.engine.prediction import PredictRequest
 from service.registry import Registry
 from service.settings import Settings
+from tests.support.server_process import admission_of
 from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import problems
 
@@ -22,7 +24,8 @@ TEXT = problems(1)[0]
 
 
 def client_of(engine: Engine, **settings: object) -> TestClient:
-    app = create_app(Settings(**settings), Registry({"tiny": engine}))
+    known = Settings(**settings)
+    app = create_app(known, Registry({"tiny": engine}, known))
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -83,10 +86,10 @@ def test_requests_and_their_answers_are_counted(engine: Engine) -> None:
 
 
 def test_the_engine_is_told_of(stepped_engine: Engine, runner: SteppedRunner) -> None:
-    client = client_of(stepped_engine)
+    client = client_of(stepped_engine, max_rows=3)
 
     async def ask_during_a_step() -> Samples:
-        async with stepped_engine.admission.admit(5):
+        async with admission_of(client.app).admit(5):
             request = PredictRequest(TEXT, explain=True)
             asking = asyncio.create_task(stepped_engine.predict(request))
             await asyncio.to_thread(runner.wait_for_step)

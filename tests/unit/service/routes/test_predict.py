@@ -1,7 +1,6 @@
 import asyncio
 import json
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from service.admission import Admission
 from service.app import create_app
 from service.engine.engine import Engine
 from service.errors import INTERNAL
 from service.registry import Registry
 from service.settings import Settings
-from tasks.task import LabelField
-from tests.support.bundles import LIMITS, TASK, reference, write_bundle
-from tests.support.server_process import serve_here
+from tests.support.bundles import CHOICES, LIMITS, reference, write_bundle
+from tests.support.server_process import serve_here, wait_until
 from tests.support.stepped_runner import TIMEOUT, SteppedRunner
 from tests.support.tiny_students import Student, problems
 
@@ -120,16 +119,7 @@ def test_an_input_and_a_rationale_may_be_cut(client: TestClient, student: Studen
 
 
 def test_choices_and_top_k(tmp_path: Path, student: Student) -> None:
-    task = TASK.model_copy(
-        update={
-            "fields": ["text", "choices"],
-            "template": "{{text}}{% for choice in choices %} {{choice}}{% endfor %}",
-            "labels": LabelField(field="choices"),
-            "answer": None,
-            "examples": [],
-        }
-    )
-    write_bundle(tmp_path / "bundle", student, task=task)
+    write_bundle(tmp_path / "bundle", student, task=CHOICES)
     engine = Engine.load(tmp_path / "bundle", threads=1, max_rows=2)
     client = TestClient(create_app(Settings(), Registry({"tiny": engine})))
     inputs = {"text": TEXT, "choices": ["pens", "apples", "stamps"]}
@@ -197,9 +187,7 @@ def test_a_poisoned_request_fails_alone(
             assert answer.json()["rationale"] == reference(student, text).rationale.text
 
 
-def test_who_finds_no_room_is_refused_whole(client: TestClient, engine: Engine) -> None:
-    admission = engine.admission
-
+def test_who_finds_no_room_is_refused_whole(client: TestClient, admission: Admission) -> None:
     async def ask_among_others() -> list[Response]:
         async with admission.admit(admission.max_inputs - 1):
             return [client.post("/predict", json={"inputs": [TEXT] * n}) for n in (2, 1)]
@@ -213,11 +201,11 @@ def test_who_finds_no_room_is_refused_whole(client: TestClient, engine: Engine) 
 
 
 def test_a_deadline_cuts_a_rationale(
-    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner
+    stepped_client: TestClient, stepped_admission: Admission, runner: SteppedRunner
 ) -> None:
     """One that runs and, in as many rows as there are, others that wait for it."""
     runner.allowed.release(2)  # the third step does not end before the deadline
-    stepped_engine.admission.timeout = 1.0
+    stepped_admission.timeout = 1.0
     response = stepped_client.post("/predict", json={"inputs": [TEXT] * 4, "explain": True})
     assert response.status_code == 504
     assert response.json() == {
@@ -226,7 +214,7 @@ def test_a_deadline_cuts_a_rationale(
     }
     cut = list(runner.rows)
     assert 1 <= len(cut) <= 3
-    stepped_engine.admission.timeout = 60.0
+    stepped_admission.timeout = 60.0
     runner.release()
     prediction = stepped_client.post("/predict", json={"inputs": TEXT}).json()
     # no row takes part in a step more than the one that it was cut in
@@ -253,7 +241,7 @@ def test_a_deadline_that_is_no_time_is_refused(client: TestClient, seconds: str)
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_who_leaves_gives_back_the_rows(
-    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner, stream: bool
+    stepped_client: TestClient, stepped_admission: Admission, runner: SteppedRunner, stream: bool
 ) -> None:
     """A real connection, closed in the midst of a rationale."""
     body = json.dumps({"inputs": TEXT, "explain": True, "stream": stream})
@@ -264,10 +252,7 @@ def test_a_client_who_leaves_gives_back_the_rows(
             runner.allowed.release(2)
             for _ in range(3):
                 runner.wait_for_step()
-        deadline = time.monotonic() + TIMEOUT
-        while stepped_engine.admission.inputs:  # until the server has noticed
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not stepped_admission.inputs)  # the server has noticed
         runner.release()
         url = f"http://{host}:{port}/predict"
         prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()

@@ -1,15 +1,15 @@
 import asyncio
-import time
 from collections.abc import Sequence
 
 import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from service.admission import Admission
 from service.engine.engine import Engine
 from service.errors import INTERNAL
 from tests.support.bundles import reference
-from tests.support.server_process import events, serve_here
+from tests.support.server_process import events, serve_here, wait_until
 from tests.support.stepped_runner import TIMEOUT, SteppedRunner
 from tests.support.tiny_students import Student, problems
 
@@ -52,9 +52,9 @@ def test_an_error_before_the_stream_has_its_status(
     assert response.json()["error"].startswith(message)
 
 
-def test_a_full_queue_refuses_a_stream(client: TestClient, engine: Engine) -> None:
+def test_a_full_queue_refuses_a_stream(client: TestClient, admission: Admission) -> None:
     async def ask_while_full() -> httpx.Response:
-        async with engine.admission.admit(engine.admission.max_inputs):
+        async with admission.admit(admission.max_inputs):
             return client.post("/predict", json={"inputs": TEXT, "stream": True})
 
     response = asyncio.run(ask_while_full())
@@ -124,7 +124,10 @@ def test_a_failure_in_a_stream_shows_nothing_of_itself(
 
 
 def test_who_leaves_a_stream_gives_back_the_rows(
-    stepped_client: TestClient, stepped_engine: Engine, runner: SteppedRunner, label_steps: int
+    stepped_client: TestClient,
+    stepped_admission: Admission,
+    runner: SteppedRunner,
+    label_steps: int,
 ) -> None:
     """A real connection, closed after the label, in the midst of the rationale."""
     body = {"inputs": TEXT, "explain": True, "stream": True}
@@ -136,10 +139,7 @@ def test_who_leaves_a_stream_gives_back_the_rows(
             assert next(lines) == "event: label"
             for _ in range(label_steps + 1):
                 runner.wait_for_step()
-        deadline = time.monotonic() + TIMEOUT
-        while stepped_engine.admission.inputs:  # until the server has noticed
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not stepped_admission.inputs)  # the server has noticed
         runner.release()
         prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()
     # the step that it left in is the last one

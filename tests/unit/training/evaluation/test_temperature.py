@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy.special import logit
 
-from service.engine.generation import confidence_of
-from service.engine.labels import rank
+from service.engine.confidence import confidence_of, rank
 from tasks.calibration import Calibration
 from tests.support.prediction_records import closed_records, open_records, record, softmax, to_json
 from training.evaluation.calibration import measure_calibration

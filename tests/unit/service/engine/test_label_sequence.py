@@ -10,15 +10,15 @@ import torch
 
 from export import verify
 from export.reference import pad
-from service.engine.generation import Generation
-from service.engine.job import Job
-from service.engine.labels import STEP_TOKENS, LabelTrie, Scoring, rank
+from service.engine.label_sequence import LabelSequence
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
+from service.engine.step import STEP_TOKENS
+from service.engine.text_sequence import TextSequence
 from tests.support.bundles import reference, write_bundle
+from tests.support.label_tries import random_labels, trie_of
 from tests.support.stepped_runner import TIMEOUT, SteppedRunner
 from tests.support.tiny_students import KINDS, Student, problems, tiny_student
-
-ALPHABET = 6  # few, so that random labels share beginnings
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -61,35 +61,6 @@ def sums(student: Student, prompt: list[int], labels: Sequence[list[int]]) -> np
     return (logprobs * mask).sum(-1).numpy()
 
 
-def random_labels(rng: random.Random, count: int, longest: int) -> list[list[int]]:
-    """Different labels with shared beginnings, some the beginning of others."""
-    labels: dict[tuple[int, ...], None] = {}
-    while len(labels) < count:
-        labels[tuple(rng.choices(range(10, 10 + ALPHABET), k=rng.randint(1, longest)))] = None
-    return [[*label, 1] for label in labels]
-
-
-def trie_of(labels: list[list[int]]) -> LabelTrie:
-    return LabelTrie([str(label) for label in labels], labels)
-
-
-def test_labels_share_nodes() -> None:
-    labels = [[5, 6, 1], [5, 1], [7, 1], [5, 6, 8, 1]]
-    trie = trie_of(labels)
-    assert len(trie) == len(
-        {tuple(label[:i]) for label in labels for i in range(1, len(label) + 1)}
-    )
-    for label, end in zip(labels, trie.ends, strict=True):
-        assert [trie.tokens[node] for node in [*trie.ancestors(end), end]] == label
-    assert trie.lengths == [3, 2, 2, 4]
-
-
-def test_texts_that_read_alike_share_an_end() -> None:
-    trie = LabelTrie(["a", "a "], [[5, 1], [5, 1]])
-    assert len(trie) == 2
-    assert trie.ends[0] == trie.ends[1]
-
-
 @pytest.mark.parametrize(
     ("count", "longest"), [(1, 1), (1, 9), (2, 2), (3, 4), (6, 1), (20, 3), (60, 11)]
 )
@@ -102,25 +73,27 @@ def test_scores_are_transformers_sums(
     tries = [trie_of(random_labels(rng, count, longest)) for _ in prompts]
     alone = []
     for prompt, trie in zip(prompts, tries, strict=True):
-        scoring = Scoring(prompt, trie)
-        job = Job([scoring])
-        scheduler.submit(job)
-        job.future.result(TIMEOUT)
-        labels = [[trie.tokens[node] for node in [*trie.ancestors(end), end]] for end in trie.ends]
+        scoring = LabelSequence(prompt, trie)
+        request = EngineRequest([scoring])
+        scheduler.submit(request)
+        request.future.result(TIMEOUT)
+        labels = [trie.label_tokens(i) for i in range(count)]
         np.testing.assert_allclose(scoring.logprobs, sums(student, prompt, labels), atol=1e-4)
-        assert job.steps == -(-len(trie) // STEP_TOKENS)
+        assert request.steps == -(-len(trie) // STEP_TOKENS)
         alone.append(scoring.logprobs)
 
-    together = [Scoring(prompt, trie) for prompt, trie in zip(prompts, tries, strict=True)]
-    large = Scoring(prompts[0], trie_of(random_labels(rng, 150, 8)))
+    together = [LabelSequence(prompt, trie) for prompt, trie in zip(prompts, tries, strict=True)]
+    large = LabelSequence(prompts[0], trie_of(random_labels(rng, 150, 8)))
     text = problems(1)[0]
     explained = student.tokenizer("explain: " + text)["input_ids"]
-    rationale = Generation(explained, 48)
-    jobs = [Job([row]) for row in [*together[:2], large, *together[2:]]] + [Job([rationale])]
-    for job in jobs:
-        scheduler.submit(job)
-    for job in jobs:
-        job.future.result(TIMEOUT)
+    rationale = TextSequence(explained, 48)
+    requests = [EngineRequest([sequence]) for sequence in [*together[:2], large, *together[2:]]] + [
+        EngineRequest([rationale])
+    ]
+    for request in requests:
+        scheduler.submit(request)
+    for request in requests:
+        request.future.result(TIMEOUT)
     for scoring, expected in zip(together, alone, strict=True):
         np.testing.assert_array_equal(scoring.logprobs, expected)
     assert rationale.tokens == reference(student, text).rationale.tokens
@@ -131,10 +104,10 @@ def test_a_thousand_labels_take_bounded_steps(
 ) -> None:
     labels = random_labels(random.Random(0), 1000, 6)
     prompt = student.tokenizer("predict: " + problems(1)[0])["input_ids"]
-    scoring = Scoring(prompt, trie_of(labels))
-    job = Job([scoring])
-    scheduler.submit(job)
-    job.future.result(TIMEOUT)
+    scoring = LabelSequence(prompt, trie_of(labels))
+    request = EngineRequest([scoring])
+    scheduler.submit(request)
+    request.future.result(TIMEOUT)
     np.testing.assert_allclose(scoring.logprobs, sums(student, prompt, labels), atol=1e-4)
     assert max(runner.tokens) == STEP_TOKENS
     assert runner.width <= STEP_TOKENS + 32  # cache entries: no more than of a part and a path
@@ -152,12 +125,13 @@ def test_parts_change_no_score(
     prompt = student.tokenizer("predict: " + problems(1)[0])["input_ids"]
     scores = []
     for tokens in (len(trie), STEP_TOKENS, 17, 1):
-        monkeypatch.setattr("service.engine.labels.STEP_TOKENS", tokens)
-        scoring = Scoring(prompt, trie)
-        job = Job([scoring])
-        scheduler.submit(job)
-        job.future.result(TIMEOUT)
-        assert job.steps == -(-len(trie) // tokens)
+        for module in ("label_sequence", "step"):
+            monkeypatch.setattr(f"service.engine.{module}.STEP_TOKENS", tokens)
+        scoring = LabelSequence(prompt, trie)
+        request = EngineRequest([scoring])
+        scheduler.submit(request)
+        request.future.result(TIMEOUT)
+        assert request.steps == -(-len(trie) // tokens)
         scores.append(scoring.logprobs)
     for other in scores[1:]:
         np.testing.assert_allclose(other, scores[0], atol=2e-5)
@@ -170,10 +144,10 @@ def test_a_short_set_is_not_held_up_by_a_long_one(
     rng = random.Random(1)
     while runner.allowed.acquire(blocking=False):
         pass
-    long = Job([Scoring(prompt, trie_of(random_labels(rng, 400, 7)))])
+    long = EngineRequest([LabelSequence(prompt, trie_of(random_labels(rng, 400, 7)))])
     scheduler.submit(long)
     runner.wait_for_step()
-    short = Job([Scoring(prompt, trie_of(random_labels(rng, 3, 3)))])
+    short = EngineRequest([LabelSequence(prompt, trie_of(random_labels(rng, 3, 3)))])
     runner.hold_encodings()
     scheduler.submit(short)
     runner.allowed.release()
@@ -186,13 +160,3 @@ def test_a_short_set_is_not_held_up_by_a_long_one(
     assert runner.tokens[2] <= 16 * 2
     runner.release()
     long.future.result(TIMEOUT)
-
-
-def test_rank_is_a_tempered_softmax() -> None:
-    order, probabilities = rank(np.log([0.2, 0.4, 0.2]), temperature=1.0)
-    assert order == [1, 0, 2]  # equals stay in their order
-    assert probabilities == pytest.approx([0.25, 0.5, 0.25])
-    order, probabilities = rank(np.array([-4000.0, -4002.0]), temperature=2.0)
-    assert order == [0, 1]
-    assert probabilities == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.e)])
-    assert rank(np.array([-4000.0, -4002.0]), temperature=1e-306) == ([0, 1], [1.0, 0.0])

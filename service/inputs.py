@@ -1,8 +1,9 @@
-"""The inputs of one request, predicted together."""
+"""The inputs of one HTTP request: checked, and predicted together."""
 
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
@@ -10,8 +11,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Header, HTTPException, Request
 
 from service.engine.engine import Engine
-from service.engine.prediction import Prediction, PredictRequest
-from service.engine.text import Input
+from service.engine.prediction import Input, Prediction, PredictRequest
 from service.errors import InputError, TooManyInputs
 from service.metrics import Metrics
 from service.middleware.access import CLIENT_CLOSED_REQUEST
@@ -34,12 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 async def refuse_encodings(request: Request) -> None:
+    """Raises HTTPException where the body is compressed."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise HTTPException(415, f"content-encoding: expected none, got {encoding}")
 
 
-def check_batch(inputs: Sequence[Input], settings: Settings) -> None:
+def check_count(inputs: Sequence[Input], settings: Settings) -> None:
     """Raises TooManyInputs. Logs the inputs, where the settings say so."""
     if len(inputs) > settings.max_client_batch:
         raise TooManyInputs(
@@ -61,8 +62,10 @@ async def predict_all(
 ) -> list[Prediction]:
     """The answers in the order of the inputs, by the model of that name and version.
 
-    Ends when the client goes away. The room is taken without a pause: so of the requests that have
-    come meanwhile, no more pass `Shedding` than there is room for.
+    An error of an input names its place, which is in `places`. Ends when the client goes away.
+
+    It takes the room before it first waits. So no more requests pass `Shedding` meanwhile than
+    there is room for.
     """
     async with models.admit(name, len(inputs), timeout, version) as engine:
         work = [_predict_one(engine, metrics, *item) for item in zip(places, inputs, strict=True)]
@@ -74,8 +77,23 @@ async def _predict_one(
 ) -> Prediction:
     with named(place):
         prediction = await engine.predict(request)
-    metrics.prediction(engine.manifest.name, prediction)
+    metrics.prediction(prediction)
     return prediction
+
+
+def timing_headers(started: float, answers: Sequence[Prediction]) -> dict[str, str]:
+    """The headers that tell where the time went, in milliseconds.
+
+    The total is since `started`, by time.perf_counter; the stages are of the slowest answer.
+    """
+    timings = [answer.timings for answer in answers]
+    seconds = {
+        "total": time.perf_counter() - started,
+        "tokenization": max(timing.tokenization for timing in timings),
+        "queue": max(timing.queue for timing in timings),
+        "inference": max(timing.inference for timing in timings),
+    }
+    return {f"x-{stage}-time": f"{value * 1000:.2f}" for stage, value in seconds.items()}
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import pytest
 from export import bundle, verify
 from export.ngrams import write_draft_table
 from service.engine.draft import Drafter, NgramTable
-from service.engine.generation import Generation, best_width
-from service.engine.job import Job
-from service.engine.runner import Runner
+from service.engine.onnx_runner import OnnxRunner
 from service.engine.scheduler import Scheduler
+from service.engine.sequence import EngineRequest
+from service.engine.text_sequence import TextSequence
 from tests.support.bundles import LIMITS, Text, reference, write_bundle
 from tests.support.stepped_runner import TIMEOUT
 from tests.support.tiny_students import KINDS, problems, tiny_student
@@ -43,7 +43,7 @@ class Case:
     def __init__(self, folder: Path, kind: str, seed: int) -> None:
         self.student = tiny_student(kind, seed)
         write_bundle(folder, self.student)
-        self.scheduler = Scheduler(Runner(verify.read(folder), threads=1), max_rows=5)
+        self.scheduler = Scheduler(OnnxRunner(verify.read(folder), threads=1), max_rows=5)
         self.expected: list[tuple[list[int], Text]] = []
         for text in TEXTS:
             voices = zip(("predict: ", "explain: "), reference(self.student, text), strict=True)
@@ -56,24 +56,24 @@ class Case:
         write_draft_table(path, texts * 2, start_id=0, max_bytes=10**6)
         self.table = NgramTable(path, self.student.model.config.vocab_size)
 
-    def run(self, drafter: Callable[[int], Drafter | None], seed: int) -> list[Generation]:
+    def run(self, drafter: Callable[[int], Drafter | None], seed: int) -> list[TextSequence]:
         """Everything at once, in an order of its own; `drafter` is by case."""
-        rows = [
-            Generation(prompt, limit, drafter(i))
+        written = [
+            TextSequence(prompt, limit, drafter(i))
             for i, ((prompt, _), limit) in enumerate(zip(self.expected, self.limits, strict=True))
         ]
-        jobs = [Job([row]) for row in rows]
-        for job in random.Random(seed).sample(jobs, len(jobs)):
-            self.scheduler.submit(job)
-        for job in jobs:
-            job.future.result(TIMEOUT)
-        return rows
+        requests = [EngineRequest([one]) for one in written]
+        for request in random.Random(seed).sample(requests, len(requests)):
+            self.scheduler.submit(request)
+        for request in requests:
+            request.future.result(TIMEOUT)
+        return written
 
-    def check(self, rows: list[Generation]) -> None:
-        for row, (_, text) in zip(rows, self.expected, strict=True):
-            assert row.tokens == text.tokens
-            assert row.logprob == pytest.approx(text.logprob, abs=1e-4 * len(text.tokens))
-            assert row.job.steps == len(row.tokens) - row.accepted
+    def check(self, written: list[TextSequence]) -> None:
+        for one, (_, text) in zip(written, self.expected, strict=True):
+            assert one.tokens == text.tokens
+            assert one.logprob == pytest.approx(text.logprob, abs=1e-4 * len(text.tokens))
+            assert one.request.steps == len(one.tokens) - one.accepted
 
 
 @pytest.fixture(scope="module", params=[(kind, seed) for kind in KINDS for seed in (0, 5)], ids=str)
@@ -86,33 +86,33 @@ def case(
 
 
 def test_without_drafts(case: Case) -> None:
-    rows = case.run(lambda i: None, seed=0)
-    case.check(rows)
-    assert all(row.drafted == row.accepted == 0 for row in rows)
+    written = case.run(lambda i: None, seed=0)
+    case.check(written)
+    assert all(one.drafted == one.accepted == 0 for one in written)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_with_quotes_and_the_table(case: Case, seed: int) -> None:
     plain = case.run(lambda i: None, seed)
     drafters = [Drafter(prompt, 0, case.table) for prompt, _ in case.expected]
-    rows = case.run(lambda i: drafters[i], seed)
-    case.check(rows)
-    for row, other in zip(rows, plain, strict=True):
-        assert row.logprob == other.logprob
-    assert sum(row.accepted for row in rows) > 0.2 * sum(len(row.tokens) for row in rows)
-    assert all(row.accepted <= row.drafted for row in rows)
+    written = case.run(lambda i: drafters[i], seed)
+    case.check(written)
+    for one, other in zip(written, plain, strict=True):
+        assert one.logprob == other.logprob
+    assert sum(one.accepted for one in written) > 0.2 * sum(len(one.tokens) for one in written)
+    assert all(one.accepted <= one.drafted for one in written)
 
 
 def test_with_right_drafts(case: Case) -> None:
     """Drafts that know it all, and go on after the end and the limit."""
     oracles = [Oracle([*text.tokens, 7, 8, 9, 1]) for _, text in case.expected]
-    rows = case.run(lambda i: oracles[i] if i % 3 else None, seed=2)
+    written = case.run(lambda i: oracles[i] if i % 3 else None, seed=2)
     texts = [text for _, text in case.expected]
-    for row, text in zip(rows, texts, strict=True):
-        assert row.tokens == text.tokens
-        assert row.logprob == pytest.approx(text.logprob, abs=1e-3)
-    drafted = [row for i, row in enumerate(rows) if i % 3]
-    assert sum(row.accepted for row in drafted) > 0.5 * sum(len(row.tokens) for row in drafted)
+    for one, text in zip(written, texts, strict=True):
+        assert one.tokens == text.tokens
+        assert one.logprob == pytest.approx(text.logprob, abs=1e-3)
+    drafted = [one for i, one in enumerate(written) if i % 3]
+    assert sum(one.accepted for one in drafted) > 0.5 * sum(len(one.tokens) for one in drafted)
 
 
 def test_with_wrong_drafts(case: Case) -> None:
@@ -124,19 +124,6 @@ def test_with_wrong_drafts(case: Case) -> None:
         return [rng.choice([token, token, rng.randrange(vocab_size), 1]) for token in tokens]
 
     oracles = [Oracle(spoilt(text.tokens)) for _, text in case.expected]
-    rows = case.run(lambda i: oracles[i], seed=3)
-    case.check(rows)
-    assert 0 < sum(row.accepted for row in rows) < sum(row.drafted for row in rows)
-
-
-def test_the_width_is_what_pays() -> None:
-    assert best_width([[], []]) == 1
-    assert best_width([[0.9, 0.8, 0.7]]) == 4
-    assert best_width([[0.9, 0.8, 0.01]]) == 3
-    assert best_width([[0.05]]) == 1
-    # the more rows, the surer a draft must be
-    assert best_width([[0.5]] * 2) == 2
-    assert best_width([[0.5]] * 32) == 1
-    assert best_width([[0.95, 0.9]] * 32) == 3
-    # a row that knows what follows is not worth it to widen the step of all others
-    assert best_width([[0.99]] + [[]] * 20) == 1
+    written = case.run(lambda i: oracles[i], seed=3)
+    case.check(written)
+    assert 0 < sum(one.accepted for one in written) < sum(one.drafted for one in written)

@@ -9,7 +9,8 @@ import torch
 
 from export import verify
 from export.bundle import DECODER, BundleError, Precision
-from service.engine.runner import Choices, NewTokens, Runner
+from service.engine.onnx_runner import OnnxRunner
+from service.engine.runner import StepInput, StepOutput
 from service.engine.slots import Slots
 from tests.support.bundles import write_bundle
 from tests.support.tiny_students import Student, problems, tiny_student
@@ -17,12 +18,12 @@ from tests.support.tiny_students import Student, problems, tiny_student
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
-def step(runner: Runner, slots: Slots, tokens: list[int]) -> Choices:
+def step(runner: OnnxRunner, slots: Slots, tokens: list[int]) -> StepOutput:
     """One token more for each row."""
     ids, positions = np.array(tokens)[:, None], slots.lengths[:, None]
     slots.open_step(positions)
     visible = np.arange(slots.width) <= positions[:, :, None]
-    choices = runner.step(slots, NewTokens(ids, positions, visible, ids))
+    choices = runner.step(slots, StepInput(ids, positions, visible, ids))
     slots.lengths[:] += 1
     return choices
 
@@ -32,7 +33,7 @@ def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
     """Rows of different inputs, one joining late: arg-max and log-probability at every step."""
     student = tiny_student(kind)
     write_bundle(tmp_path / "bundle", student)
-    runner = Runner(verify.read(tmp_path / "bundle"), threads=1)
+    runner = OnnxRunner(verify.read(tmp_path / "bundle"), threads=1)
     start = student.model.config.decoder_start_token_id
     slots = Slots(runner.specs, capacity=3)
     prompts = [student.tokenizer(text)["input_ids"] for text in problems(3)]
@@ -58,7 +59,7 @@ def test_steps_give_what_transformers_gives(kind: str, tmp_path: Path) -> None:
 
 
 def test_caches_are_updated_in_place(tiny_bundle: Path) -> None:
-    runner = Runner(verify.read(tiny_bundle), threads=1)
+    runner = OnnxRunner(verify.read(tiny_bundle), threads=1)
     slots = Slots(runner.specs, capacity=4)
     slots.add(runner.encode([5, 6, 1]))
     slots.add(runner.encode([7, 1]))
@@ -84,7 +85,7 @@ def test_a_step_copies_no_cache(tokens: int, precision: Precision, tmp_path: Pat
     """
     student = tiny_student(d_kv=64, num_heads=2)
     write_bundle(tmp_path / "bundle", student, precision=precision)
-    runner = Runner(verify.read(tmp_path / "bundle"), threads=1)
+    runner = OnnxRunner(verify.read(tmp_path / "bundle"), threads=1)
     slots = Slots(runner.specs, capacity=2)
     for prompt in ([5, 6, 1], [7, 1]):
         slots.add(runner.encode(prompt))
@@ -97,7 +98,7 @@ def test_a_step_copies_no_cache(tokens: int, precision: Precision, tmp_path: Pat
         cache[:] = 0.5
     visible = np.arange(slots.width) <= positions[:, :, None]
     ids = np.full_like(positions, 4)
-    new = NewTokens(ids, positions, visible, ids)
+    new = StepInput(ids, positions, visible, ids)
 
     memory = peak_memory(lambda: runner.step(slots, new))
     assert len(caches) == 4
@@ -134,10 +135,10 @@ def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> 
     (tmp_path / DECODER).write_bytes(b"not a graph")
     broken = verify.Bundle(tmp_path, source.manifest, source.golden)
     with pytest.raises(BundleError, match=r"decoder\.onnx: onnxruntime cannot load it"):
-        Runner(broken, threads=1)
+        OnnxRunner(broken, threads=1)
 
 
 def test_a_precision_for_gpus_is_a_bundle_error(student: Student, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", student, precision="fp16")
     with pytest.raises(BundleError, match=r"in fp16, which is for GPUs, .* fp32 or int8"):
-        Runner(verify.read(tmp_path / "bundle"), threads=1)
+        OnnxRunner(verify.read(tmp_path / "bundle"), threads=1)
