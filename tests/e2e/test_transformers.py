@@ -64,10 +64,10 @@ def test_on_made_inputs(
 
 
 def made_text(student: Student, rng: np.random.Generator, length: int) -> str:
-    """Of about that many random tokens, as far as they may be."""
+    """Of about that many random tokens, but for those that an input may not have."""
     text = ""
     while not text:
-        text = student.tokenizer.decode(rng.integers(3, 320, length)).strip()
+        text = student.tokenizer.decode(rng.integers(3, 320, length)).replace("\0", "").strip()
     while len(student.tokenizer(TASK.explain_prefix + text)["input_ids"]) > LIMITS.input_tokens:
         text = text[:-1].strip()
     return text
