@@ -20,7 +20,7 @@ class Target:
 @dataclass(frozen=True)
 class Section:
     title: str
-    shown: str  # Markdown, also for the README
+    shown: str  # Markdown, for the README too
     details: str
 
 
@@ -50,12 +50,12 @@ class Report:
         self.targets.append(Target(what, f"{sign} {bound:g}{unit}", f"{measured:.2f}{unit}", held))
 
     def summary(self) -> str:
-        """What the README shows."""
+        """What a README shows: the machine, and what sections show."""
         parts = [self.head]
         for section in self.sections:
             if section.shown:
                 parts += [f"**{section.title}**", section.shown]
-        return "\n\n".join([*parts, "**Aims**", self._aims()])
+        return "\n\n".join(parts)
 
     def markdown(self) -> str:
         """All that was measured."""

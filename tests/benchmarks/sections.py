@@ -29,15 +29,15 @@ class Bench:
 
 def add_generation(bench: Bench, geometry: Geometry, folder: Path, *, aimed: bool) -> None:
     comparisons = generation.measure(geometry, folder, bench.peers, bench.effort, bench.log)
-    bench.report.add(
-        f"{geometry.name}, random weights",
-        [
-            "Without speculation. A label is one of 3 candidates of 3 tokens, a rationale has "
-            f"{geometry.rationale_tokens} tokens, an input {geometry.input_tokens}.",
-            comparison_table(comparisons),
-        ],
-        [WAYS, ways_table(comparisons)],
-    )
+    medians = [
+        "Without speculation. A label is one of 3 candidates of 3 tokens. A rationale has "
+        f"{geometry.rationale_tokens} tokens, an input {geometry.input_tokens}.",
+        comparison_table(comparisons),
+    ]
+    ways = [WAYS, ways_table(comparisons)]
+    shown = medians if aimed else []
+    details = ways if aimed else [*medians, *ways]
+    bench.report.add(f"{geometry.name}, random weights", shown, details)
     if aimed:
         _aim_generation(bench.report, geometry, comparisons)
 
@@ -68,8 +68,9 @@ def add_questions(
     )
     bench.report.add(
         f"svamp-mini on {len(questions)} SVAMP test questions, one by one",
-        [comparison_table([measured.comparison])],
+        [],
         [
+            comparison_table([measured.comparison]),
             WAYS,
             ways_table([measured.comparison]),
             f"With drafts, a step writes {measured.tokens_per_step:.2f} tokens of a text, and "
@@ -104,6 +105,7 @@ def add_serving(bench: Bench, geometry: Geometry, folder: Path) -> None:
     ]
     bench.report.add(
         f"Servers under load, {geometry.name}",
+        [],
         [
             f"{serving.CLIENTS} concurrent clients; every other request asks to be explained, in "
             f"{geometry.rationale_tokens} tokens. LitServe batches dynamically, with the settings "

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "service/README.md", "training/README.md"]
+PAGES = [
+    *("README.md", "CONTRIBUTING.md", "docker/README.md", "service/README.md"),
+    *("training/README.md", "examples/word_problems/README.md"),
+]
 
 
 def anchors(page: Path) -> set[str]:
