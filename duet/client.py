@@ -25,6 +25,7 @@ BUSY: Final = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
+HERE: Final = ("127.0.0.1", "localhost", "[::1]")  # asked without the environment's proxy
 LONGEST_WAIT: Final = 300  # seconds between two tries, whatever the service says
 LONGEST_BACKOFF: Final = 30  # seconds, where the service does not say when to come again
 
@@ -143,7 +144,12 @@ class Client:
         retries: int = 3,
     ) -> None:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout)
+        self._http = httpx2.Client(
+            base_url=url,
+            headers=headers,
+            timeout=timeout,
+            mounts={f"all://{host}": None for host in HERE},
+        )
         self._retries = retries
 
     def info(self) -> ServiceInfo:

@@ -1,8 +1,10 @@
 """What a model said of a row: the one record that everything in an evaluation is computed from."""
 
 from dataclasses import dataclass
+from typing import Self
 
-from tasks.task import Fields
+from tasks.task import Fields, Task
+from training.evaluation.labelled import LabelledRow
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,31 @@ class Record:
     reference: str | None  # the teacher's
     truncated: bool
     cluster: str  # rows that cannot count as independent share it (`group_by`); else the index
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        row: LabelledRow,
+        label: str,
+        confidence: float,
+        probabilities: dict[str, float] | None,
+        rationale: str,
+        truncated: bool,
+    ) -> Self:
+        """The record of a row that a model of `task` was asked about, and of what it said."""
+        return cls(
+            index=row.index,
+            input=row.input,
+            text=row.text,
+            gold=row.gold,
+            label=label,
+            right=task.is_right(label, row.gold),
+            exact=label.strip() == row.gold.strip(),
+            confidence=confidence,
+            probabilities=probabilities,
+            rationale=rationale,
+            reference=row.reference,
+            truncated=truncated,
+            cluster=row.cluster,
+        )

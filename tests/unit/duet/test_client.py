@@ -211,6 +211,17 @@ def test_a_stream_that_breaks_off() -> None:
         list(client.stream(TEXTS[0]))
 
 
+def test_no_proxy_stands_before_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    app, _ = answering(JSONResponse([]), JSONResponse([]))
+    with serve_here(app) as (_, port):
+        for host in ("127.0.0.1", "localhost"):
+            with Client(f"http://{host}:{port}") as client:
+                assert client.models() == []
+    with Client("http://192.0.2.1") as client, pytest.raises(httpx2.ConnectError, match="refused"):
+        client.models()
+
+
 def test_nobody_there() -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(httpx2.TransportError):
         client.predict(TEXTS[0])
