@@ -3,7 +3,8 @@
 MODEL is a checkpoint's folder, a bundle's, or a service's address, as http://127.0.0.1:8000, whose
 key, where it wants one, is in the environment variable DUET_API_KEY. What is too long for the model
 loses its end. The same command goes on where a stopped one was. With --compare, the report is of
-two such evaluations on the same rows.
+two such evaluations on the same rows. With --gate, it also says whether the bundle of A may replace
+the bundle of B: the exit status is 1 where A is significantly worse.
 """
 
 import argparse
@@ -12,14 +13,17 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import get_args
+
+from pydantic import TypeAdapter
 
 from tasks.task import Task
 from training.config import load_config
 from training.data.row import DataError
 from training.evaluation.collect import collect
+from training.evaluation.gate import Evaluated, GateError, Verdict, hold_against
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions, read_run
@@ -41,17 +45,17 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         # here, so that what is missing is told before any row is asked about
         from training.evaluation.judge import JudgeError
         from training.evaluation.overlap import EmbedderError
-        from training.reports.report import ReportError, compare_evaluations
+        from training.reports.report import ReportError
     except ModuleNotFoundError as error:
         print(
             f"evaluate: the package {error.name} is missing: pip install '.[evaluation]'",
             file=sys.stderr,
         )
         return 2
+    verdict = None
     try:
         if arguments.compare:
-            a, b = arguments.compare
-            page = compare_evaluations(a, b, arguments.out, command)
+            page, verdict = _compare(arguments, command)
         else:
             page = _evaluate(arguments, command)
     except (
@@ -60,6 +64,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         ModelError,
         OutputError,
         EmbedderError,
+        GateError,
         JudgeError,
         ReportError,
         OSError,
@@ -70,6 +75,9 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         print("evaluate: stopped; the same command goes on", file=sys.stderr)
         return 130
     print(*page.verdict, arguments.out / f"{page.stem}.html", sep="\n")
+    if verdict is not None and not verdict.admitted:
+        print(f"evaluate: {verdict.sentence}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -95,6 +103,12 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         nargs=2,
         metavar=("A", "B"),
         help="in place of MODEL and rows: the folders of two evaluations",
+    )
+    parser.add_argument(
+        "--gate",
+        action="store_true",
+        help="with --compare: write verdict.json, which says whether A's bundle may replace B's, "
+        "and exit with 1 where A is significantly worse",
     )
     parser.add_argument(
         "--split", choices=get_args(Split), help="of the recipe's rows (default: test)"
@@ -144,6 +158,8 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
             parser.error(f"--compare: leave {', '.join(given)} out")
     elif arguments.model is None:
         parser.error("expected MODEL")
+    elif arguments.gate:
+        parser.error("--gate needs --compare A B")
     if (arguments.split and not recipe) or (arguments.calibrate and not arguments.recipe):
         parser.error("--split and --calibrate are of a --recipe; a file has no splits")
     if (arguments.judge is None) != (arguments.judge_model is None):
@@ -177,7 +193,25 @@ def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
         )
     except ValueError as error:  # a label that is none of a closed set
         raise DataError(f"{data.source}: {error}") from error
-    return write_evaluation(out, EvaluationReport(read_run(out), command, versions(), found))
+    return write_evaluation(out, EvaluationReport(read_run(out), task, command, versions(), found))
+
+
+def _compare(arguments: argparse.Namespace, command: str) -> tuple[Page, Verdict | None]:
+    from training.reports.report import compare_evaluations, read_evaluation
+
+    def evaluated(folder: Path) -> Evaluated:
+        report = read_evaluation(folder)
+        return Evaluated(report.run, report.task, [*read_predictions(folder)])
+
+    a, b = arguments.compare
+    path = arguments.out / "verdict.json"
+    path.unlink(missing_ok=True)  # of an earlier comparison
+    page = compare_evaluations(a, b, arguments.out, command)
+    if not arguments.gate:
+        return page, None
+    verdict = hold_against(evaluated(a), evaluated(b))
+    path.write_bytes(TypeAdapter(Verdict).dump_json(verdict, indent=2) + b"\n")
+    return page, verdict
 
 
 def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
@@ -208,7 +242,9 @@ def _opened(name: str, out: Path, served_name: str | None) -> Iterator[Model]:
     if name.startswith(("http://", "https://")):
         from training.evaluation.remote import RemoteModel
 
-        yield RemoteModel.connect(name, served_name, os.environ.get("DUET_API_KEY"))
+        key = os.environ.get("DUET_API_KEY")
+        with closing(RemoteModel.connect(name, served_name, key)) as model:
+            yield model
         return
     if served_name is not None:
         raise ModelError(f"--served-name: {name} is no service; leave it out")

@@ -54,6 +54,7 @@ def write_report(folder: Path, seed: int = 0, **changes: Any) -> EvaluationRepor
     fitted = fit_temperature(made_records(seed + 100))
     report = EvaluationReport(
         run,
+        TASK,
         f"python evaluate.py {HOSTILE}",
         versions(),
         evaluate(records, TASK, temperature=fitted),

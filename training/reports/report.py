@@ -12,6 +12,7 @@ from typing import TypeVar
 import jinja2
 from pydantic import TypeAdapter, ValidationError
 
+from tasks.task import Task
 from training.evaluation.cases import Case, choose_differences
 from training.evaluation.comparison import Comparison, DifferentRowsError, compare
 from training.evaluation.evaluation import Evaluation
@@ -50,6 +51,7 @@ class EvaluationReport:
     """What `report.json` holds."""
 
     run: Run
+    task: Task  # the model's
     command: str
     versions: dict[str, str]
     evaluation: Evaluation

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from tasks.task import Task
 from tests.support.command_errors import complaint_of
 from tests.support.made_up_reports import HOSTILE, LABELS, write_report
 from training.evaluate import main
@@ -133,7 +134,7 @@ def test_the_json_holds_all(tmp_path: Path) -> None:
     report = write_report(tmp_path)
     assert read_evaluation(tmp_path) == report
     content = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
-    assert content == json.loads(json.dumps(asdict(report)))
+    assert content == json.loads(json.dumps(asdict(report), default=Task.model_dump))
 
 
 @pytest.mark.parametrize("read", [shown, in_markdown])
