@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import mean
 
 from tasks.task import Task
-from training.evaluation.ablation import Ablation, Cell, Comparison
+from training.evaluation.ablation import Ablation, Cell, PlannedComparison
 from training.evaluation.health import FAULTS, equals_reference, measure_health
 from training.evaluation.record import Record
 from training.evaluation.significance import clustered, confidence_interval, holm, sign_flip_test
@@ -104,7 +104,7 @@ def _flags(found: Found) -> list[dict[str, bool]]:
 
 def _result(
     ablation: Ablation,
-    comparison: Comparison,
+    comparison: PlannedComparison,
     dataset: str,
     found: Mapping[Cell, Found],
     flags: Mapping[Cell, list[dict[str, bool]]],
