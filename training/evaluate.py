@@ -1,10 +1,13 @@
 """Asks a model about labelled rows, and reports how good its answers and rationales are.
 
-MODEL is a checkpoint's folder, a bundle's, or a service's address, as http://127.0.0.1:8000, whose
-key, where it wants one, is in the environment variable DUET_API_KEY. What is too long for the model
-loses its end. The same command goes on where a stopped one was. With --compare, the report is of
-two such evaluations on the same rows. With --gate, it also says whether the bundle of A may replace
-the bundle of B: the exit status is 1 where A is significantly worse.
+MODEL is the folder of a checkpoint, the folder of a bundle, or the address of a service, such as
+http://127.0.0.1:8000. If the service needs a key, set the environment variable DUET_API_KEY.
+An input that is too long for the model loses its end. To continue a stopped evaluation, give the
+same command again.
+
+--compare A B reports the difference of two evaluations on the same rows. With --gate it also
+decides whether the bundle of A may replace the bundle of B, and writes verdict.json. It exits
+with 1 where A is significantly worse.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from typing import get_args
 
 from pydantic import TypeAdapter
 
+from tasks.durable_files import replace_text
 from tasks.task import Task
 from training.config import load_config
 from training.data.row import DataError
@@ -42,7 +46,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     started = prog.split() if prog else ["python", sys.argv[0]]
     command = shlex.join([*started, *(sys.argv[1:] if argv is None else argv)])
     try:
-        # here, so that what is missing is told before any row is asked about
+        # here, so that a missing package is reported before any row is asked about
         from training.evaluation.judge import JudgeError
         from training.evaluation.overlap import EmbedderError
         from training.reports.report import ReportError
@@ -95,50 +99,49 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--recipe",
         nargs="+",
         metavar=("RECIPE.yaml", "key=value"),
-        help="a recipe, whose rows are taken; key=value as for distill.py",
+        help="a recipe whose rows are used; key=value as for distill.py",
     )
     parser.add_argument(
         "--compare",
         type=Path,
         nargs=2,
         metavar=("A", "B"),
-        help="in place of MODEL and rows: the folders of two evaluations",
+        help="the folders of two evaluations, in place of MODEL and rows",
     )
     parser.add_argument(
         "--gate",
         action="store_true",
-        help="with --compare: write verdict.json, which says whether A's bundle may replace B's, "
-        "and exit with 1 where A is significantly worse",
+        help="with --compare: decide whether A's bundle may replace B's, and write verdict.json",
     )
     parser.add_argument(
-        "--split", choices=get_args(Split), help="of the recipe's rows (default: test)"
+        "--split", choices=get_args(Split), help="which of the recipe's rows (default: test)"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="for answers and the report"
+        "--out", type=Path, required=True, metavar="FOLDER", help="where answers and the report go"
     )
     parser.add_argument(
-        "--served-name", metavar="NAME", help="of a service's models (default: its default one)"
+        "--served-name", metavar="NAME", help="which model of the service (default: its default)"
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="fit a checkpoint's temperature on the recipe's validation rows, and leave it with "
-        "the checkpoint, for export; with --data too, the report is of the file's rows",
+        help="fit a checkpoint's temperature on the recipe's validation rows, and write it beside "
+        "the checkpoint for export; with --data too, the report is of the file's rows",
     )
     parser.add_argument(
-        "--embedder", metavar="NAME", help="an embedding model, to compare rationales by meaning"
+        "--embedder", metavar="NAME", help="an embedding model that compares rationales by meaning"
     )
     parser.add_argument(
         "--judge",
         metavar="URL",
-        help="an endpoint of OpenAI's chat completions that scores the rationales, as "
+        help="an OpenAI-compatible endpoint that scores the rationales, such as "
         "http://127.0.0.1:8001/v1; its key is in OPENAI_API_KEY",
     )
     parser.add_argument("--judge-model", metavar="NAME", help="the model that judges")
     parser.add_argument(
         "--force",
         action="store_true",
-        help="begin anew where FOLDER has the answers of another model, or to other rows",
+        help="start anew where FOLDER has answers of another model or to other rows",
     )
     return parser
 
@@ -210,7 +213,7 @@ def _compare(arguments: argparse.Namespace, command: str) -> tuple[Page, Verdict
     if not arguments.gate:
         return page, None
     verdict = hold_against(evaluated(a), evaluated(b))
-    path.write_bytes(TypeAdapter(Verdict).dump_json(verdict, indent=2) + b"\n")
+    replace_text(path, TypeAdapter(Verdict).dump_json(verdict, indent=2).decode() + "\n")
     return page, verdict
 
 

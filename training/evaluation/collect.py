@@ -1,4 +1,4 @@
-"""Asks a model about all rows, and writes down what it says."""
+"""Asks a model about all rows, and keeps its answers."""
 
 import logging
 from itertools import islice
@@ -14,9 +14,10 @@ log = logging.getLogger("duet.evaluation")
 
 
 def collect(model: Model, data: Data, folder: Path, *, source: str, force: bool = False) -> None:
-    """Fills the folder's records, after those that an interrupted run has left there.
+    """Writes a record of each row to the folder. Goes on where an interrupted run stopped.
 
-    `source` is what people call the model. Raises ModelError, DataError, OutputError.
+    `source` is the name or path by which people know the model. Raises ModelError, DataError,
+    OutputError.
     """
     with Predictions(folder) as predictions:
         run = {"model": {"source": source, **model.identity}, "data": data.identity}

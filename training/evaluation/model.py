@@ -1,4 +1,4 @@
-"""What an evaluation needs of a model, wherever it runs: its task, and a record of each row."""
+"""What an evaluation needs of a model: its task, its identity, and a record of each row."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -21,11 +21,11 @@ class Model(Protocol):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells it from other models, and from itself with other weights."""
+        """Facts that differ between two models, and between two versions of one model."""
 
     @property
     def together(self) -> int:
-        """Rows whose answers come together: an interrupted run goes on at a multiple of it."""
+        """How many rows are answered together. An interrupted run goes on at a multiple of it."""
 
     def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Record]:
         """The record of each row, with a rationale, in the order of the rows.

@@ -68,7 +68,7 @@ def test_labels_that_an_input_names(copy: Path, tmp_path: Path) -> None:
 
     read = bundle.read(tmp_path / "bundle")
     assert read.manifest.task.choices == "choices"
-    assert "to a label that is one of those that the input names in choices." in (
+    assert "- label: one of the input's `choices`\n" in (
         (tmp_path / "bundle" / bundle.MODEL_CARD).read_text()
     )
     for golden in read.golden:

@@ -95,7 +95,7 @@ def test_a_bad_bundle(
     ("arguments", "complaint_of_it"),
     [
         (["--data", "none.jsonl"], "none.jsonl: No such file or directory"),
-        (["--data", "rows.txt"], "rows.txt: expected a file named *.jsonl, *.csv, *.parquet"),
+        (["--data", "rows.txt"], "rows.txt: expected a file named *.jsonl, *.csv or *.parquet"),
         (["--recipe", "none.yaml"], "none.yaml: cannot be read"),
         (["--recipe", str(RECIPE), "steps=x"], "steps: "),
         (["--recipe", str(RECIPE), "task=esnli"], "task.fields: ['premise', 'hypothesis'] in the"),
