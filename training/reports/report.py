@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
 
 import jinja2
 from pydantic import TypeAdapter, ValidationError
@@ -35,11 +34,9 @@ PACKAGES = (
     "rouge-score",
     "nltk",
     "sentence-transformers",
-)  # that decide figures
+)  # which decide figures
 
 SEED = 0  # of the cases
-
-Report = TypeVar("Report", "EvaluationReport", "ComparisonReport")
 
 
 class ReportError(ValueError):
@@ -71,7 +68,7 @@ class ComparisonReport:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, and of the packages here that decide figures."""
+    """The versions of Python and of the installed packages that decide figures."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -114,7 +111,7 @@ def write_comparison(folder: Path, report: ComparisonReport) -> Page:
 def compare_evaluations(a: Path, b: Path, out: Path, command: str) -> Page:
     """Compares the evaluations in two folders, and writes the report to `out`.
 
-    Raises ReportError where they are of other rows, or one is not finished, and OutputError.
+    Raises ReportError where their rows differ or one is not finished, and OutputError.
     """
     of_a, of_b = read_evaluation(a), read_evaluation(b)
     rows_a, rows_b = [*read_predictions(a)], [*read_predictions(b)]
@@ -196,7 +193,7 @@ def _templates() -> dict[str, jinja2.Template]:
 
 
 def _unbroken(text: str) -> str:
-    """With a figure and its sign on one line."""
+    """The text with each figure and its sign kept on one line."""
     return re.sub(r" (?=[%…])|(?<=<) ", "\N{NO-BREAK SPACE}", text)
 
 

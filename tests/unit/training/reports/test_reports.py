@@ -124,7 +124,7 @@ def test_the_figures_are_those_that_were_measured(
     (value,) = percents(found.accuracy.right.value)
     assert f"The model is right on {value} of 90 rows (95 % interval " in "".join(page.text)
     assert found.accuracy.truncated == 18
-    longer = "18 of the 90 rows are longer than the model reads, and lost their end; it is right on"
+    longer = "18 of the 90 rows were too long for the model and lost their end. It is right on"
     assert f"{longer} {found.accuracy.truncated_right} of them" in "".join(page.text)
     assert row(page, "data, sha256") == ["ab" * 32]
     assert row(page, "version of python")
@@ -161,7 +161,7 @@ def test_a_comparison(folder: Path) -> None:
         assert "Only A is right" in text
         own = [content[side]["evaluation"]["calibration"] for side in "ab"]
         assert row(page, "mean confidence") == percents(*(one["confidence"] for one in own))
-        assert text.count(" reads, and lost their end; it is right on ") == 2
+        assert text.count(" and lost their end. It is right on ") == 2
     kinds = {case["kind"] for case in content["cases"]}
     assert "only B is right" in kinds
 
