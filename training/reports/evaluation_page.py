@@ -55,7 +55,8 @@ def _verdict(found: Evaluation) -> list[str]:
     gap, confidence = found.overconfidence, percent(found.calibration.confidence)
     if gap.value is None or gap.low is None or gap.high is None:
         lines.append(
-            f"Its mean confidence is {confidence}. Too few rows tell whether that is right."
+            f"Its mean confidence is {confidence}. There are too few rows to tell whether that is "
+            "too high or too low."
         )
     elif gap.low > 0 or gap.high < 0:
         kind = "overconfident" if gap.low > 0 else "underconfident"
