@@ -44,9 +44,7 @@ class CommandLine(BaseSettings):
 Arguments = TypeVar("Arguments", bound=CommandLine)
 
 
-def read_command_line(
-    kind: type[Arguments], argv: Sequence[str] | None, prog: str
-) -> Arguments:
+def read_command_line(kind: type[Arguments], argv: Sequence[str] | None, prog: str) -> Arguments:
     """What `argv` says, or the process's own arguments. `prog` is the command in `--help`.
 
     Raises UsageError. A flag that is missing or unknown exits with 2.
