@@ -85,6 +85,8 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     return 0
 
 
+# argparse: pydantic-settings would split the values of `--recipe RECIPE key=value …` at commas, and
+# takes no list of YAML in them.
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
