@@ -98,13 +98,14 @@ def test_masked_numbers_come_back(tmp_path: Path) -> None:
 
     engine = Engine.load(out, threads=1, max_rows=2)
 
-    async def stream(text: str) -> list[object]:
-        return [item async for item in engine.stream(PredictRequest(text, explain=True))]
+    async def stream(text: str) -> tuple[str, Prediction]:
+        async with engine.stream(PredictRequest(text, explain=True)) as answer:
+            pieces = [piece async for piece in answer.rationale()]
+            return "".join(pieces), await answer.prediction()
 
     try:
         for text in problems(6):
-            _, *pieces, whole = asyncio.run(stream(text))
-            assert isinstance(whole, Prediction)
-            assert "".join(map(str, pieces)) == whole.rationale
+            written, whole = asyncio.run(stream(text))
+            assert written == whole.rationale
     finally:
         engine.close()
