@@ -98,13 +98,17 @@ export: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, if both answer alike
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
 
 # Each line stops the rest where it fails, so what is refused is never loaded.
-refresh: $(VENV)/.dev ## Distil CHECKPOINT, hold it against BUNDLE on DATA, and swap it in at URL
+refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and put it in its place at URL
 	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student learnt" >&2; exit 2; }
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --recipe $(RECIPE) $(ARGS) --calibrate \
 		--out $(CHECKPOINT)/evaluation --force
-	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE) --version $(VERSION) \
-		--gate-against $(BUNDLE) --data $(DATA)
+	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(CHECKPOINT)/bundle --version $(VERSION)
+	$(BIN)/python training/evaluate.py $(CHECKPOINT)/bundle --data $(DATA) --out $(CHECKPOINT)/gate/new --force
+	$(BIN)/python training/evaluate.py $(BUNDLE) --data $(DATA) --out $(CHECKPOINT)/gate/old --force
+	$(BIN)/python training/evaluate.py --compare $(CHECKPOINT)/gate/new $(CHECKPOINT)/gate/old --gate \
+		--out $(CHECKPOINT)/gate
+	$(BIN)/python -m export.admit $(CHECKPOINT)/bundle --verdict $(CHECKPOINT)/gate/verdict.json --out $(BUNDLE)
 	curl --silent --show-error --fail-with-body -X POST -H "x-api-key: $$DUET_ADMIN_KEY" \
 		$(URL)/admin/models/$(NAME)/load
 

@@ -27,6 +27,7 @@ COMMANDS = {
         "training.evaluate", "training,evaluation", "measure a model on labelled rows"
     ),
     "export": Command("export.convert", "export", "turn a trained student into a bundle to serve"),
+    "admit": Command("export.admit", "export", "replace a bundle by one that passed the gate"),
     "ablate": Command("training.ablate", "training", "compare objectives by a plan"),
 }
 

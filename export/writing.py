@@ -12,7 +12,6 @@ from export import bundle, verify
 from export.bundle import Geometry, Golden, Limits, Manifest, Precision, Provenance
 from export.checkpoint import Checkpoint
 from export.drafts import write_drafts
-from export.gate import Gate, Measured
 from export.graphs import build_graphs, geometry_of
 from export.layers import UnsupportedModelError
 from export.parity import LabelParity, Parity, check_labels, check_parity
@@ -23,6 +22,8 @@ from training.student.model_card import render_card
 WANTED_INPUTS, PARITY_INPUTS = 200, 256  # of the parity gate: at least, and at most
 MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
 
+Measured = dict[str, float | int | str]
+
 log = logging.getLogger("duet.export")
 
 
@@ -32,13 +33,11 @@ def write_bundle(
     version: str,
     precision: Precision,
     command: str,
-    gate: Gate | None = None,
     notes: str = "",
 ) -> None:
     """Fills an empty folder; `command` and `notes` are for the model card.
 
-    Raises ParityError, UnsupportedModelError for a T5 that has no place in ONNX, and what
-    `Gate.admit` raises.
+    Raises ParityError, and UnsupportedModelError for a T5 that has no place in ONNX.
     """
     record, model = checkpoint.record, checkpoint.model
     log.info("building the graphs of %.1f M parameters", model.num_parameters() / 1e6)
@@ -62,27 +61,21 @@ def write_bundle(
     log.info("the table of drafts holds %d contexts", contexts)
 
     megabytes = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-
-    def seal(gate: Measured) -> None:
-        manifest = _manifest(checkpoint, version, geometry, precision, parity, gate)
-        card = render_card(
-            "export",
-            task=manifest.task,
-            metrics=manifest.metrics,
-            manifest=manifest,
-            record=record,
-            golden=golden[0].model_dump_json(indent=2) if golden else None,
-            command=command,
-            notes=notes,
-            parameters=model.num_parameters(),
-            megabytes=megabytes,
-        )
-        (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
-        verify.seal(folder, manifest)
-
-    seal({})
-    if gate is not None:
-        seal(gate.admit(folder))  # which serves it, and so needs it sealed
+    manifest = _manifest(checkpoint, version, geometry, precision, parity)
+    card = render_card(
+        "export",
+        task=manifest.task,
+        metrics=manifest.metrics,
+        manifest=manifest,
+        record=record,
+        golden=golden[0].model_dump_json(indent=2) if golden else None,
+        command=command,
+        notes=notes,
+        parameters=model.num_parameters(),
+        megabytes=megabytes,
+    )
+    (folder / bundle.MODEL_CARD).write_text(card, encoding="utf-8")
+    verify.seal(folder, manifest)
 
 
 def _save(graph: ir.Model, path: Path) -> None:
@@ -169,7 +162,6 @@ def _manifest(
     geometry: Geometry,
     precision: Precision,
     parity: Measured,
-    gate: Measured,
 ) -> Manifest:
     record = checkpoint.record
     return Manifest(
@@ -192,7 +184,6 @@ def _manifest(
             seed=record.seed,
             code_version=record.code_version,
             parity=parity,
-            gate=gate,
         ),
         license=record.license,
     )

@@ -35,23 +35,27 @@ def main(arguments: list[str] | None = None, prog: str = "python -m service") ->
     try:
         settings = from_command_line(Settings, arguments, prog)
         logging.config.dictConfig(log_config(settings.log_format, settings.log_level))
-        listener = None if settings.check else _listen(settings.host, settings.port)
+        listener = None if settings.check else _listener(settings)
         registry = Registry.load(settings)
     except (ValidationError, SettingsError, BundleError, DeviceError, OSError) as error:
         reason = problem_of(error) if isinstance(error, ValidationError) else str(error)
         print("duet:", " ".join(reason.split()), file=sys.stderr)
         sys.exit(2)
     if listener is None:
-        print(f"Duet would serve on {settings.host}, port {settings.port}:")
+        where = f"{settings.host}, port {settings.port}"
+        if settings.fd is not None:
+            where = f"file descriptor {settings.fd}"
+        print(f"Duet would serve on {where}:")
         print(*map(_summary, registry), sep="\n")
         registry.close()
         return
-    if not settings.users and not _is_loopback(listener.getsockname()[0]):
+    address, port = listener.getsockname()[:2]
+    host = settings.host if settings.fd is None else address
+    if not settings.users and not _is_loopback(address):
         logger.warning(
-            "anyone who reaches %s may use this service: it has no keys (DUET_API_KEYS)",
-            settings.host,
+            "anyone who reaches %s may use this service: it has no keys (DUET_API_KEYS)", host
         )
-    url, task = _url(settings.host, listener.getsockname()[1]), registry.default.manifest.task
+    url, task = _url(host, port), registry.default.manifest.task
     served = ", ".join(f"{engine.manifest.name} on {engine.device}" for engine in registry)
     print(f"Duet serves {served}. Docs: {url}/docs")
     print(f"Try it in a browser, at {url}, or in a terminal:")
@@ -71,20 +75,45 @@ def _exit(*_: object) -> None:
     sys.exit(0)
 
 
+def _listener(settings: Settings) -> socket.socket:
+    """A socket that listens: clients can connect, and wait until the models are loaded.
+
+    Raises SettingsError.
+    """
+    if settings.fd is None:
+        listener = _listen(settings.host, settings.port)
+    else:
+        listener = _inherited(settings.fd)
+    # Connections inherit it. asyncio sets it on sockets that it opens itself, and without it an
+    # answer waits up to 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    """From here on clients can connect, and wait for their answers until all is loaded."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(
             f"cannot listen on {host}, port {port}: {reason}; choose others with --host "
             "(DUET_HOST) and --port (DUET_PORT)"
         ) from error
-    # Connections inherit it. asyncio sets it on sockets that it opens itself, and without it an
-    # answer waits up to 40 ms for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _inherited(fd: int) -> socket.socket:
+    """The listening socket that the program which started this one opened."""
+    expected = f"cannot listen on --fd (DUET_FD) {fd}: expected a TCP socket that listens"
+    try:
+        listener = socket.socket(fileno=fd)
+    except OSError as error:
+        raise SettingsError(f"{expected}: {error.strerror}") from error
+    if listener.family not in (socket.AF_INET, socket.AF_INET6) or not listener.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        listener.detach()  # it is not ours to close
+        raise SettingsError(expected)
     return listener
 
 

@@ -118,6 +118,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    fd: int | None = Field(
+        None,
+        ge=0,
+        description="file descriptor of a TCP socket that already listens, opened by the program "
+        "that starts the service, such as systemd; host and port are then ignored",
+    )
     models: Annotated[list[Path], NoDecode, BeforeValidator(split), Field(min_length=1)] = Field(
         [str(folder) for folder in EMBEDDED_STUDENTS],
         validate_default=True,

@@ -22,7 +22,6 @@ from training.data.row import DataError
 from training.data.splits import group_key, load_splits
 from training.evaluation.ablation import Ablation, Cell, load_ablation, shuffle_rationales
 from training.evaluation.checkpoint import Checkpoint
-from training.evaluation.collect import ask
 from training.evaluation.labelled import labelled_examples
 from training.evaluation.record import Record
 from training.reports.ablation import Found, as_data, as_markdown, results
@@ -155,7 +154,7 @@ def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Rec
     """
     key = group_key(config.task, config.data.group_by)
     rows = labelled_examples(examples, config.task, "test", key)
-    return ask(Checkpoint.load(config.output_dir), rows)
+    return [*Checkpoint.load(config.output_dir).answers(rows)]
 
 
 @contextmanager

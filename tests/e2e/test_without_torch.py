@@ -28,7 +28,7 @@ for module in modules:
 
 
 def test_every_module_imports() -> None:
-    modules = ["export.bundle", "export.verify"] + [
+    modules = ["duet.client", "export.bundle", "export.verify"] + [
         module.name
         for module in pkgutil.walk_packages(service.__path__, "service.")
         if find_spec(NEEDS_AN_EXTRA.get(module.name, "service"))

@@ -47,13 +47,19 @@ def write_report(folder: Path, seed: int = 0, **changes: Any) -> EvaluationRepor
     lines = [json.dumps(asdict(record)) for record in records]
     (folder / PREDICTIONS).write_text("\n".join(lines) + "\n", encoding="utf-8")
     run = {
-        "model": {"source": f"models/{seed}", "name": f"student-{seed} {HOSTILE}"},
+        "model": {
+            "source": f"models/{seed}",
+            "name": f"student-{seed} {HOSTILE}",
+            "version": "1",
+            "checksum": f"{seed:064}",
+        },
         "data": {"source": f"rows.jsonl {HOSTILE}", "rows": str(len(records)), "sha256": "ab" * 32},
     }
     (folder / RUN).write_text(json.dumps(run), encoding="utf-8")
     fitted = fit_temperature(made_records(seed + 100))
     report = EvaluationReport(
         run,
+        TASK,
         f"python evaluate.py {HOSTILE}",
         versions(),
         evaluate(records, TASK, temperature=fitted),

@@ -92,7 +92,7 @@ def learned_student(rows: int = 20, steps: int = 80, numbers: Numbers | None = N
     tokenizer = student.tokenizer
     codecs = [codec_of(numbers, text) for text in problems(rows)]
     pairs = list(zip(codecs, answers(rows), strict=True))
-    inputs = [f"{voice}: {codec.text}" for voice in ("predict", "explain") for codec in codecs]
+    inputs = [f"{prefix}: {codec.text}" for prefix in ("predict", "explain") for codec in codecs]
     targets = [codec.mask_label(label) for codec, (label, _) in pairs]
     targets += [codec.mask_rationale(rationale) for codec, (_, rationale) in pairs]
     input_ids, mask = map(torch.from_numpy, pad(tokenizer(inputs)["input_ids"], 0))

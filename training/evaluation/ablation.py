@@ -34,7 +34,7 @@ class DataSet(_Part):
     changes: Changes = []
 
 
-class Comparison(_Part):
+class PlannedComparison(_Part):
     """Arms against a baseline, on the same test rows and with the same seeds."""
 
     title: str
@@ -61,7 +61,7 @@ class Ablation(_Part):
     seeds: list[int] = Field(min_length=1)
     datasets: dict[Name, DataSet] = Field(min_length=1)
     arms: dict[Name, Arm] = Field(min_length=1)
-    comparisons: list[Comparison] = Field(min_length=1)
+    comparisons: list[PlannedComparison] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

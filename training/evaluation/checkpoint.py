@@ -15,7 +15,8 @@ from tasks.placeholders import Codec
 from tasks.task import MAX_LABELS, Task
 from training.data.row import DataError
 from training.evaluation.labelled import LabelledRow
-from training.evaluation.model import Answer, ModelError, batched
+from training.evaluation.model import ModelError, batched
+from training.evaluation.record import Record
 from training.student.decoding import Ids, batches_of, generate, score
 from training.student.load import Student, load_pretrained
 from training.student.record import (
@@ -87,7 +88,7 @@ class Checkpoint:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return {"kind": "checkpoint", "name": self.interface.name, "sha256": digest.hexdigest()}
 
-    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
+    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Record]:
         """Raises DataError where a row brings labels that no service would take."""
         for some in batched(rows, self.together):
             codecs = [self.task.codec(row.text) for row in some]
@@ -100,13 +101,12 @@ class Checkpoint:
                 truncated = predict.truncated[place] or explain.truncated[place]
                 label, confidence, scores, _ = labels[place]
                 rationale = codec.unmask_rationale(rationales[place].text)
-                answer = Answer(label, confidence, scores, rationale, truncated)
-                if not math.isfinite(answer.confidence):
+                if not math.isfinite(confidence):
                     raise ModelError(
                         f"{self.folder}: its probabilities for {row.place} are no numbers; its "
                         "weights must be wrong"
                     )
-                yield answer
+                yield Record.of(self.task, row, label, confidence, scores, rationale, truncated)
 
     def _labels(
         self, prompts: list[list[int]], rows: list[LabelledRow], codecs: list[Codec]

@@ -1,4 +1,4 @@
-"""Two models on the same rows: which is right more often, and which is better calibrated."""
+"""Compares two models on the same rows: accuracy and calibration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from training.evaluation.significance import clustered, sign_flip_test
 
 
 class DifferentRowsError(ValueError):
-    """Two models were asked different things. The message names the first row that differs."""
+    """Two models were asked about different rows. The message names the first that differs."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A against B on the same rows. Differences are A's figure less B's, intervals paired.
+    """A and B on the same rows. A difference is A's figure less B's; its interval is paired.
 
-    `mcnemar` and `sign_flip` are two-sided p-values of being right equally often. McNemar's holds
-    where rows are independent; the sign flips are by cluster, and equal to it where each row is a
-    cluster of its own.
+    `mcnemar` and `sign_flip` are two-sided p-values. Their null hypothesis is that both models are
+    right equally often. McNemar's test needs independent rows. The sign-flip test flips clusters
+    of rows, and equals McNemar's where each row is a cluster of its own.
     """
 
     rows: int
@@ -39,9 +39,10 @@ class Comparison:
 
 
 def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
-    """Compares two models' records, in the same order. Raises DifferentRowsError.
+    """The comparison of two models' records, given in the same order.
 
-    Records of several seeds may follow one another, if a row's have one cluster.
+    Records of several seeds may follow one another, if all records of a row have the same cluster.
+    Raises DifferentRowsError.
     """
     _require_same_rows(a, b)
     (confidence_a, right_a), (confidence_b, right_b) = map(confidence_and_right, (a, b))
@@ -73,7 +74,7 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """McNemar's exact test: the two-sided p-value of a fair coin's `only_a` heads, `only_b` tails.
+    """The two-sided p-value of McNemar's exact test: of `only_a` heads and `only_b` tails.
 
     McNemar, 1947, Note on the sampling error of the difference between correlated proportions.
     """

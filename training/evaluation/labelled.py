@@ -1,4 +1,4 @@
-"""The rows that a model is evaluated on: of a recipe's split, or of a file."""
+"""The rows that a model is evaluated on, from a recipe's split or from a file."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ log = logging.getLogger("duet.evaluation")
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A row to be asked about, as `Record` has it. `place` names it in messages."""
+    """A row that a model is asked about. `place` names it in messages; `Record` has the rest."""
 
     index: int
     place: str
@@ -37,7 +37,7 @@ class LabelledRow:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows that can be gone through again and again; a file's are read anew each time."""
+    """Rows that can be read several times. The rows of a file are not held in memory."""
 
     source: str
     read: Callable[[], Iterable[LabelledRow]]
@@ -52,8 +52,7 @@ class Data:
 def from_file(path: Path, task: Task) -> Data:
     """The rows of a JSON lines, CSV or Parquet file, in the form that training reads.
 
-    All are looked at before any is asked about. Rows whose label is null are passed over. Raises
-    DataError.
+    Checks all rows first. Leaves out rows whose label is null. Raises DataError.
     """
     reader = RowReader(task, {})
 
@@ -74,10 +73,10 @@ def from_file(path: Path, task: Task) -> Data:
 
 
 def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
-    """The rows that the recipe's students choose their best step by, or are measured on.
+    """The recipe's validation or test rows.
 
-    `task` is the model's, which renders them and must be the recipe's but for name and template.
-    Rows that `group_by` keeps together are one cluster. Raises DataError.
+    `task` is the model's task, which renders the rows. It may differ from the recipe's only in its
+    name and template. Rows that `group_by` keeps together are one cluster. Raises DataError.
     """
     for name in ("fields", "labels", "answer"):
         ours, theirs = getattr(config.task, name), getattr(task, name)
@@ -96,9 +95,9 @@ def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
 def labelled_examples(
     examples: Iterable[Example], task: Task, split: Split, key: Key | None = None
 ) -> list[LabelledRow]:
-    """The examples of a split, to be asked about; those with one `key` are one cluster.
+    """The examples of a split as rows. Those with the same `key` are one cluster.
 
-    Raises DataError where the task's template fails on one.
+    Raises DataError where the task's template fails on a row.
     """
     rows = []
     for index, example in enumerate(examples):

@@ -1,12 +1,12 @@
-"""What an evaluation needs of a model, wherever that is: a task, and answers to rows."""
+"""What an evaluation needs of a model: its task, its identity, and a record of each row."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
 from tasks.task import Task
 from training.evaluation.labelled import LabelledRow
+from training.evaluation.record import Record
 
 T = TypeVar("T")
 
@@ -15,33 +15,23 @@ class ModelError(ValueError):
     """A model cannot be asked, or does not answer. The message says which one, and why."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of an input; see `Record`."""
-
-    label: str
-    confidence: float
-    probabilities: dict[str, float] | None
-    rationale: str
-    truncated: bool
-
-
 class Model(Protocol):
     @property
     def task(self) -> Task: ...
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells it from other models, and from itself with other weights."""
+        """Facts that differ between two models, and between two versions of one model."""
 
     @property
     def together(self) -> int:
-        """Rows whose answers come together: an interrupted run goes on at a multiple of it."""
+        """How many rows are answered together. An interrupted run goes on at a multiple of it."""
 
-    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
-        """An answer to each row, in their order, with rationales. Reads few rows ahead.
+    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Record]:
+        """The record of each row, with a rationale, in the order of the rows.
 
-        What is too long for the model loses its end. Raises ModelError.
+        Reads few rows ahead. An input that is too long for the model loses its end. Raises
+        ModelError, and DataError for a row that the model cannot take.
         """
 
 

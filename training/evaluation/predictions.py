@@ -1,4 +1,4 @@
-"""A folder's `predictions.jsonl`, a line for each record, and `run.json`: whose they are."""
+"""The files of an evaluation: `predictions.jsonl` has its records, `run.json` what they are of."""
 
 import json
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ from training.run.differences import differences
 PREDICTIONS = "predictions.jsonl"
 RUN = "run.json"
 
-Run = dict[str, dict[str, str]]  # what a model and its rows are; where they are is their `source`
+Run = dict[str, dict[str, str]]  # facts of the `model` and of the `data`; `source` is their place
 
 
 class OutputError(ValueError):
-    """A folder cannot be written to, as it is another evaluation's. The message says what to do."""
+    """A folder holds another evaluation, or a damaged one. The message says what to do."""
 
 
 class Predictions:
-    """The records of a folder, which grow. A context, of one process at a time."""
+    """The records of a folder. A context manager, which one process at a time may enter."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / PREDICTIONS
         self._run = folder / RUN
 
     def __enter__(self) -> "Predictions":
-        """Raises OutputError where another process is in it."""
+        """Raises OutputError where another process writes to the folder."""
         try:
             self._file = open_locked(self.path)
         except BlockingIOError as error:
@@ -39,23 +39,23 @@ class Predictions:
         self._file.close()
 
     def claim(self, run: Run, force: bool) -> None:
-        """Makes the folder this run's; with `force`, by dropping another one's records.
+        """Makes the folder this run's. With `force`, the records of another run are deleted.
 
-        Raises OutputError, rather than mix what two models said, or of two sets of rows.
+        Without it, raises OutputError where the records are of another model or of other rows.
         """
         if self._file.seek(0, 2) and (changes := self._changes(run)):
             if not force:
                 raise OutputError(
-                    f"--out: {self.path} is of an evaluation that differs: {'; '.join(changes)}. "
+                    f"--out: {self.path} is of another evaluation: {'; '.join(changes)}. "
                     "Choose another folder, or begin anew by --force"
                 )
             self._file.truncate(0)
         replace_text(self._run, json.dumps(run, indent=2) + "\n")
 
     def keep_whole(self, multiple: int, total: int) -> int:
-        """Drops what a killed process left half written, and then what is no `multiple` of lines.
+        """The number of records that stay: all (`total`), or a multiple of `multiple`.
 
-        Returns how many records stay: perhaps all, `total`.
+        Deletes a last line that a killed process left unfinished, and the lines after the multiple.
         """
         ends = [0]
         self._file.seek(0)
@@ -83,7 +83,7 @@ class Predictions:
 
 
 def read_predictions(folder: Path) -> Iterator[Record]:
-    """The records of an evaluation that is complete. Raises OutputError where a line is none."""
+    """The records of a finished evaluation. Raises OutputError where a line is no record."""
     path = folder / PREDICTIONS
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -91,12 +91,12 @@ def read_predictions(folder: Path) -> Iterator[Record]:
                 yield Record(**json.loads(line))
             except (ValueError, TypeError) as error:
                 raise OutputError(
-                    f"{path}, line {number}: is no record ({error}); evaluate again"
+                    f"{path}, line {number}: not a record ({error}); evaluate again"
                 ) from error
 
 
 def read_run(folder: Path) -> Run:
-    """Whose the records of an evaluation are."""
+    """The model and the rows of an evaluation."""
     run: Run = json.loads((folder / RUN).read_bytes())
     return run
 

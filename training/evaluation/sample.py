@@ -10,7 +10,6 @@ from typing import Self
 from training.config import DistillConfig
 from training.data.row import DataError
 from training.evaluation.checkpoint import Checkpoint
-from training.evaluation.collect import ask
 from training.evaluation.health import equals_reference, health_shares, measure_health
 from training.evaluation.labelled import LabelledRow, labelled_examples
 from training.evaluation.model import ModelError
@@ -52,7 +51,7 @@ class RationaleSample:
         Empty, with a warning, if the student cannot answer. A share above ALARMING is a warning.
         """
         try:
-            records = ask(self.model, self.rows)
+            records = [*self.model.answers(self.rows)]
         except (ModelError, DataError) as error:
             log.warning("rationales were not looked at: %s", error)
             return {}

@@ -1,14 +1,13 @@
-"""A bundle, asked of the service that serves it: started for the purpose, and stopped after."""
+"""Serves a bundle while an evaluation asks it."""
 
 import ctypes
 import os
-import re
 import signal
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,26 +22,17 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 @contextmanager
 def served(bundle: Path, log: Path) -> Iterator[RemoteModel]:
-    """The model of a bundle, while its service runs, on a port of this machine that was free.
+    """The model of a bundle, while a service of its own runs on a free port of this machine.
 
-    What the service logs is in `log`. Raises ModelError where it does not start.
+    The service logs to the file `log`. Raises ModelError where it does not start.
     """
-    command = [sys.executable, "-m", "service", "--models", str(bundle)]
-    command += ["--host", "127.0.0.1", "--port", "0", "--timeout", str(TIMEOUT)]
-    libc = ctypes.CDLL(None)
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            # not even SIGKILL to us may leave it behind
-            preexec_fn=lambda: libc.prctl(DIE_WITH_PARENT, signal.SIGTERM),
-        )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = _start(bundle, log, listener.fileno())
+    # From here on only the service has the socket: when it ends, connections to it end too.
     try:
-        model = RemoteModel.connect(_address(process, log, bundle))
-        yield replace(model, identity=model.identity | {"kind": "bundle"})
+        with closing(_connect(url, process, bundle, log)) as model:
+            yield replace(model, identity=model.identity | {"kind": "bundle"})
     finally:
         process.terminate()
         try:
@@ -52,22 +42,40 @@ def served(bundle: Path, log: Path) -> Iterator[RemoteModel]:
             process.wait()
 
 
+def _start(bundle: Path, log: Path, fd: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "service", "--models", str(bundle)]
+    command += ["--fd", str(fd), "--timeout", str(TIMEOUT)]
+    libc = ctypes.CDLL(None)
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            pass_fds=[fd],
+            # not even SIGKILL to us may leave it behind
+            preexec_fn=lambda: libc.prctl(DIE_WITH_PARENT, signal.SIGTERM),
+        )
+
+
+def _connect(url: str, process: subprocess.Popen[bytes], bundle: Path, log: Path) -> RemoteModel:
+    """Waits until the service has loaded the bundle, or has ended."""
+    try:
+        return RemoteModel.connect(url, timeout=None)
+    except ModelError as error:
+        try:
+            process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            raise error from None
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
+        reason = said.rpartition("\n")[2].removeprefix("duet: ") or "it said nothing"
+        raise ModelError(f"{bundle}: cannot be served: {reason}") from error
+
+
 def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("DUET_") or name in KEPT_SETTINGS
     }
-
-
-def _address(process: subprocess.Popen[bytes], log: Path, bundle: Path) -> str:
-    """Waits until the service says where it is."""
-    while True:
-        over = process.poll() is not None
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if found := re.search(r"Docs: (\S+)/docs\n", text):
-            return found[1]
-        if over:
-            last = text.strip().rpartition("\n")[2].removeprefix("duet: ")
-            raise ModelError(f"{bundle}: cannot be served: {last or 'it said nothing'}")
-        time.sleep(0.05)

@@ -1,11 +1,11 @@
-"""What an ablation found: labels and rationales, and how they differ from a baseline's."""
+"""The results of an ablation: labels and rationales, and the differences from a baseline."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import mean
 
 from tasks.task import Task
-from training.evaluation.ablation import Ablation, Cell, Comparison
+from training.evaluation.ablation import Ablation, Cell, PlannedComparison
 from training.evaluation.health import FAULTS, equals_reference, measure_health
 from training.evaluation.record import Record
 from training.evaluation.significance import clustered, confidence_interval, holm, sign_flip_test
@@ -30,7 +30,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PooledEstimate:
     """A mean over test rows and seeds, and its 95 % interval where there are enough rows."""
 
     mean: float
@@ -43,18 +43,18 @@ class Estimate:
 
 @dataclass
 class Difference:
-    """From the baseline, over the rows of the seeds that both have."""
+    """The difference from the baseline, over the seeds that both have."""
 
-    estimate: Estimate
+    estimate: PooledEstimate
     p: float
     p_holm: float = 1.0
 
 
 @dataclass
 class Measure:
-    """A share of test rows, by arm, and what it differs by from the baseline's."""
+    """A share of test rows, by arm, and its difference from the baseline's share."""
 
-    estimates: dict[str, Estimate] = field(default_factory=dict)
+    estimates: dict[str, PooledEstimate] = field(default_factory=dict)
     differences: dict[str, Difference] = field(default_factory=dict)
 
 
@@ -62,7 +62,7 @@ class Measure:
 class Result:
     """A comparison on one data set.
 
-    `shares` are of rationales, by arm: those of `Health`, and that are the teacher's own.
+    `shares` are of rationales, by arm: each fault of `Health`, and those equal to the teacher's.
     `mi_bounds` are means over seeds, in nats; None where an arm has no explain pass.
     """
 
@@ -89,7 +89,7 @@ def results(ablation: Ablation, found: Mapping[Cell, Found]) -> list[Result]:
 
 
 def _flags(found: Found) -> list[dict[str, bool]]:
-    """What is true of each record."""
+    """For each record, which measures hold."""
     healths = measure_health(found.records, found.task)
     return [
         {
@@ -104,7 +104,7 @@ def _flags(found: Found) -> list[dict[str, bool]]:
 
 def _result(
     ablation: Ablation,
-    comparison: Comparison,
+    comparison: PlannedComparison,
     dataset: str,
     found: Mapping[Cell, Found],
     flags: Mapping[Cell, list[dict[str, bool]]],
@@ -160,11 +160,11 @@ def _measure(values: Mapping[str, Values], baseline: str) -> Measure:
     return measure
 
 
-def _estimate(by_seed: Values) -> Estimate:
+def _estimate(by_seed: Values) -> PooledEstimate:
     pooled = _pooled(by_seed)
     sums, counts = clustered(pooled)
     low, high = confidence_interval(sums, counts)
-    return Estimate(
+    return PooledEstimate(
         mean=mean(value for _, value in pooled),
         low=low,
         high=high,
@@ -179,7 +179,7 @@ def _pooled(by_seed: Values) -> list[tuple[str, float]]:
 
 
 def as_data(found: list[Result], missing: Iterable[Cell]) -> dict[str, object]:
-    """For programs; shares, not percents."""
+    """The results for programs: shares, not percents."""
     return {"results": [*map(asdict, found)], "missing": [*map(str, missing)]}
 
 
@@ -236,13 +236,13 @@ def _percent(share: float, sign: str = "") -> str:
     return f"{100 * share:{sign}.1f}"
 
 
-def _interval(estimate: Estimate, sign: str = "") -> str:
+def _interval(estimate: PooledEstimate, sign: str = "") -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{_percent(estimate.low, sign)} … {_percent(estimate.high, sign)}"
 
 
-def _seeds(estimate: Estimate) -> str:
+def _seeds(estimate: PooledEstimate) -> str:
     return ", ".join(_percent(share) for share in estimate.by_seed.values())
 
 

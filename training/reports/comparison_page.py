@@ -1,4 +1,4 @@
-"""What the report of a comparison says."""
+"""The page of a comparison of two evaluations."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def comparison_page(
     cases: Sequence[Case],
     reproduce: Table,
 ) -> Page:
-    """Of A and B, each with its own evaluation on the rows of both."""
+    """The page of A and B, each with its evaluation on the same rows."""
     own = [name_of(run) for run, _ in (a, b)]
     if own[0] == own[1]:
         own = [run["model"]["source"] for run, _ in (a, b)]
@@ -110,21 +110,21 @@ def _accuracy_verdict(found: Comparison) -> str:
 
 def _limits(found: Comparison, evaluations: dict[str, Evaluation]) -> list[str]:
     lines = [
-        "That a difference is not shown does not say that there is none: the interval holds those "
-        "that these rows leave possible.",
-        "The figures are of these two models: two students of other seeds may differ otherwise, "
-        "and so may these on rows of another kind.",
+        "A difference that is not shown may still exist. The interval has the differences that fit "
+        "these rows.",
+        "The figures are of these two models and these rows. Students with other seeds, and rows "
+        "of another kind, may differ in another way.",
     ]
     if found.clusters < found.rows:
         lines.append(
-            f"The rows are in {found.clusters} groups that do not count as independent, and the "
-            "intervals and the sign-flip test count groups; McNemar's test does not."
+            f"The rows form {found.clusters} groups that are not independent. The intervals and "
+            "the sign-flip test count groups; McNemar's test counts rows."
         )
     for name, one in evaluations.items():
         if one.accuracy.truncated:
             lines.append(
-                f"{one.accuracy.truncated} of the rows are longer than {name} reads, and lost "
-                f"their end; it is right on {one.accuracy.truncated_right} of them."
+                f"{one.accuracy.truncated} of the rows were too long for {name} and lost their "
+                f"end. It is right on {one.accuracy.truncated_right} of them."
             )
     return lines
 

@@ -1,4 +1,4 @@
-"""What the report of an evaluation says, in the order that people read it."""
+"""The page of one evaluation."""
 
 from training.evaluation.calibration import MeasuredCalibration
 from training.evaluation.evaluation import Evaluation
@@ -49,24 +49,27 @@ def _verdict(found: Evaluation) -> list[str]:
     if accuracy.classes is not None:
         most = max(accuracy.classes.scores, key=lambda score: score.support)
         lines.append(
-            f"To answer “{most.label}” always would be right on "
+            f"Always answering “{most.label}” would be right on "
             f"{percent(most.support / accuracy.rows)}."
         )
     gap, confidence = found.overconfidence, percent(found.calibration.confidence)
     if gap.value is None or gap.low is None or gap.high is None:
-        lines.append(f"It is {confidence} sure on average; so few rows do not tell if rightly so.")
+        lines.append(
+            f"Its mean confidence is {confidence}. There are too few rows to tell whether that is "
+            "too high or too low."
+        )
     elif gap.low > 0 or gap.high < 0:
         kind = "overconfident" if gap.low > 0 else "underconfident"
         low, high = sorted((abs(gap.low), abs(gap.high)))
         lines.append(
-            f"It is {kind}: {confidence} sure on average, which is {points(abs(gap.value))} points "
-            f"too {'much' if gap.low > 0 else 'little'} (95 % interval {points(low)} to "
+            f"It is {kind}: its mean confidence is {confidence}, {points(abs(gap.value))} points "
+            f"too {'high' if gap.low > 0 else 'low'} (95 % interval {points(low)} to "
             f"{points(high)})."
         )
     else:
         lines.append(
-            f"It is {confidence} sure on average, which these rows do not show to be too much or "
-            f"too little (a gap of {points(gap.value)} points, 95 % interval {points(gap.low)} to "
+            f"Its mean confidence is {confidence}. These rows do not show that it is too high or "
+            f"too low (a gap of {points(gap.value)} points, 95 % interval {points(gap.low)} to "
             f"{points(gap.high)})."
         )
     if healthy := found.rationales.health:
@@ -77,26 +80,26 @@ def _verdict(found: Evaluation) -> list[str]:
 def _limits(found: Evaluation) -> list[str]:
     accuracy = found.accuracy
     lines = [
-        "The interval is of this model on other rows drawn as these were: not on rows of another "
-        "kind, and not of a student of another seed."
+        "The interval is for this model on other rows of the same kind. It does not cover rows of "
+        "another kind, or a student with another seed."
     ]
     if accuracy.clusters < accuracy.rows:
         lines.append(
-            f"The rows are in {accuracy.clusters} groups of variants of one another, and the "
-            "intervals count groups."
+            f"The rows form {accuracy.clusters} groups of variants. The intervals count groups, "
+            "not rows."
         )
     if accuracy.truncated:
         lines.append(
-            f"{accuracy.truncated} of the {accuracy.rows} rows are longer than the model reads, "
-            f"and lost their end; it is right on {accuracy.truncated_right} of them."
+            f"{accuracy.truncated} of the {accuracy.rows} rows were too long for the model and "
+            f"lost their end. It is right on {accuracy.truncated_right} of them."
         )
     lines.append(
-        "Two such intervals do not compare two models. Evaluate both on the same rows, and compare "
+        "Do not compare two models by their intervals. Evaluate both on the same rows, and compare "
         "the evaluations (--compare)."
     )
     lines.append(
-        "What is said of rationales is read from their words by rule; whether the model's label "
-        "came about in the way that its rationale tells is not measured."
+        "Rationales are measured by rules on their words. Whether a rationale is how the model "
+        "found its label is not measured."
     )
     return lines
 
@@ -173,7 +176,7 @@ def _calibration(found: Evaluation) -> Section:
                 diagrams.append(Diagram("With the temperature", found.calibrated.bins))
             elif fitted.after is not None:
                 columns["with the temperature, on the rows of its fit"] = fitted.after
-                notes.append("It was fitted on these very rows, which flatters it.")
+                notes.append("It was fitted on these rows, so it looks better here than it is.")
     return Section("Calibration", notes, [calibration_table(columns)], diagrams, curves)
 
 

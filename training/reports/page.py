@@ -1,4 +1,4 @@
-"""What a report is made of, whatever form it is written in, and how it writes figures."""
+"""The parts of a report's page, for HTML and Markdown alike, and how figures are written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """The first column is text, and the others figures, unless `text` says that all are text."""
+    """A table. The first column is text and the others are figures; `text`: all are text."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -100,7 +100,7 @@ class Page:
         return [*zip(fields if len(fields) > 1 else [""], texts, strict=True)]
 
     def worth(self, record: Record) -> str:
-        """What an answer is worth."""
+        """Whether an answer is right, and how sure the model was."""
         worth = f"{'right' if record.right else 'wrong'}, {percent(record.confidence)} sure"
         return f"{worth}, of an input without its end" if record.truncated else worth
 

@@ -1,4 +1,4 @@
-"""What a report says of rationales: of their health, their words, and the teacher's."""
+"""The part of a page on rationales: their health, their words, and the teacher's."""
 
 from collections.abc import Sequence
 

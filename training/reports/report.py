@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
 
 import jinja2
 from pydantic import TypeAdapter, ValidationError
 
+from tasks.task import Task
 from training.evaluation.cases import Case, choose_differences
 from training.evaluation.comparison import Comparison, DifferentRowsError, compare
 from training.evaluation.evaluation import Evaluation
@@ -34,11 +34,9 @@ PACKAGES = (
     "rouge-score",
     "nltk",
     "sentence-transformers",
-)  # that decide figures
+)  # which decide figures
 
 SEED = 0  # of the cases
-
-Report = TypeVar("Report", "EvaluationReport", "ComparisonReport")
 
 
 class ReportError(ValueError):
@@ -50,6 +48,7 @@ class EvaluationReport:
     """What `report.json` holds."""
 
     run: Run
+    task: Task  # the model's
     command: str
     versions: dict[str, str]
     evaluation: Evaluation
@@ -69,7 +68,7 @@ class ComparisonReport:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, and of the packages here that decide figures."""
+    """The versions of Python and of the installed packages that decide figures."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -112,7 +111,7 @@ def write_comparison(folder: Path, report: ComparisonReport) -> Page:
 def compare_evaluations(a: Path, b: Path, out: Path, command: str) -> Page:
     """Compares the evaluations in two folders, and writes the report to `out`.
 
-    Raises ReportError where they are of other rows, or one is not finished, and OutputError.
+    Raises ReportError where their rows differ or one is not finished, and OutputError.
     """
     of_a, of_b = read_evaluation(a), read_evaluation(b)
     rows_a, rows_b = [*read_predictions(a)], [*read_predictions(b)]
@@ -194,7 +193,7 @@ def _templates() -> dict[str, jinja2.Template]:
 
 
 def _unbroken(text: str) -> str:
-    """With a figure and its sign on one line."""
+    """The text with each figure and its sign kept on one line."""
     return re.sub(r" (?=[%…])|(?<=<) ", "\N{NO-BREAK SPACE}", text)
 
 

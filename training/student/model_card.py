@@ -5,8 +5,8 @@ import jinja2
 from training.student.record import FAULTS
 
 
-def render_card(package: str, **facts: object) -> str:
-    """The text of a package's `model_card.md.jinja`, which may include `measured.md.jinja`.
+def render_card(package: str, template: str = "model_card.md.jinja", **facts: object) -> str:
+    """The text of a package's template, which may include `measured.md.jinja`.
 
     That part reads `task` and `metrics`, which must be among the facts.
     """
@@ -18,4 +18,4 @@ def render_card(package: str, **facts: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("model_card.md.jinja").render(facts, faults=FAULTS)
+    return environment.get_template(template).render(facts, faults=FAULTS)

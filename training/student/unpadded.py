@@ -47,9 +47,9 @@ class Rows:
 
 
 class UnpaddedT5(T5ForConditionalGeneration):
-    """transformers' T5, which `passes` can also be given: then it returns a `Pass` for each.
+    """transformers' T5. Called with `passes`, it returns a list of `Pass` instead, one for each.
 
-    A pass's batch has `input_ids` and `attention_mask` [B,S], `decoder_input_ids` and `labels`
+    A batch in `passes` has `input_ids` and `attention_mask` [B,S], `decoder_input_ids` and `labels`
     [B,T].
     """
 

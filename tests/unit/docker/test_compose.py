@@ -22,7 +22,8 @@ DEFAULTED = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 # What users of the containers do not set: where a container listens is its own matter, keys come as
 # variables, and /admin is out of reach behind the proxy.
-NOT_PASSED = {"host", "port", "check", "api_keys_file", "admin_keys", "admin_keys_file", "device"}
+NOT_PASSED = {"host", "port", "fd", "check", "api_keys_file", "admin_keys", "admin_keys_file"}
+NOT_PASSED |= {"device"}
 
 
 def example() -> dict[str, str]:

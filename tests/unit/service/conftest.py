@@ -1,9 +1,5 @@
 """Fixtures for the service's tests."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from fastapi.testclient import TestClient
 
@@ -12,29 +8,10 @@ from service.app import create_app
 from service.engine.engine import Engine
 from service.registry import Registry
 from service.settings import Settings
+from tests.support.engines import engine, no_settings_from_outside, stepped_engine
 from tests.support.server_process import admission_of
-from tests.support.stepped_runner import SteppedRunner, stepped_engine_of
 
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("DUET_"):
-            monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="session")
-def engine(tiny_bundle: Path) -> Iterator[Engine]:
-    """An engine of few rows, so that requests wait for each other."""
-    engine = Engine.load(tiny_bundle, threads=1, max_rows=4)
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def stepped_engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
-    with stepped_engine_of(runner, tiny_bundle) as engine:
-        yield engine
+__all__ = ["engine", "no_settings_from_outside", "stepped_engine"]  # fixtures
 
 
 @pytest.fixture(scope="session")

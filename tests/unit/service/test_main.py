@@ -1,19 +1,24 @@
 import json
 import shlex
 import socket
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from service.__main__ import _curl, _is_loopback, _listen, _url
+from duet.client import Client
+from service.__main__ import _curl, _is_loopback, _listen, _listener, _url
 from service.settings import Settings, problem_of
 from tasks.task import Task
+from tests.support.server_process import ROOT, TIMEOUT, command, environment
 
 
 def test_answers_do_not_wait_for_acknowledgements() -> None:
     with (
-        _listen("127.0.0.1", 0) as listener,
+        _listener(Settings(port=0)) as listener,
         socket.create_connection(listener.getsockname()),
         listener.accept()[0] as connection,
     ):
@@ -24,6 +29,56 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
 def test_an_address_of_another_machine(host: str) -> None:
     with pytest.raises(SettingsError, match=f"cannot listen on {host}, port 0: .*--host"):
         _listen(host, 0)
+
+
+def test_a_socket_that_is_handed_over(tiny_bundle: Path) -> None:
+    """Its address is known before the process starts, and clients wait until it has loaded."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = subprocess.Popen(
+            command("--models", str(tiny_bundle), "--port", "1", "--fd", str(listener.fileno())),
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
+        )
+    try:
+        with Client(url, timeout=TIMEOUT, retries=0) as client:
+            assert client.info().default_model == "tiny"
+            assert client.predict("Ann has 3 apples.").label
+        process.terminate()
+        printed, _ = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
+        assert f"Docs: {url}/docs\n" in printed.decode()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_file_descriptor_that_is_no_listening_socket() -> None:
+    expected = r"cannot listen on --fd \(DUET_FD\) \d+: expected a TCP socket that listens"
+    with tempfile.TemporaryFile() as file, pytest.raises(SettingsError, match=expected) as found:
+        _listener(Settings(fd=file.fileno()))
+    assert str(found.value).endswith(": Socket operation on non-socket")
+    with pytest.raises(SettingsError, match=f"{expected}: Bad file descriptor"):
+        _listener(Settings(fd=10_000))
+    with socket.socket() as silent, pytest.raises(SettingsError, match=f"{expected}$"):
+        _listener(Settings(fd=silent.fileno()))
+    here, there = socket.socketpair()
+    with here, there, pytest.raises(SettingsError, match=f"{expected}$"):
+        _listener(Settings(fd=here.fileno()))
+
+
+def test_the_check_names_the_file_descriptor(tiny_bundle: Path) -> None:
+    done = subprocess.run(
+        command("--models", str(tiny_bundle), "--check"),
+        cwd=ROOT,
+        env=environment(DUET_FD="3"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("Duet would serve on file descriptor 3:\n  tiny, version 1,")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.evaluate_command import brief_checkpoint
 from tests.support.simple_problems import distillation
+
+__all__ = ["brief_checkpoint"]  # a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,11 @@ import pytest
 from tasks.builtin import TASKS
 from tasks.task import Task
 from tests.support.simple_problems import write_problems
-from training.evaluation.collect import collect, record_of
+from training.evaluation.collect import collect
 from training.evaluation.labelled import LabelledRow, from_file
-from training.evaluation.model import Answer, ModelError
+from training.evaluation.model import ModelError
 from training.evaluation.predictions import read_predictions
+from training.evaluation.record import Record
 
 SVAMP = TASKS["svamp"]
 
@@ -29,12 +30,13 @@ class Echo:
     def identity(self) -> dict[str, str]:
         return {"kind": "echo"}
 
-    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Answer]:
+    def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Record]:
         for row in rows:
             if row.index == self.fails_at:
                 raise ModelError("it fails")
             self.asked += 1
-            yield Answer(row.text[-1], 0.5, None, row.text, row.index % 3 == 0)
+            truncated = row.index % 3 == 0
+            yield Record.of(self.task, row, row.text[-1], 0.5, None, row.text, truncated)
 
 
 def test_a_failed_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
@@ -67,14 +69,3 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert sum(1 for _ in read_predictions(folder)) == rows
     assert peaks[1] < 1.5 * peaks[0] + 2**20
-
-
-def test_labels_are_judged_as_the_task_judges() -> None:
-    row = LabelledRow(3, "a, line 4", {"text": "a"}, "a", "( 1 + 2 )", "One.", "c")
-    record = record_of(SVAMP, row, Answer("2 + 1", 0.25, None, "Two.", True))
-    assert (record.right, record.exact) == (True, False)
-    assert (record.index, record.reference, record.cluster) == (3, "One.", "c")
-    assert record.truncated
-    record = record_of(SVAMP, row, Answer(" ( 1 + 2 )", 0.25, None, "Two.", False))
-    assert (record.right, record.exact) == (True, True)
-    assert not record_of(SVAMP, row, Answer("1", 0.25, None, "Two.", False)).right

@@ -168,7 +168,7 @@ records = [
 before = most()
 found = evaluate(records, TASKS["svamp"])
 run = {"model": {"source": "m"}, "data": {"source": "d"}}
-write_evaluation(Path(sys.argv[1]), EvaluationReport(run, "", {}, found))
+write_evaluation(Path(sys.argv[1]), EvaluationReport(run, TASKS["svamp"], "", {}, found))
 print(most() - before, found.accuracy.rows, found.accuracy.right.value)
 """
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -28,8 +28,42 @@ TASK = {
     "answer": None,
     "examples": [],
 }
-MODEL: dict[str, Any] = {"name": "m", "version": "1", "checksum": "ab" * 32, "task": TASK}
-INFO = {"default_model": "m", "max_client_batch": 4, "timeout": 60.0, "more": 1}
+MODEL: dict[str, Any] = {
+    "name": "m",
+    "version": "1",
+    "checksum": "ab" * 32,
+    "default": True,
+    "task": TASK,
+    "precision": "fp32",
+    "limits": {},
+    "metrics": {},
+    "provenance": {},
+    "license": "",
+    "form": {},
+    "examples": [],
+}
+INFO = {
+    "version": "0.1.0",
+    "default_model": "m",
+    "models": ["m"],
+    "max_client_batch": 4,
+    "max_body_bytes": 2**21,
+    "max_rows": 32,
+    "max_queue": 64,
+    "timeout": 60.0,
+    "threads": 1,
+    "more": 1,
+}
+USAGE = {"input_tokens": 9, "label_tokens": 2, "rationale_tokens": 5, "decoder_steps": 5}
+SAID: dict[str, Any] = {
+    "label": "yes",
+    "confidence": 0.75,
+    "scores": [{"label": "yes", "score": 0.75}, {"label": "no", "score": 0.25}],
+    "decoder_passes": 2,
+    "model": "m",
+    "version": "1",
+    "usage": USAGE | {"accepted_tokens": 3, "truncated": False},
+}
 
 
 class Service:
@@ -61,12 +95,10 @@ class Service:
         self.at_once -= 1
         return JSONResponse(
             [
-                {
-                    "label": "yes",
-                    "confidence": 0.75,
-                    "scores": [{"label": "yes", "score": 0.75}, {"label": "no", "score": 0.25}],
+                SAID
+                | {
                     "rationale": f"Because of {one['text']}.",
-                    "usage": {"input_tokens": 9, "truncated": int(one["text"]) % 3 == 0},
+                    "usage": SAID["usage"] | {"truncated": int(one["text"]) % 3 == 0},
                 }
                 for one in body["inputs"]
             ]
@@ -80,8 +112,11 @@ def rows(count: int) -> Iterator[LabelledRow]:
 
 @contextmanager
 def asked(service: Service, key: str | None = None) -> Iterator[RemoteModel]:
-    with serve_here(service.app) as (host, port):
-        yield RemoteModel.connect(f"http://{host}:{port}/", key=key)
+    with (
+        serve_here(service.app) as (host, port),
+        closing(RemoteModel.connect(f"http://{host}:{port}/", key=key)) as model,
+    ):
+        yield model
 
 
 def error(status: int, message: str, **headers: str) -> Response:
@@ -135,6 +170,11 @@ def test_a_busy_service_is_asked_again() -> None:
         (JSONResponse(["a"]), "/predict: not the answer of a Duet service"),
         (PlainTextResponse("hello"), "/predict: not the answer of a Duet service"),
         (JSONResponse([]), "/predict: 0 answers to 4 inputs"),
+        (JSONResponse([SAID] * 4), "/predict: not the answer of a Duet service"),  # unexplained
+        (
+            JSONResponse([SAID | {"rationale": "So.", "scores": []}] * 4),
+            "/predict: not the answer of a Duet service",
+        ),
     ],
 )
 def test_what_a_service_should_not_say(response: Response, complaint: str) -> None:

@@ -10,7 +10,7 @@ from tests.support.tickets import LABELS
 from training.config import load_config
 from training.data.row import DataError
 from training.evaluation.checkpoint import Checkpoint
-from training.evaluation.model import Answer
+from training.evaluation.record import Record
 from training.evaluation.sample import RationaleSample
 from training.run.student import load_student, student_texts
 from training.student.record import Example
@@ -30,9 +30,10 @@ def drawn(size: int) -> RationaleSample:
 def saying(monkeypatch: pytest.MonkeyPatch, rationale: str) -> None:
     """Has every student give each row its gold label, and this rationale."""
 
-    def answers(self: Checkpoint, rows: list) -> Iterator[Answer]:
+    def answers(self: Checkpoint, rows: list) -> Iterator[Record]:
         for row in rows:
-            yield Answer(row.gold, 0.5, None, rationale.format(row.gold, row.reference), False)
+            said = rationale.format(row.gold, row.reference)
+            yield Record.of(self.task, row, row.gold, 0.5, None, said, False)
 
     monkeypatch.setattr(Checkpoint, "answers", answers)
 
@@ -84,7 +85,7 @@ def test_what_alarms_is_logged(
 def test_a_student_that_cannot_be_asked_does_not_stop_its_training(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def answers(self: Checkpoint, rows: list) -> Iterator[Answer]:
+    def answers(self: Checkpoint, rows: list) -> Iterator[Record]:
         raise DataError("row 3: 2000 labels, but at most 1000 may be")
         yield
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from tasks.task import Task
 from tests.support.command_errors import complaint_of
 from tests.support.made_up_reports import HOSTILE, LABELS, write_report
 from training.evaluate import main
@@ -123,7 +124,7 @@ def test_the_figures_are_those_that_were_measured(
     (value,) = percents(found.accuracy.right.value)
     assert f"The model is right on {value} of 90 rows (95 % interval " in "".join(page.text)
     assert found.accuracy.truncated == 18
-    longer = "18 of the 90 rows are longer than the model reads, and lost their end; it is right on"
+    longer = "18 of the 90 rows were too long for the model and lost their end. It is right on"
     assert f"{longer} {found.accuracy.truncated_right} of them" in "".join(page.text)
     assert row(page, "data, sha256") == ["ab" * 32]
     assert row(page, "version of python")
@@ -133,7 +134,7 @@ def test_the_json_holds_all(tmp_path: Path) -> None:
     report = write_report(tmp_path)
     assert read_evaluation(tmp_path) == report
     content = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
-    assert content == json.loads(json.dumps(asdict(report)))
+    assert content == json.loads(json.dumps(asdict(report), default=Task.model_dump))
 
 
 @pytest.mark.parametrize("read", [shown, in_markdown])
@@ -160,7 +161,7 @@ def test_a_comparison(folder: Path) -> None:
         assert "Only A is right" in text
         own = [content[side]["evaluation"]["calibration"] for side in "ab"]
         assert row(page, "mean confidence") == percents(*(one["confidence"] for one in own))
-        assert text.count(" reads, and lost their end; it is right on ") == 2
+        assert text.count(" and lost their end. It is right on ") == 2
     kinds = {case["kind"] for case in content["cases"]}
     assert "only B is right" in kinds
 

@@ -22,7 +22,7 @@ from training.student.vocabulary import trim_vocabulary
 from training.yaml_files import ConfigError
 
 UNKNOWN = 2
-TEXTS = [f"{voice}: {text}" for voice in ("predict", "explain") for text in problems(60)] + [
+TEXTS = [f"{prefix}: {text}" for prefix in ("predict", "explain") for text in problems(60)] + [
     "( 12.0 + 3.0 )",
     "a text</s>and another 🙂 in it",  # ends in its middle, and has an unknown character
 ]

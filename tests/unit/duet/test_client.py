@@ -1,7 +1,9 @@
 """The client, before a real server in this process."""
 
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -11,15 +13,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from duet.client import (
+    Answer,
+    Client,
+    DuetError,
+    Label,
+    ModelInfo,
+    Options,
+    Score,
+    ServiceInfo,
+    Usage,
+)
 from service.app import create_app
-from service.client import Answer, Client, DuetError, Label, Options, Score, Usage
 from service.engine.engine import Engine
 from service.errors import Overloaded
 from service.registry import Registry
 from service.schemas import LabelAnswer, PredictAnswer, PredictBody
+from service.schemas import ModelInfo as ServedModelInfo
+from service.schemas import ServiceInfo as ServedServiceInfo
 from service.settings import Settings
 from tests.support.bundles import reference
-from tests.support.server_process import admission_of, serve_here, wait_until
+from tests.support.server_process import TIMEOUT, admission_of, serve_here, wait_until
 from tests.support.stepped_runner import SteppedRunner
 from tests.support.tiny_students import Student, problems
 
@@ -37,6 +51,19 @@ def duet(app: FastAPI) -> Iterator[Client]:
         yield client
 
 
+def test_what_is_served(duet: Client, engine: Engine) -> None:
+    info = duet.info()
+    assert (info.default_model, info.models) == ("tiny", ["tiny"])
+    assert (info.max_client_batch, info.timeout) == (Settings().max_client_batch, 60)
+    (model,) = duet.models()
+    assert model == duet.model("tiny")
+    assert (model.checksum, model.default) == (engine.manifest.checksum, True)
+    assert model.task["fields"] == ["text"]
+    with pytest.raises(DuetError, match=r"model 'what\?': unknown") as raised:
+        duet.model("what?")
+    assert raised.value.status == 404
+
+
 def answering(*responses: Response) -> tuple[Starlette, list[Request]]:
     """A server that answers with these one after the other, and the requests that it had."""
     requests: list[Request] = []
@@ -46,7 +73,8 @@ def answering(*responses: Response) -> tuple[Starlette, list[Request]]:
         requests.append(request)
         return next(left)
 
-    return Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])]), requests
+    routes = [Route("/{path:path}", answer, methods=["GET", "POST"])]
+    return Starlette(routes=routes), requests
 
 
 def test_an_answer(duet: Client, student: Student) -> None:
@@ -80,6 +108,8 @@ def test_it_knows_all_that_is_answered_and_asked() -> None:
     assert Label.model_fields.keys() == LabelAnswer.model_fields.keys()
     usage = PredictAnswer.model_json_schema()["$defs"]["Usage"]
     assert Usage.model_fields.keys() == usage["properties"].keys()
+    assert ModelInfo.model_fields.keys() == ServedModelInfo.model_fields.keys()
+    assert ServiceInfo.model_fields.keys() == ServedServiceInfo.model_fields.keys()
     asked = PredictBody.model_fields.keys()
     assert Options.__annotations__.keys() == asked - {"inputs", "stream"}
 
@@ -131,6 +161,51 @@ def test_what_a_proxy_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert requests[0].headers["authorization"] == "Bearer k"
 
 
+@pytest.mark.parametrize("status", [429, 503, 504])
+def test_who_does_not_say_when_to_come_again_is_asked_less_and_less_often(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    late = JSONResponse({}, status, {"retry-after": "100000"})
+    app, requests = answering(*[JSONResponse({}, status)] * 6, late, JSONResponse([]))
+    with serve_here(app) as (host, port), Client(f"http://{host}:{port}", retries=7) as client:
+        assert client.models() == []
+    assert waits == [1, 2, 4, 8, 16, 30, 300]
+    assert len(requests) == 8
+
+
+@pytest.mark.parametrize("body", ["hello", "[1]", "{}"])
+def test_what_is_no_duet(body: str) -> None:
+    app, _ = answering(PlainTextResponse(body))
+    with (
+        serve_here(app) as (host, port),
+        Client(f"http://{host}:{port}") as client,
+        pytest.raises(DuetError, match="not the answer of a Duet service") as raised,
+    ):
+        client.info()
+    assert (raised.value.status, raised.value.error_type) == (200, "not_duet")
+
+
+def test_a_connection_that_breaks_is_opened_again() -> None:
+    """As one that was kept, and that the other side has closed meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            listener.accept()[0].close()
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(2**16)
+                head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                connection.sendall(head + b"content-length: 2\r\nconnection: close\r\n\r\n[]")
+
+        host, port = listener.getsockname()
+        with ThreadPoolExecutor(1) as pool, Client(f"http://{host}:{port}") as client:
+            answered = pool.submit(answer)
+            assert client.models() == []
+            answered.result(TIMEOUT)
+
+
 def test_a_stream_that_breaks_off() -> None:
     app, _ = answering(PlainTextResponse(": ping\n\n", media_type="text/event-stream"))
     with (
@@ -139,6 +214,17 @@ def test_a_stream_that_breaks_off() -> None:
         pytest.raises(DuetError, match="broke off"),
     ):
         list(client.stream(TEXTS[0]))
+
+
+def test_no_proxy_stands_before_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    app, _ = answering(JSONResponse([]), JSONResponse([]))
+    with serve_here(app) as (_, port):
+        for host in ("127.0.0.1", "localhost"):
+            with Client(f"http://{host}:{port}") as client:
+                assert client.models() == []
+    with Client("http://192.0.2.1") as client, pytest.raises(httpx2.ConnectError, match="refused"):
+        client.models()
 
 
 def test_nobody_there() -> None:

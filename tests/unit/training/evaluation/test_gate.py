@@ -1,27 +1,38 @@
-"""Which student may replace another: the decision, of made records, and what comes before it."""
+"""Which model may replace another: the decision on made-up records, and the verdict on two runs."""
 
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from export import gate
-from export.bundle import BundleError
-from export.gate import Gate, GateError, Measured, WorseError
-from tasks.task import Task
-from tests.support.bundles import copy_bundle, write_bundle
+from tasks.task import LabelField, Task
 from tests.support.prediction_records import open_records, record
-from tests.support.tiny_students import Student
+from training.evaluation.comparison import DifferentRowsError
+from training.evaluation.gate import (
+    Decision,
+    Evaluated,
+    GateError,
+    Measured,
+    decide,
+    hold_against,
+)
 from training.evaluation.record import Record
 
 TASK = Task(name="problems", fields=["text"], template="{{text}}", answer="arithmetic")
 
 
-def judge(new: list[Record], old: list[Record]) -> Measured:
-    return gate.judge(new, old, TASK)
+def admitted(new: list[Record], old: list[Record], task: Task = TASK) -> Measured:
+    decision = decide(new, old, task)
+    assert decision.admitted
+    assert decision.sentence.startswith("not significantly worse: accuracy ")
+    return decision.measured
+
+
+def refused(new: list[Record], old: list[Record], task: Task = TASK) -> Decision:
+    decision = decide(new, old, task)
+    assert not decision.admitted
+    return decision
 
 
 def pair(
@@ -37,7 +48,7 @@ def pair(
 
 
 def test_what_is_measured() -> None:
-    measured = judge(*pair(both=150, only_new=12, only_old=8, neither=80, confidence=0.9))
+    measured = admitted(*pair(both=150, only_new=12, only_old=8, neither=80, confidence=0.9))
     low, high = measured.pop("accuracy_low"), measured.pop("accuracy_high")
     brier_low, brier_high = measured.pop("brier_low"), measured.pop("brier_high")
     score_low, score_high = measured.pop("score_low"), measured.pop("score_high")
@@ -62,7 +73,7 @@ def test_what_is_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("only_new", "only_old", "refused"),
+    ("only_new", "only_old", "worse"),
     [
         (0, 5, False),  # p = 0.0625
         (0, 6, True),  # p = 0.03125
@@ -73,29 +84,29 @@ def test_what_is_measured() -> None:
     ],
 )
 def test_a_student_that_is_right_less_often_is_refused(
-    only_new: int, only_old: int, refused: bool
+    only_new: int, only_old: int, worse: bool
 ) -> None:
     records = pair(both=100, only_new=only_new, only_old=only_old, neither=100)
-    if not refused:
-        assert judge(*records)["accuracy_difference"] == pytest.approx(
+    if not worse:
+        assert admitted(*records)["accuracy_difference"] == pytest.approx(
             (only_new - only_old) / (200 + only_new + only_old)
         )
         return
-    with pytest.raises(WorseError, match="significantly worse in label accuracy: ") as found:
-        judge(*records)
-    assert "calibration" not in str(found.value)  # at a confidence of 0.5 all Brier scores are 0.25
-    assert found.value.measured["brier_difference"] == 0
+    decision = refused(*records)
+    assert decision.sentence.startswith("significantly worse in label accuracy: ")
+    # at a confidence of 0.5 all Brier scores are 0.25
+    assert "calibration" not in decision.sentence
+    assert decision.measured["brier_difference"] == 0
 
 
 def test_a_refusal_has_the_figures() -> None:
-    with pytest.raises(WorseError) as found:
-        judge(*pair(both=50, only_new=0, only_old=40, neither=10, confidence=0.9))
-    measured = found.value.measured
+    decision = refused(*pair(both=50, only_new=0, only_old=40, neither=10, confidence=0.9))
+    measured = decision.measured
     assert measured["p"] == pytest.approx(2 / 2**40)
     low, high = 100 * float(measured["accuracy_low"]), 100 * float(measured["accuracy_high"])
     assert low == pytest.approx(-49.6, abs=1)  # the normal approximation: 40 ± 1.96 √24 of 100
     assert high == pytest.approx(-30.4, abs=1)
-    assert str(found.value) == (
+    assert decision.sentence == (
         "significantly worse in label accuracy and in calibration: accuracy 50.0% against 90.0% "
         f"(-40.0 points, 95 % interval {low:+.1f} to {high:+.1f}, p = 1.8e-12), "
         "Brier score 0.4100 against 0.0900 (+0.3200, 95 % interval "
@@ -116,7 +127,7 @@ def test_the_score_is_that_of_all_labels() -> None:
         gold = np.zeros(labels)
         gold[0 if one.right else 1] = 1
         scores.append(((probabilities - gold) ** 2).sum())
-    assert judge(records, records)["score"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert admitted(records, records)["score"] == pytest.approx(np.mean(scores), abs=1e-5)
 
 
 def calibrated(rows: int, right: float, confidence: float) -> list[Record]:
@@ -125,12 +136,12 @@ def calibrated(rows: int, right: float, confidence: float) -> list[Record]:
 
 def test_a_student_as_often_right_but_surer_than_it_should_be_is_refused() -> None:
     old = calibrated(400, right=0.7, confidence=0.7)
-    with pytest.raises(WorseError, match="significantly worse in calibration: ") as found:
-        judge(calibrated(400, right=0.7, confidence=0.99), old)
-    assert found.value.measured["p"] == 1
-    assert found.value.measured["brier_difference"] == pytest.approx(0.29**2)
-    assert judge(old, calibrated(400, right=0.7, confidence=0.99))["brier_high"] < 0  # type: ignore[operator]
-    assert judge(calibrated(400, right=0.7, confidence=0.72), old)["brier_low"] < 0  # type: ignore[operator]
+    decision = refused(calibrated(400, right=0.7, confidence=0.99), old)
+    assert decision.sentence.startswith("significantly worse in calibration: ")
+    assert decision.measured["p"] == 1
+    assert decision.measured["brier_difference"] == pytest.approx(0.29**2)
+    assert admitted(old, calibrated(400, right=0.7, confidence=0.99))["brier_high"] < 0  # type: ignore[operator]
+    assert admitted(calibrated(400, right=0.7, confidence=0.72), old)["brier_low"] < 0  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(("rows", "warned"), [(3, "100.0"), (50, "10.0"), (200, None)])
@@ -138,7 +149,7 @@ def test_few_rows_are_warned_of(
     rows: int, warned: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        judge(*pair(both=rows, only_new=0, only_old=0, neither=0))
+        admitted(*pair(both=rows, only_new=0, only_old=0, neither=0))
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     expected = f"warning: {rows} rows tell little: a loss of {warned} points of accuracy would pass"
     assert warnings == ([f"{expected}; a gate should have at least 200"] if warned else [])
@@ -156,15 +167,15 @@ def test_few_rows_are_warned_of(
 def test_a_gain_in_accuracy_makes_up_for_the_brier_score(
     new: list[Record], old: list[Record]
 ) -> None:
-    measured = judge(new, old)
+    measured = admitted(new, old)
     assert float(measured["brier_low"]) > 0
     assert float(measured["score_high"]) < 0
 
 
 def test_a_gain_in_accuracy_does_not_make_up_for_much_overconfidence() -> None:
     old = calibrated(400, right=0.2, confidence=0.2)
-    with pytest.raises(WorseError, match="significantly worse in calibration: "):
-        judge(calibrated(400, right=0.3, confidence=0.99), old)
+    decision = refused(calibrated(400, right=0.3, confidence=0.99), old)
+    assert decision.sentence.startswith("significantly worse in calibration: ")
 
 
 TICKETS = Task(name="tickets", fields=["ticket"], template="{{ticket}}", labels=["yes", "no"])
@@ -180,108 +191,119 @@ def explained(whole: list[bool], fault: str = "Yes.") -> list[Record]:
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "refused"), [(5, 0, False), (6, 0, True), (0, 9, False), (12, 10, False)]
+    ("lost", "gained", "worse"), [(5, 0, False), (6, 0, True), (0, 9, False), (12, 10, False)]
 )
-def test_a_student_that_loses_its_reasons_is_refused(lost: int, gained: int, refused: bool) -> None:
+def test_a_student_that_loses_its_reasons_is_refused(lost: int, gained: int, worse: bool) -> None:
     """Though all of its labels are right: p is 0.0625 for 5 lost, 0.03125 for 6."""
     rows = 200
     old = explained([i >= gained for i in range(rows)])
     new = explained([i < rows - lost for i in range(rows)])
-    if not refused:
-        measured = gate.judge(new, old, TICKETS)
+    if not worse:
+        measured = admitted(new, old, TICKETS)
         assert measured["healthy"] == pytest.approx(1 - lost / rows)
         assert measured["old_bare_label"] == pytest.approx(gained / rows)
         return
-    with pytest.raises(WorseError) as found:
-        gate.judge(new, old, TICKETS)
-    assert str(found.value).startswith("significantly worse in rationale health: ")
-    assert str(found.value).endswith(
+    decision = refused(new, old, TICKETS)
+    assert decision.sentence.startswith("significantly worse in rationale health: ")
+    assert decision.sentence.endswith(
         "on 200 rows; healthy rationales 97.0% against 100.0% (p = 0.031); more faults: only a "
         "label, or nothing, 3.0% against 0.0%"
     )
 
 
 def test_a_constructed_student_that_always_gives_its_label_is_named() -> None:
-    with pytest.raises(WorseError, match="only a label, or nothing, 100"):
-        gate.judge(explained([False] * 50), explained([True] * 50), TICKETS)
+    decision = refused(explained([False] * 50), explained([True] * 50), TICKETS)
+    assert "only a label, or nothing, 100" in decision.sentence
 
 
 def test_a_constructed_student_that_glues_is_named() -> None:
     glues = explained([False] * 50, fault="This row has a reasonyes.")
-    with pytest.raises(WorseError, match="a word glued to a piece of a label, 100"):
-        gate.judge(glues, explained([True] * 50), TICKETS)
+    decision = refused(glues, explained([True] * 50), TICKETS)
+    assert "a word glued to a piece of a label, 100" in decision.sentence
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_equal_students_pass_whether_their_reasons_are_whole_or_not(whole: bool) -> None:
     records = explained([whole] * 200)
-    measured = gate.judge(records, records, TICKETS)
+    measured = admitted(records, records, TICKETS)
     assert measured["healthy"] == measured["old_healthy"] == float(whole)
     assert measured["healthy_p"] == 1
 
 
 def test_rows_without_rationales_are_judged_by_their_labels() -> None:
-    assert "healthy" not in judge(*pair(both=200, only_new=0, only_old=0, neither=0))
+    assert "healthy" not in admitted(*pair(both=200, only_new=0, only_old=0, neither=0))
 
 
-def write_rows(path: Path, rows: int = 2) -> Path:
-    row = json.dumps({"input": "Ann has 3 apples.", "label": "( 3 + 0 )"})
-    path.write_text(f"{row}\n" * rows)
-    return path
+def evaluated(
+    records: list[Record], task: Task = TASK, version: str = "1", **run: dict[str, str]
+) -> Evaluated:
+    model = {"source": "bundles/b", "kind": "bundle", "name": "b", "version": version}
+    data = {"source": "data/rows.jsonl", "rows": str(len(records)), "sha256": "ab" * 32}
+    model |= {"checksum": version * 64}
+    return Evaluated({"model": model, "data": data} | run, task, records)
 
 
-def test_it_opens(tiny_bundle: Path, tmp_path: Path) -> None:
-    task = TASK.model_copy(update={"template": "Q: {{text}}", "predict_prefix": "label: "})
-    gate = Gate.open(tiny_bundle, write_rows(tmp_path / "rows.jsonl"), task)
-    assert (gate.manifest.name, gate.data.count) == ("tiny", 2)
+def test_the_verdict_tells_of_which_bundles_and_rows_it_is() -> None:
+    new, old = pair(both=150, only_new=12, only_old=8, neither=80)
+    verdict = hold_against(evaluated(new, version="2"), evaluated(old))
+    assert verdict.admitted
+    assert verdict.sentence.startswith("not significantly worse: accuracy 64.8% against 63.2% ")
+    assert (verdict.new["version"], verdict.new["checksum"]) == ("2", "2" * 64)
+    assert (verdict.old["version"], verdict.old["checksum"]) == ("1", "1" * 64)
+    assert verdict.data["sha256"] == "ab" * 32
+    assert verdict.measured == admitted(new, old)
+    new, old = pair(both=100, only_new=0, only_old=50, neither=0)
+    verdict = hold_against(evaluated(new), evaluated(old))
+    assert not verdict.admitted
+    assert verdict.sentence == refused(new, old).sentence
+
+
+RECORDS = calibrated(2, right=1, confidence=0.9)
+CHOICES = TASK.model_copy(
+    update={"fields": ["text", "options"], "labels": LabelField(field="options"), "answer": None}
+)
+
+
+@pytest.mark.parametrize(
+    "task", [CHOICES, TASK.model_copy(update={"template": "Q: {{text}}", "predict_prefix": "a: "})]
+)
+def test_the_same_task_may_have_another_template(task: Task) -> None:
+    old = task.model_copy(update={"template": "A: {{text}}"})
+    fields = {"text": "Which?", "options": ["a", "b"]}
+    records = [record(i, input=fields, confidence=0.9, rationale="So.") for i in range(2)]
+    assert hold_against(evaluated(records, task), evaluated(records, old)).measured["rows"] == 2
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "sums"}, "its name is 'problems', the new student's 'sums'"),
-        (
-            {"fields": ["text", "hint"]},
-            "its fields is ['text'], the new student's ['text', 'hint']",
-        ),
-        ({"labels": ["a", "b"]}, "its labels is 'open', the new student's ['a', 'b']"),
-        ({"answer": None}, "its answer is 'arithmetic', the new student's None"),
+        ({"name": "sums"}, "task.name is 'sums' in A, but 'problems' in B"),
+        ({"fields": ["text", "hint"]}, "task.fields is ['text', 'hint'] in A, but ['text'] in B"),
+        ({"labels": ["a", "b"]}, "task.labels is ['a', 'b'] in A, but 'open' in B"),
+        ({"answer": None}, "task.answer is None in A, but 'arithmetic' in B"),
     ],
 )
-def test_another_task_is_refused(
-    tiny_bundle: Path, tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_another_task_is_refused(change: dict[str, Any], message: str) -> None:
+    new = evaluated(RECORDS, TASK.model_copy(update=change))
     with pytest.raises(GateError) as found:
-        Gate.open(tiny_bundle, write_rows(tmp_path / "a.jsonl"), TASK.model_copy(update=change))
+        hold_against(new, evaluated(RECORDS))
     assert str(found.value) == (
-        f"--gate-against {tiny_bundle}: a bundle of another task, so the two cannot be compared: "
-        f"{message}"
+        f"--gate: A and B are of different tasks, so they cannot be compared: {message}"
     )
 
 
-def test_choices_are_the_same_task(student: Student, tmp_path: Path) -> None:
-    choices = {"fields": ["text", "options"], "labels": {"field": "options"}, "answer": None}
-    task = Task.model_validate(TASK.model_dump() | choices)
-    write_bundle(tmp_path / "bundle", student, task=Task(**task.model_dump()))
-    rows = tmp_path / "rows.jsonl"
-    row = json.dumps({"text": "Which?", "options": ["a", "b"], "label": "a"})
-    rows.write_text(f"{row}\n{row}\n")
-    assert Gate.open(tmp_path / "bundle", rows, task).data.count == 2
-
-
-def test_rows_that_are_none_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    rows = tmp_path / "rows.jsonl"
-    with pytest.raises(GateError, match=r"--data .*rows\.jsonl"):
-        Gate.open(tiny_bundle, rows, TASK)
-    rows.write_text("{\n")
-    with pytest.raises(GateError, match=r"--data .*rows\.jsonl, line 1: "):
-        Gate.open(tiny_bundle, rows, TASK)
+def test_rows_that_tell_nothing_are_refused() -> None:
     with pytest.raises(GateError, match="one row tells nothing; give at least 200"):
-        Gate.open(tiny_bundle, write_rows(rows, rows=1), TASK)
+        hold_against(evaluated(RECORDS[:1]), evaluated(RECORDS[:1]))
+    with pytest.raises(DifferentRowsError, match="A has 2 rows and B has 3"):
+        hold_against(evaluated(RECORDS), evaluated(calibrated(3, right=1, confidence=0.9)))
 
 
-def test_a_damaged_bundle_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    folder = copy_bundle(tiny_bundle, tmp_path / "bundle")
-    (folder / "golden.json").write_text("[]")
-    with pytest.raises(BundleError, match=r"golden\.json: 2 bytes"):
-        Gate.open(folder, write_rows(tmp_path / "rows.jsonl"), TASK)
+def test_what_is_no_bundle_is_refused() -> None:
+    checkpoint = {"source": "runs/a", "kind": "checkpoint", "name": "a", "sha256": "a"}
+    with pytest.raises(GateError) as found:
+        hold_against(evaluated(RECORDS), evaluated(RECORDS, model=checkpoint))
+    assert str(found.value) == (
+        "--gate: B is the evaluation of runs/a, which is no bundle; evaluate a bundle's folder, or "
+        "a service"
+    )

@@ -1,0 +1,63 @@
+"""The command lines of export: flags alone, and never environment variables."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+
+class UsageError(ValueError):
+    """A command line is wrong. The message names the argument."""
+
+
+class CommandLine(BaseSettings):
+    """What a command was told."""
+
+    model_config = SettingsConfigDict(
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_enforce_required=True,
+        frozen=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """No environment: a variable named VERSION must not change a bundle."""
+        return (init_settings,)
+
+
+Arguments = TypeVar("Arguments", bound=CommandLine)
+
+
+def read_command_line(kind: type[Arguments], argv: Sequence[str] | None, prog: str) -> Arguments:
+    """What `argv` says, or the process's own arguments. `prog` is the command in `--help`.
+
+    Raises UsageError. A flag that is missing or unknown exits with 2.
+    """
+    source = CliSettingsSource[Any](kind, cli_prog_name=prog)
+    arguments = None if argv is None else [*argv]
+    try:
+        return CliApp.run(kind, cli_args=arguments, cli_settings_source=source)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        if not problem["loc"]:
+            raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
+        flag = str(problem["loc"][0]).replace("_", "-")
+        raise UsageError(f"--{flag}: {problem['msg']}, got {problem['input']!r}") from error
+    except SettingsError as error:
+        raise UsageError(" ".join(str(error).split())) from error
