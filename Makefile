@@ -4,19 +4,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUPPLY := $(VENV)-supply/bin
-DEV := cpu,training,export,evaluation,teacher,otel,dev
+DEV := cpu,client,training,export,evaluation,teacher,otel,dev
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 RECIPE ?= training/recipes/svamp-mini.yaml
 PLAN ?= training/ablations/objectives.yaml
 CHECKPOINT ?= runs/svamp-mini
+GIVEN_CHECKPOINT = $(if $(filter file,$(origin CHECKPOINT)),,output_dir=$(CHECKPOINT))
 BUNDLE ?= bundles/svamp-mini
 URL ?= http://127.0.0.1:8000
 NAME ?= $(notdir $(BUNDLE))
 VERSION ?= $(shell date -u +%Y%m%d.%H%M%S)
 ARGS ?=
 
-.PHONY: help serve test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
+.PHONY: help serve install test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
 	test-transformers5 test-containers soak bench bench-training bench-bulk bench-ray lint types \
 	format distill ablation-data ablate export refresh openapi audit sbom licences clean
 
@@ -25,6 +26,8 @@ help: ## List the targets
 
 serve: $(VENV)/.serve ## Install what serving needs, without torch, and serve on 127.0.0.1:8000
 	$(BIN)/python -m service $(ARGS)
+
+install: $(VENV)/.dev ## Install what training, export, evaluation and the tests need (torch for CPUs)
 
 test: $(VENV)/.dev ## Install what the tests need and run them
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
@@ -85,8 +88,8 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 # time goes there; these thresholds make it keep them.
 distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
-distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT; ARGS="key=value …" changes the recipe
-	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
+distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT, by default the recipe's output_dir; ARGS="key=value …" changes keys
+	$(BIN)/python training/distill.py $(RECIPE) $(GIVEN_CHECKPOINT) $(ARGS)
 
 ablation-data: $(VENV)/.dev ## Write the data of the ablation from the archive in data/dss
 	$(BIN)/python -m tests.support.ablation_data data/dss data/ablation
@@ -141,7 +144,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) '.[cpu]'
+	$(INSTALL) '.[cpu,client]'
 	touch $@
 
 $(VENV)-gpu/.serve: pyproject.toml constraints.txt

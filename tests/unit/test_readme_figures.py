@@ -21,7 +21,12 @@ def test_the_speeds_are_those_of_the_results() -> None:
 
 @pytest.mark.parametrize("name", ["svamp-numbers", "svamp-operations"])
 def test_an_accuracy_is_that_of_the_students_card(name: str) -> None:
-    row = re.search(rf"^\| \[`{name}`\].*\| (\d+) test rows .*\| (\d+) % \|$", README, re.M)
+    row = re.search(
+        rf"^\| \[`{name}`\].*\| (\d+) test rows .*\| (\d+) % \| (\d+) % \|$", README, re.M
+    )
     assert row
     card = (ROOT / "service" / "bundles" / name / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| .*\b{row[1]} test rows\b.* \| {row[2]} % \|", card, re.M)
+    healthy = re.search(r"^\| healthy: .* \| (\d+\.\d) % \|$", card, re.M)
+    assert healthy
+    assert round(float(healthy[1])) == int(row[3])
