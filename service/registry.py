@@ -129,7 +129,7 @@ class Registry:
                 engine = await asyncio.to_thread(self._load_named, name, folder)
             except ModelNotFound:
                 raise
-            except Exception as error:  # whatever it was, what is loaded stays
+            except Exception as error:  # of any kind: what is loaded stays
                 known = isinstance(error, (ValueError, DeviceError, OSError))
                 logger.error("%s was not loaded: %s", name, error, exc_info=not known)
                 state = "nothing was"

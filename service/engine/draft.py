@@ -94,8 +94,9 @@ class Drafter:
         return drafted, probabilities
 
     def _guesses(self, recent: list[int], drafted: int) -> Iterator[tuple[int, float]]:
-        """The tokens that may follow the recent ones, of which the last are drafted: each with its
-        probability.
+        """Tokens that may follow the recent ones, each with its probability.
+
+        `drafted` of the recent tokens, the last ones, are drafts themselves.
         """
         yield 0, 0.0
         for n, share in QUOTED.items():

@@ -158,8 +158,8 @@ def _load(bundle: Bundle, name: str, threads: int, device: Device) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A thread that sleeps between two operators wakes too late for the next: so it spins, but only
-    # for about as long as an operator takes, since who spins takes the core from others. A step of
+    # A thread that sleeps between two operators wakes too late for the next one. So it spins, but
+    # only for about as long as an operator takes: spinning keeps the core from others. A step of
     # a T5-small took 2.5 ms on two cores without spinning and 1.7 with it; with the usual, longer
     # spinning as little, but beside a busy process three times as long.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")

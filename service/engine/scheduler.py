@@ -120,7 +120,7 @@ class Scheduler:
             for pool in pools:
                 pool.stop("the engine has stopped")
             encoder.shutdown(wait=False, cancel_futures=True)
-            # so that the model's memory is free, whoever holds the scheduler
+            # frees the model's memory, even while something still holds the scheduler
             self._pools = []
             del self._runner, self._wide, self._narrow
 

@@ -114,7 +114,7 @@ class TextProcessor:
             text = self.task.render(fields)
             text.encode()  # raises at half of a surrogate pair
             return text
-        except Exception as error:  # a template is data: it may raise whatever it likes
+        except Exception as error:  # a template is data, and may raise anything
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
     def _encode(self, text: str, truncate: bool) -> Prompt:

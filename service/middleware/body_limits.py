@@ -9,11 +9,11 @@ from service.middleware.access import CLIENT_CLOSED_REQUEST
 
 
 class BodyLimits:
-    """ASGI middleware: reading a body raises a 413, a 408 or a 499.
+    """ASGI middleware: reading a request's body may raise an HTTP error.
 
-    That is where it has more than `max_bytes`, is not whole after `max_seconds`, or when the client
-    leaves. Starlette's own limit answers in plain text where the size was declared, whatever the
-    application's error handlers say; and a client who leaves is to it an error in the service.
+    413 where it has more than `max_bytes`, 408 where it is not whole after `max_seconds`, and 499
+    where the client leaves. Starlette's own limit answers in plain text where the size was
+    declared, and takes a client that leaves for an error in the service.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_seconds: float) -> None:
