@@ -8,7 +8,8 @@ from training.student.record import FAULTS
 def render_card(package: str, template: str = "model_card.md.jinja", **facts: object) -> str:
     """The text of a package's template, which may include `measured.md.jinja`.
 
-    That part reads `task` and `metrics`, which must be among the facts.
+    That part reads `task` and `metrics`, which must be among the facts. Raises
+    jinja2.UndefinedError where a fact is missing.
     """
     loaders = [jinja2.PackageLoader(name, "") for name in (package, "training.student")]
     environment = jinja2.Environment(
