@@ -4,10 +4,7 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,32 +12,20 @@ import pytest
 pytest.importorskip("ray", reason="needs Ray: make test-ray")
 
 from tests.cluster.clusters import TIMEOUT, processes
-from tests.support.server_process import ROOT, environment
+from tests.support.programs import started
 from tests.support.simple_problems import write_problems
 
 ROWS, SHARD_ROWS = 1500, 50
 ANSWERED = f"{ROWS:,} of {ROWS + 1:,} rows are answered"
 
 
-@contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service.bulk", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(RAY_AUTH_TOKEN=secrets.token_hex(32)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+def started_job(*arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A job that may start a cluster of its own."""
+    return started("service.bulk", *arguments, RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    with started(*arguments) as process:
+    with started_job(*arguments) as process:
         told, complaint = process.communicate(timeout=TIMEOUT)
         return process.returncode, told, complaint
 
@@ -83,7 +68,7 @@ def expected(job: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) 
 def test_a_worker_that_is_killed_changes_nothing(
     job: tuple[object, ...], expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    with started(*job, "--ray", "--output", tmp_path) as process:
+    with started_job(*job, "--ray", "--output", tmp_path) as process:
         wait_for_shards(tmp_path, 3, process)
         victim, *_ = processes(process.pid, "ray::MapWorker")
         os.kill(victim, signal.SIGKILL)
@@ -97,7 +82,7 @@ def test_a_worker_that_is_killed_changes_nothing(
 def test_a_job_goes_on_where_it_was_wherever_it_goes_on(
     job: tuple[object, ...], expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    with started(*job, "--ray", "--output", tmp_path) as process:
+    with started_job(*job, "--ray", "--output", tmp_path) as process:
         wait_for_shards(tmp_path, 3, process)
         process.terminate()
         told, complaint = process.communicate(timeout=TIMEOUT)

@@ -4,53 +4,18 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from service.engine.engine import Engine
 from service.engine.prediction import PredictRequest
-from tests.support.server_process import ROOT, TIMEOUT, environment
+from tests.support.programs import run, started
+from tests.support.server_process import TIMEOUT
 from tests.support.simple_problems import write_problems
 
 ROWS, SHARD_ROWS = 400, 20
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "service.bulk", *map(str, arguments)]
-
-
-@contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -84,12 +49,12 @@ def test_a_killed_job_ends_as_one_that_was_not(
     for kill in range(3):
         # neither rows at once nor drafts change an answer, so a job may go on with others
         others = ("--max-rows", 2 + kill, "--speculate", kill % 2 == 0)
-        with started(*job, *others, "--output", out) as process:
+        with started("service.bulk", *job, *others, "--output", out) as process:
             wait_for_another_shard(out, process)
             process.kill()
             assert process.wait() == -signal.SIGKILL
     assert 3 <= shards(out) < ROWS / SHARD_ROWS
-    with started(*job, "--max-rows", 2, "--output", out) as process:
+    with started("service.bulk", *job, "--max-rows", 2, "--output", out) as process:
         wait_for_another_shard(out, process)
         process.terminate()
         told, complaint = process.communicate(timeout=TIMEOUT)
@@ -99,7 +64,8 @@ def test_a_killed_job_ends_as_one_that_was_not(
         assert first.startswith("batch: goes on after ")
         assert last == "batch: stopped; the same command goes on"
         assert not list(out.glob("*.part"))
-    resumed, whole = run(*job, "--output", out), run(*job, "--output", tmp_path / "whole")
+    resumed = run("service.bulk", *job, "--output", out)
+    whole = run("service.bulk", *job, "--output", tmp_path / "whole")
     for done in (resumed, whole):
         assert done.returncode == 0
         assert done.stdout.startswith(f"{ROWS} of {ROWS} rows are answered, in {tmp_path}")

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.bundles import copy_bundle
 from tests.support.corrupt_bundles import flip_a_bit
-from tests.support.server_process import TIMEOUT, Server, run_to_its_end, serve
+from tests.support.programs import run
+from tests.support.server_process import TIMEOUT, Server, serve
 from tests.support.tiny_students import problems
 
 BODY = json.dumps({"inputs": problems(1)[0], "explain": True}).encode()
@@ -87,7 +88,7 @@ def test_check_tells_what_would_be_served(tiny_bundle: Path, tmp_path: Path) -> 
     models = f"{tiny_bundle},{tmp_path}/models"
     with socket.create_server(("127.0.0.1", 0)) as taken:  # as if the service ran already
         port = str(taken.getsockname()[1])
-        done = run_to_its_end("--check", "--device", "cpu", "--port", port, DUET_MODELS=models)
+        done = run("service", "--check", "--device", "cpu", "--port", port, DUET_MODELS=models)
     assert (done.returncode, done.stderr) == (0, "")
     rest = "for the task problems, in fp32 on the CPU, from"
     assert done.stdout.splitlines() == [
@@ -105,7 +106,7 @@ def test_check_tells_what_is_wrong(tiny_bundle: Path, tmp_path: Path) -> None:
         ({"DUET_MODELS": str(tmp_path / "no")}, f"{tmp_path}/no: not a bundle"),
         ({"DUET_MAX_ROWS": "many"}, "--max-rows (DUET_MAX_ROWS): Input should be a valid integer"),
     ):
-        done = run_to_its_end("--check", **settings)
+        done = run("service", "--check", **settings)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"duet: {message}")
         assert done.stderr.count("\n") == 1

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from export.bundle import DECODER, TOKENIZER
-from tests.support.server_process import run_to_its_end
+from tests.support.programs import run
 
 
 def fails(*arguments: str, **settings: str) -> str:
     """Why a server does not start: it must say so in one line."""
-    done = run_to_its_end(*arguments, **settings)
+    done = run("service", *arguments, **settings)
     assert done.returncode == 2
     assert done.stderr.startswith("duet: ")
     assert done.stderr.count("\n") == 1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,26 +78,6 @@ def serve(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
-
-
-def run_to_its_end(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """What becomes of a command that serves nothing."""
-    return subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ import pytest
 
 from duet import __main__ as duet
 from service.server import STOP_SIGNALS
-from tests.support.server_process import ROOT, TIMEOUT, Server, environment
+from tests.support.programs import run
+from tests.support.server_process import ROOT, Server, environment
 
 NO_TORCH = """
 import sys
@@ -29,18 +30,6 @@ sys.meta_path.insert(0, Guard())
 
 def program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "duet", *arguments]
-
-
-def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        program(*arguments),
-        cwd=ROOT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -68,17 +57,17 @@ def test_the_package_installs_it() -> None:
 
 
 def test_help_lists_the_commands() -> None:
-    done = run("--help")
+    done = run("duet", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     for name, command in duet.COMMANDS.items():
         assert f"  {name:<10}{command.help}" in lines
-    without = run()
+    without = run("duet")
     assert (without.returncode, without.stdout, without.stderr) == (2, "", done.stdout)
 
 
 def test_a_command_that_is_none_is_told_in_one_line() -> None:
-    done = run("server")
+    done = run("duet", "server")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "duet: there is no command 'server'; `duet --help` lists them\n"
 
@@ -94,16 +83,16 @@ def test_a_commands_help_names_it_so(
 
 
 def test_settings_are_checked_without_torch(no_torch: str) -> None:
-    done = run("check", PYTHONPATH=no_torch)
+    done = run("duet", "check", PYTHONPATH=no_torch)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Duet would serve on 127.0.0.1, port 8000:\n  svamp-numbers, ")
-    wrong = run("check", "--models", "nowhere", PYTHONPATH=no_torch)
+    wrong = run("duet", "check", "--models", "nowhere", PYTHONPATH=no_torch)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith("duet: nowhere")
 
 
 def test_a_package_that_is_missing_is_told_in_one_line(no_torch: str) -> None:
-    done = run("distill", "recipe.yaml", PYTHONPATH=no_torch)
+    done = run("duet", "distill", "recipe.yaml", PYTHONPATH=no_torch)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "duet distill: torch is missing: pip install 'duet[training]'\n"
 
@@ -138,10 +127,10 @@ def test_the_service_runs_in_the_same_process_until_a_signal(tmp_path: Path) -> 
 def test_exit_codes_pass_through(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "Ada has 3 eggs and gets 4. How many?"}\n{"text": ""}\n')
-    done = run("batch", "--input", str(rows), "--output", str(tmp_path / "out"))
+    done = run("duet", "batch", "--input", str(rows), "--output", str(tmp_path / "out"))
     assert done.returncode == 1  # one row could not be answered
     assert done.stdout.startswith("1 of 2 rows are answered")
-    assert run("batch", "--input", "none.jsonl", "--output", "out").returncode == 2
+    assert run("duet", "batch", "--input", "none.jsonl", "--output", "out").returncode == 2
 
 
 def test_a_student_is_recorded_with_the_command_that_made_it(
