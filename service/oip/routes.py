@@ -217,8 +217,8 @@ async def infer(
     """Labels for a batch: a BYTES tensor [N] or [N,1] for each of the task's fields.
 
     A field that holds the labels to choose from is [N,K]; a row with fewer ends in empty texts.
-    `explain`, `top_k`, `max_rationale_tokens` and `truncate` are parameters of the request. A request
-    for the output `rationale` is explained without `explain`.
+    `explain`, `top_k`, `max_rationale_tokens` and `truncate` are parameters of the request. Asking
+    for the output `rationale` sets `explain`.
     """
     started = time.perf_counter()
     body, elements = read_request(await request.body(), inference_header_content_length)
