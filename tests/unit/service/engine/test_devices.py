@@ -123,7 +123,7 @@ def test_auto_falls_back_and_says_so(
     source = verify.read(tiny_bundle)
     with caplog.at_level(logging.WARNING):
         assert OnnxRunner.on("auto", source, threads=1).device is CPU
-    assert f"tiny is not computed on the GPU: no CUDA GPU can be used ({NO_DRIVER})" in caplog.text
+    assert f"tiny cannot use the GPU: no CUDA GPU can be used ({NO_DRIVER})" in caplog.text
     with pytest.raises(DeviceError, match="no CUDA GPU"):
         OnnxRunner.on("cuda", source, threads=1)
     caplog.clear()
