@@ -24,12 +24,12 @@ ARGS ?=
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-serve: $(VENV)/.serve ## Install what serving needs, without torch, and serve on 127.0.0.1:8000
+serve: $(VENV)/.serve ## Install serving's packages, without torch, and serve on 127.0.0.1:8000
 	$(BIN)/python -m service $(ARGS)
 
 install: $(VENV)/.dev ## Install what training, export, evaluation and the tests need (torch for CPUs)
 
-test: $(VENV)/.dev ## Install what the tests need and run them
+test: $(VENV)/.dev ## Install the tests' packages and run the tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 test-promise: $(VENV)/.dev ## Check that 20,000 answers do not depend on other requests
@@ -72,7 +72,7 @@ bench-ray: $(VENV)/.bench $(VENV)-ray/.ray ## Measure one and two replicas on Ra
 	$(VENV)-ray/bin/python -m tests.benchmarks.replicas runs/bench-ray/int8-closed \
 		--readme service/README.md $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, and which package imports which
+lint: $(VENV)/.dev ## Check style and import arrows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
@@ -84,8 +84,8 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# On a CPU, glibc hands large temporaries back to the kernel at every step, and half the training
-# time goes there; these thresholds make it keep them.
+# On a CPU, glibc returns large temporaries to the kernel at every step. That takes half of the
+# training time. These thresholds make glibc keep them.
 distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT, by default the recipe's output_dir; ARGS="key=value …" changes keys
@@ -100,9 +100,9 @@ ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core)
 export: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, if both answer alike
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
 
-# Each line stops the rest where it fails, so what is refused is never loaded.
-refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and put it in its place at URL
-	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student learnt" >&2; exit 2; }
+# A line that fails stops the rest, so a refused bundle is never loaded.
+refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and replace BUNDLE at URL
+	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student was trained on" >&2; exit 2; }
 	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
 	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --recipe $(RECIPE) $(ARGS) --calibrate \
 		--out $(CHECKPOINT)/evaluation --force
@@ -115,20 +115,20 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and 
 	curl --silent --show-error --fail-with-body -X POST -H "x-api-key: $$DUET_ADMIN_KEY" \
 		$(URL)/admin/models/$(NAME)/load
 
-openapi: $(VENV)/.dev ## Write service/openapi.json anew, after a change of the HTTP contract
+openapi: $(VENV)/.dev ## Write service/openapi.json again, after a change of the HTTP contract
 	$(BIN)/python -m service.contract > service/openapi.json
 
 test-containers: $(VENV)/.dev ## Build the images and test them with docker-compose.yml (as root)
 	docker/verify.sh $(ARGS)
 
-audit: $(VENV)-supply/.tools ## Look for known vulnerabilities in what serving needs
+audit: $(VENV)-supply/.tools ## Look for known vulnerabilities in serving's packages
 	$(SUPPLY)/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)-supply/serving.txt $(ARGS)
 
-sbom: $(VENV)-supply/.tools ## Write what serving is made of to sbom.cdx.json (CycloneDX)
+sbom: $(VENV)-supply/.tools ## Write the packages of serving to sbom.cdx.json (CycloneDX)
 	$(SUPPLY)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 		--output-file sbom.cdx.json $(VENV)-supply/serving/bin/python
 
-licences: $(VENV)-supply/.tools ## Write the licences of what serving is made of to THIRD_PARTY.md
+licences: $(VENV)-supply/.tools ## Write the licences of serving's packages to THIRD_PARTY.md
 	{ sed '/^<!-- licences -->/q' THIRD_PARTY.md; \
 		$(SUPPLY)/pip-licenses --python $(VENV)-supply/serving/bin/python --from=mixed \
 			--order=name --format=markdown; \
@@ -152,7 +152,7 @@ $(VENV)-gpu/.serve: pyproject.toml constraints.txt
 	$(VENV)-gpu/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu]' pytest
 	touch $@
 
-# Ray brings an event loop of its own for uvicorn, so it has an environment of its own.
+# Ray installs another event loop for uvicorn, so it has its own environment.
 $(VENV)-ray/.ray: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip install --quiet --constraint constraints.txt \
@@ -168,7 +168,7 @@ $(VENV)-transformers5/.training: pyproject.toml constraints.txt constraints-tran
 		--editable ".[cpu,training,evaluation,teacher,dev]" onnx onnx-ir onnxscript
 	touch $@
 
-# `serving` holds what serving needs and nothing else: no pip, and no tool.
+# `serving` holds only serving's packages: no pip, no tools.
 $(VENV)-supply/.tools: pyproject.toml constraints.txt requirements-supply.txt
 	$(PYTHON) -m venv $(VENV)-supply
 	$(SUPPLY)/python -m pip install --quiet --requirement requirements-supply.txt

@@ -1,6 +1,6 @@
-"""An image's health check: exits with 0 where the service in this container is ready.
+"""An image's health check: exits with 0 if the service in this container is ready.
 
-Other than `/readyz` itself it needs no tool of a shell, and no module but Python's own.
+It asks `/readyz`. It needs no shell and only Python's standard library.
 """
 
 import http.client

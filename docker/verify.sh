@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Checks all that deploys Duet, without a container engine that runs already and without a registry
-# of images: lints the Dockerfile, docker-compose.yml, the chart, and the files of HAProxy, Prometheus
-# and Grafana; builds the images cpu and gpu on a base made by debootstrap, which has no CUDA; starts an
-# engine in a network of its own; and there holds the images, and two replicas behind the proxy, to
-# tests/containers.
+# Checks the deployment files. It needs no running container engine and no registry of images.
+#   1. Lints the Dockerfile, docker-compose.yml, the chart, and the files of HAProxy, Prometheus and
+#      Grafana.
+#   2. Builds the images cpu and gpu on a base from debootstrap, which has no CUDA.
+#   3. Starts an engine in its own network, and runs tests/containers there: on the images, and on two
+#      replicas behind the proxy.
 #
 #   docker/verify.sh [lint] [FOLDER]
 #
-# `lint` ends after the first part. FOLDER keeps the images for the next time; without one, all that was
-# made goes in the end. It takes root, and Debian's packages
+# `lint` ends after part 1. FOLDER keeps the images for the next time; without it, everything is removed
+# at the end. The script must run as root, and needs Debian's packages
 #   buildah debootstrap docker-compose docker.io haproxy prometheus
-# pip is configured by the environment's PIP_… variables, and trusts PIP_CERT or else SSL_CERT_FILE, in
-# the build too.
-# Docker, where it runs, needs none of this: README.md.
+# The PIP_… variables configure pip. pip trusts PIP_CERT, or else SSL_CERT_FILE, also in the build.
+# If Docker runs, you do not need this script: see README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
-PYTHON=${PYTHON:-.venv/bin/python}  # one that has the extra dev
+PYTHON=${PYTHON:-.venv/bin/python}  # with the extra dev
 
 lint_only=false
 if [ "${1:-}" = lint ]; then lint_only=true; shift; fi
@@ -31,7 +31,7 @@ finish() {
   if [ -n "$engine" ]; then kill "$engine"; wait "$engine" || true; fi
   if [ $# -eq 0 ]; then rm -rf "$folder"; fi
 }
-# shellcheck disable=SC2064  # the arguments of now
+# shellcheck disable=SC2064  # expands the arguments now
 trap "finish $*" EXIT
 
 say() { printf '\n== %s\n' "$*"; }
@@ -117,7 +117,7 @@ make_base() {
   rm -r "$folder/base"
 }
 
-make_peer() {  # NAME: what stands in for an image that is not ours, by the Containerfile on stdin
+make_peer() {  # NAME: builds a substitute for an image of others, by the Containerfile on stdin
   has "localhost/$1" && return
   say "In place of $1's image: Debian's package"
   mkdir -p "$folder/empty"

@@ -9,12 +9,12 @@ OURS = ("duet", "export", "service", "tasks", "training")
 
 @dataclass(frozen=True)
 class Command:
-    """The module whose `main(arguments, prog)` does the work, and the extras that it needs."""
+    """A command: a module with `main(arguments, prog)`, and the extras that it needs."""
 
     module: str
     extras: str
     help: str
-    flags: tuple[str, ...] = ()  # which it is always given
+    flags: tuple[str, ...] = ()  # always passed to it
 
 
 COMMANDS = {
@@ -35,7 +35,7 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int | None:
     """Runs a command in this process and returns its exit status, None for 0.
 
-    Returns 2 where there is no such command or a package is missing.
+    Returns 2 if there is no such command or a package is missing.
     """
     name, *arguments = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("-h", "--help"):
@@ -65,7 +65,7 @@ def _help() -> str:
     listed = "\n".join(f"  {name:<10}{command.help}" for name, command in COMMANDS.items())
     return (
         f"usage: duet COMMAND ...\n\ncommands:\n{listed}\n\n"
-        "`duet COMMAND --help` tells of a command's settings."
+        "`duet COMMAND --help` lists a command's settings."
     )
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-Input = str | Mapping[str, str | Sequence[str]]  # the task's fields, or the text of its only one
+Input = str | Mapping[str, str | Sequence[str]]  # the task's fields, or the text of its only field
 Fields = dict[str, str | list[str]]
 T = TypeVar("T")
 
@@ -26,12 +26,12 @@ BUSY: Final = (
     HTTPStatus.GATEWAY_TIMEOUT,
 )
 HERE: Final = ("127.0.0.1", "localhost", "[::1]")  # asked without the environment's proxy
-LONGEST_WAIT: Final = 300  # seconds between two tries, whatever the service says
-LONGEST_BACKOFF: Final = 30  # seconds, where the service does not say when to come again
+LONGEST_WAIT: Final = 300  # most seconds between two tries, even if the service asks for more
+LONGEST_BACKOFF: Final = 30  # most seconds between two tries if the service names none
 
 
 class Options(TypedDict, total=False):
-    """What a request may hold beside the input. The service's /docs describes it."""
+    """The options of a request. The service's /docs describes them."""
 
     model: str
     explain: bool
@@ -48,7 +48,7 @@ class Score(BaseModel):
 class Usage(BaseModel):
     """Counts of tokens (end tokens included) and of decoder steps.
 
-    `truncated` says that the input was too long and lost its end.
+    `truncated`: the input was too long and was cut at its end.
     """
 
     input_tokens: int
@@ -71,7 +71,7 @@ class Label(_Labelled):
 
 
 class Answer(_Labelled):
-    """The whole answer to one input. `rationale` is None where it was not asked for."""
+    """The whole answer to one input. `rationale` is None if it was not asked for."""
 
     rationale: str | None = None
     decoder_passes: int
@@ -98,7 +98,7 @@ class ModelInfo(BaseModel):
 
 
 class ServiceInfo(BaseModel):
-    """What is served, and within which limits. `timeout` is in seconds."""
+    """The service's version, its models and its limits. `timeout` is in seconds."""
 
     version: str
     default_model: str
@@ -112,10 +112,10 @@ class ServiceInfo(BaseModel):
 
 
 class DuetError(Exception):
-    """The service refused or failed. The message is what the service said.
+    """The service refused the request or failed. The message is the service's own.
 
     `status` is the HTTP status, None for an error in a stream. `error_type` is the kind of error,
-    for programs; "not_duet" says that something else than a Duet service answered.
+    for programs; "not_duet": the answer did not come from a Duet service.
     """
 
     def __init__(self, message: str, error_type: str, status: int | None) -> None:
@@ -128,11 +128,12 @@ class Client:
     """A connection to a service. Threads may share it. Close it, or use it as a context manager.
 
     `key` is an API key. `timeout` is in seconds, None for no limit; the default is longer than the
-    service's own. A busy service (status 429, 503 or 504) is asked again up to `retries` times,
-    each time when its Retry-After says. So is a service that closed the connection unasked.
+    service's own. If the service is busy (status 429, 503 or 504), the client tries again up to
+    `retries` times, after the seconds in Retry-After. It also tries again if the service closed the
+    connection.
 
-    All methods raise DuetError, and httpx2.TransportError where the service cannot be reached. A
-    `url` that is none raises httpx2.InvalidURL.
+    All methods raise DuetError, and httpx2.TransportError if the service cannot be reached. A wrong
+    `url` raises httpx2.InvalidURL.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Client:
         return self._read("GET", "models", list[ModelInfo])
 
     def model(self, name: str) -> ModelInfo:
-        """The loaded model of that name."""
+        """The loaded model `name`."""
         return self._read("GET", f"models/{quote(name, safe='')}", ModelInfo)
 
     def predict(self, item: Input, **options: Unpack[Options]) -> Answer:
@@ -174,7 +175,7 @@ class Client:
         return self._read("POST", "predict", list[Answer], body)
 
     def stream(self, item: Input, **options: Unpack[Options]) -> Iterator[Label | str | Answer]:
-        """The label, then the rationale in pieces as it is written, then the whole answer.
+        """Yields the label, then the rationale in pieces as it is written, then the whole answer.
 
         Leaving the loop early ends the service's work.
         """
@@ -219,7 +220,7 @@ class Client:
 
     @contextmanager
     def _response(self, method: str, path: str, body: Any) -> Iterator[httpx2.Response]:
-        """A successful response. Its body is not read yet."""
+        """Yields a successful response. Its body is not read yet."""
         response = self._send(self._http.build_request(method, path, json=body))
         try:
             if not response.is_success:
@@ -229,12 +230,12 @@ class Client:
             response.close()
 
     def _send(self, request: httpx2.Request) -> httpx2.Response:
-        """The last of up to `retries` + 1 responses. Asking twice does no harm."""
+        """The last of up to `retries` + 1 responses. Repeated requests change nothing."""
         for tries in range(self._retries):
             try:
                 response = self._http.send(request, stream=True)
             except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError):
-                continue  # an idle connection, which the other side closed
+                continue  # the other side closed an idle connection
             if response.status_code not in BUSY:
                 return response
             response.read()
@@ -246,7 +247,7 @@ def _error(body: str | bytes, status: int | None) -> DuetError:
     try:
         content = json.loads(body)
         return DuetError(content["error"], content["error_type"], status)
-    except (ValueError, TypeError, KeyError):  # it comes from something else, as a proxy
+    except (ValueError, TypeError, KeyError):  # not from the service, but from a proxy
         return DuetError(f"HTTP status {status}", "http", status)
 
 

@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as service does
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # see service/__init__.py

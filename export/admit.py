@@ -1,4 +1,4 @@
-"""Puts a new bundle in the place of one in use, after `training/evaluate.py --compare --gate`.
+"""Replaces a bundle in use by a new one, after `training/evaluate.py --compare --gate`.
 
 `python -m export.admit NEW --verdict FILE --out BUNDLE`
 """
@@ -19,7 +19,7 @@ from export.command_line import CommandLine, UsageError, read_command_line
 from export.replacing import replacing
 from training.student.model_card import render_card
 
-HEADING = "## Beside the bundle before"  # of the card's section on the gate, its last
+HEADING = "## Beside the bundle before"  # of the model card's last section, on the gate
 
 log = logging.getLogger("duet.export")
 
@@ -29,7 +29,7 @@ class VerdictError(ValueError):
 
 
 class WorseError(Exception):
-    """The verdict is that the new bundle is worse. The message has the figures."""
+    """The new bundle is worse by the verdict. The message has the figures."""
 
 
 class _Bundle(BaseModel):
@@ -44,7 +44,7 @@ class _Data(BaseModel):
 
 
 class Verdict(BaseModel):
-    """What admitting a bundle needs of `verdict.json`, which `training/evaluate.py` wrote."""
+    """The parts of `verdict.json`, from `training/evaluate.py`, that admission needs."""
 
     admitted: bool
     sentence: str
@@ -54,7 +54,7 @@ class Verdict(BaseModel):
     measured: dict[str, float | int | str]
 
     def stamp(self) -> dict[str, float | int | str]:
-        """What the new bundle's manifest says of the gate."""
+        """The gate's figures for the new bundle's manifest."""
         return self.measured | {
             "against": f"{self.old.name}, version {self.old.version}",
             "against_checksum": self.old.checksum,
@@ -64,17 +64,17 @@ class Verdict(BaseModel):
 
 
 class AdmitArguments(CommandLine):
-    """Puts a new bundle in the place of one in use, if the verdict of the gate says so."""
+    """Replaces a bundle in use by a new one, if the gate admitted the new one."""
 
-    new: CliPositionalArg[Path] = Field(description="the new bundle, which stays where it is")
+    new: CliPositionalArg[Path] = Field(description="the new bundle; it is copied, not moved")
     verdict: Path = Field(
-        description="verdict.json, which training/evaluate.py --compare NEW OLD --gate wrote"
+        description="verdict.json, from training/evaluate.py --compare NEW OLD --gate"
     )
-    out: Path = Field(description="the bundle in use, which is replaced")
+    out: Path = Field(description="the bundle in use; it is replaced")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m export.admit") -> int:
-    """Returns 0; 1 where the verdict is that NEW is worse; 2 where NEW, BUNDLE or FILE is wrong."""
+    """Returns 0; 1 if NEW is worse by the verdict; 2 if NEW, BUNDLE or FILE is wrong."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     try:
@@ -95,9 +95,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m export.admit"
 def admit(new: Path, verdict_file: Path, out: Path) -> None:
     """Replaces the bundle `out` by a copy of the bundle `new`, stamped with the verdict.
 
-    The old bundle stays until the new one is complete. Raises BundleError where one of them is no
-    whole bundle, VerdictError where the verdict is not about these two, WorseError where it refuses
-    the new one, OSError.
+    The old bundle stays until the new one is complete. Raises BundleError if one of them is not a
+    complete bundle, VerdictError if the verdict is not about these two, WorseError if the verdict
+    refuses the new bundle, OSError.
     """
     ours, theirs = verify.read(new).manifest, verify.read(out).manifest
     verdict = _read_verdict(verdict_file)
@@ -121,7 +121,7 @@ def admit(new: Path, verdict_file: Path, out: Path) -> None:
             shutil.copyfile(new / name, folder / name)
         card = folder / bundle.MODEL_CARD
         text, _, _ = card.read_text(encoding="utf-8").partition(HEADING)
-        # an older section, if there is one, goes
+        # replaces an older section
         card.write_text(f"{text.rstrip()}\n\n{section}", encoding="utf-8")
         verify.seal(folder, stamped)
     log.info("replaced %s", out)

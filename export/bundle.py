@@ -1,7 +1,6 @@
-"""What a bundle is: a folder with all that serving a student needs, described by its manifest.
+"""The format of a bundle: a folder with all files that serving a student needs, and a manifest.
 
-This module and `export.verify` are all of `export` that `service` knows. Neither imports torch or
-onnx.
+`service` imports only this module and `export.verify` from `export`. Neither imports torch or onnx.
 """
 
 from collections.abc import Sequence
@@ -26,14 +25,15 @@ MODEL_CARD = "MODEL_CARD.md"
 DRAFT = "draft.bin"  # optional
 REQUIRED_FILES = (ENCODER, DECODER, TOKENIZER, GOLDEN, MODEL_CARD)
 
-MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest is some kilobytes: anything larger is not one
+MAX_MANIFEST_BYTES = 4 * 2**20  # a manifest has a few kilobytes
 MAX_FILE_BYTES: Final = {GOLDEN: 4 * 2**20, MODEL_CARD: 4 * 2**20, TOKENIZER: 2**28}
-MAX_GRAPH_BYTES: Final = 2**31  # protobuf's own limit, and so that of every other file
+MAX_GRAPH_BYTES: Final = 2**31  # protobuf's own limit; also the limit of all other files
 
 # draft.bin: a header, then slots of two little-endian uint32. A context of 1 to DRAFT_ORDER tokens
-# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots. The slot holds h
-# modulo 2^32, then the likeliest next token (24 bits) below its share of the counts (8 bits). An
-# empty slot is zero. A context whose slot is taken is left out.
+# with the hash h (see `context_hashes`) belongs in the slot (h >> 32) % slots. The first uint32 is
+# h modulo 2^32. The second one holds the likeliest next token in the low 24 bits, and its share of
+# the counts in the high 8 bits. An empty slot is zero. If a context's slot is taken, the context is
+# left out.
 DRAFT_HEADER: Final = b"DUETDRAFT\0\0\0\1\0\0\0"  # format 1
 DRAFT_ORDER: Final = 4
 
@@ -41,7 +41,7 @@ Precision = Literal["fp32", "int8", "fp16", "bf16"]
 
 
 class BundleError(ValueError):
-    """A folder is no bundle, or was changed. The message names the file and the reason."""
+    """A folder is not a bundle, or was changed. The message has the file and the reason."""
 
 
 class _Part(BaseModel):
@@ -63,7 +63,7 @@ class Geometry(_Part):
 
 
 class Limits(_Part):
-    """Token counts, the end token included."""
+    """The most tokens of each text, with the end token."""
 
     input_tokens: int = Field(gt=1)
     label_tokens: int = Field(gt=1)
@@ -71,16 +71,18 @@ class Limits(_Part):
 
 
 class Provenance(_Part):
-    """Where the student comes from: enough to make it again."""
+    """The origin of the student: enough to make it again."""
 
     base_model: str
     recipe: dict[str, Any]
     data_fingerprint: str
     seed: int
     code_version: str
-    parity: dict[str, float | int | str] = Field(description="what export's parity gate measured")
+    parity: dict[str, float | int | str] = Field(
+        description="the measurements of export's parity gate"
+    )
     gate: dict[str, float | int | str] = Field(
-        default={}, description="how it did beside the bundle that it was to replace"
+        default={}, description="the comparison with the bundle that it replaced"
     )
 
 
@@ -99,12 +101,12 @@ class Manifest(_Part):
     limits: Limits
     calibration: Calibration = Calibration()
     metrics: dict[str, dict[str, float | int | str]] = Field(
-        description="per split: accuracy, rows, and what the rows are; of `rationales` their health"
+        description="per split: accuracy, rows and their origin; for `rationales`: their health"
     )
     provenance: Provenance
     license: str
     files: dict[Name, FileEntry] = {}
-    checksum: str = Field("", description="SHA-256 of the rest, by `export.verify`")
+    checksum: str = Field("", description="SHA-256 of the rest of the manifest")
 
 
 class Golden(_Part):
@@ -116,7 +118,7 @@ class Golden(_Part):
 
 
 def context_hashes(tokens: Sequence[int]) -> list[int]:
-    """The 64-bit hashes of the last 1, 2, ... DRAFT_ORDER tokens, as far as there are so many."""
+    """The 64-bit hashes of the last 1, 2, ... tokens, up to DRAFT_ORDER or `len(tokens)`."""
     value, hashes = 0xCBF29CE484222325, []
     for token in tokens[: -DRAFT_ORDER - 1 : -1]:
         value = ((value ^ token) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF

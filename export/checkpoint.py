@@ -1,4 +1,4 @@
-"""A distilled student, with the inputs that export compares its graphs on and shows."""
+"""Loads a distilled student, with the inputs for the parity gate and the golden examples."""
 
 import reprlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ GOLDEN_EXAMPLES = 4  # at most
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A student, with inputs to compare its graphs on and inputs to show."""
+    """A student, with examples for the parity gate and inputs for the golden examples."""
 
     model: UnpaddedT5
     tokenizer: PreTrainedTokenizerFast
@@ -64,7 +64,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 def _checked(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise StudentError(f"{folder}: its tokenizer has no fast form, and a bundle needs one")
+        raise StudentError(f"{folder}: a bundle needs a fast tokenizer, but this one is slow")
     if tokenizer("")["input_ids"] != [tokenizer.eos_token_id]:
         raise StudentError(f"{folder}: its tokenizer does not end a text with the end token")
     return tokenizer
@@ -76,7 +76,7 @@ def _golden(
     inputs: list[Fields],
     tokenizer: PreTrainedTokenizerFast,
 ) -> list[Fields]:
-    """The inputs to show: those of the recipe, or the first of `inputs` that a service accepts."""
+    """The golden inputs: the recipe's examples, or the first of `inputs` that are short enough."""
 
     def fits(fields: Fields) -> bool:
         text = record.task.codec(record.task.render(fields)).text

@@ -1,4 +1,4 @@
-"""The command lines of export: flags alone, and never environment variables."""
+"""The command lines of export: only flags, no environment variables."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ class UsageError(ValueError):
 
 
 class CommandLine(BaseSettings):
-    """What a command was told."""
+    """The arguments of a command."""
 
     model_config = SettingsConfigDict(
         cli_kebab_case=True,
@@ -37,7 +37,7 @@ class CommandLine(BaseSettings):
         *others: PydanticBaseSettingsSource,
         **more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """No environment: a variable named VERSION must not change a bundle."""
+        """Ignores the environment: a variable named VERSION must not change a bundle."""
         return (init_settings,)
 
 
@@ -45,9 +45,9 @@ Arguments = TypeVar("Arguments", bound=CommandLine)
 
 
 def read_command_line(kind: type[Arguments], argv: Sequence[str] | None, prog: str) -> Arguments:
-    """What `argv` says, or the process's own arguments. `prog` is the command in `--help`.
+    """The arguments in `argv`; None: the process's own. `prog` is the command in `--help`.
 
-    Raises UsageError. A flag that is missing or unknown exits with 2.
+    Raises UsageError. Exits with 2 if a flag is missing or unknown.
     """
     source = CliSettingsSource[Any](kind, cli_prog_name=prog)
     arguments = None if argv is None else [*argv]

@@ -32,26 +32,26 @@ class ConvertArguments(CommandLine):
         description="the folder that training/distill.py wrote"
     )
     out: Path = Field(description="the bundle; an old one is replaced")
-    version: Name = Field("1", description="of the bundle")
+    version: Name = Field("1", description="the bundle's version")
     precision: Precision = Field(
-        "fp32", description="of weights and activations; fp16 and bf16 are for GPUs"
+        "fp32", description="precision of weights and activations; fp16 and bf16 are for GPUs"
     )
     layout: Literal["duet", "optimum"] = Field(
         "duet", description="duet: a bundle; optimum: a folder for ORTModelForSeq2SeqLM"
     )
     notes: Path | None = Field(
-        None, description="a file of Markdown for the model card: what else to know of the student"
+        None, description="a Markdown file with more facts about the student, for the model card"
     )
 
     @model_validator(mode="after")
     def _check_layout(self) -> Self:
         if self.layout == "optimum" and self.precision != "fp32":
-            raise ValueError("the layout optimum has no --precision but fp32")
+            raise ValueError("the layout optimum has only --precision fp32")
         return self
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m export.convert") -> int:
-    """Returns 0; 1 where the parity gate fails; 2 for a checkpoint or an OUT that cannot serve."""
+    """Returns 0; 1 if the parity gate fails; 2 if CHECKPOINT or OUT cannot be used."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     transformers.logging.set_verbosity_error()
@@ -96,9 +96,9 @@ def convert(
 ) -> None:
     """Writes the bundle of the student in `source` to `out`, if it passes the parity gate.
 
-    The file `notes` becomes a part of the card. A bundle that is at `out` already stays until the
-    new one is complete. Raises StudentError, UnsupportedModelError, BundleError (`out` is
-    something else), ParityError, OSError.
+    The file `notes` becomes a part of the model card. An old bundle at `out` stays until the new
+    one is complete. Raises StudentError, UnsupportedModelError, BundleError (`out` is not a
+    bundle), ParityError, OSError.
     """
     require_replaceable(out)
     log.info("reading %s", source)

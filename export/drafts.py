@@ -1,4 +1,4 @@
-"""The texts that the table of drafts is made of: those of training, and the student's own."""
+"""Collects texts for the table of drafts: the training texts, and texts that the student writes."""
 
 import logging
 from pathlib import Path
@@ -9,8 +9,8 @@ from export.parity import batches
 from export.reference import OnnxStudent
 from tasks.placeholders import Codec
 
-INPUTS = 1000  # at most, that the student writes on
-MAX_SHARE = 0.1  # of the bundle
+INPUTS = 1000  # most inputs for which the student writes texts
+MAX_SHARE = 0.1  # of the bundle's size
 
 Ids = list[int]
 
@@ -51,7 +51,7 @@ def _written(
 ) -> list[tuple[Ids, Ids]]:
     """The labels and rationales that the student writes, as tokens."""
     predict, explain = checkpoint.record.predict, checkpoint.record.explain
-    log.info("writing on %d inputs, for the table of drafts", len(codecs))
+    log.info("generating texts for %d inputs, for the table of drafts", len(codecs))
     pairs: list[tuple[Ids, Ids]] = []
     for texts in batches([codec.text for codec in codecs]):
         labels = student.generate([predict.prefix + text for text in texts], predict.max_new_tokens)

@@ -8,33 +8,33 @@ encoder
     out  cross_key.l, cross_value.l [B,H,S,Dk]
 decoder: one step
     in   input_ids [B,T] i64        the new tokens
-         positions [B,T] i64        the place of each in its own sequence
-         write_index [B] i64        where in a row's cache its T new entries are written
-         cache_positions [B,M] i64  the sequence place of every cache entry
-         visible [B,T,M] bool       the cache entries, new ones included, that a token attends to
+         positions [B,T] i64        the position of each in its own sequence
+         write_index [B] i64        the cache index at which a row's T new entries are written
+         cache_positions [B,M] i64  the position of every cache entry in its sequence
+         visible [B,T,M] bool       the cache entries, with new ones, that a token attends to
          cross_key.l, cross_value.l [B,H,S,Dk], cross_mask [B,S] i64   from the encoder
          key.l, value.l [B,H,M,Dk]  the caches
-         target_ids [B,T] i64       tokens whose log-probability is wanted
+         target_ids [B,T] i64       the tokens whose log-probability is asked for
     out  next_id [B,T] i64, next_logprob [B,T], target_logprob [B,T]
          present_key.l, present_value.l [B,H,M,Dk]
 
-A cache goes in as `key.l` and comes out as `present_key.l`, as ONNX wants every name to be unique.
-Bind both to one buffer and it is updated in place. Caches must be finite from the start (zeros):
-an entry that is not visible weighs nothing, but nothing times NaN is NaN.
+The input cache is `key.l` and the output cache `present_key.l`, because ONNX names are unique. Bind
+both to one buffer to update it in place. Caches must be finite from the start (zeros): an invisible
+entry has the weight 0, but 0 times NaN is NaN.
 
-The place of a token is free, so one graph decodes (T = 1), verifies a chain of T tokens, and
-scores a tree, where siblings share a place and see their ancestors alone.
+Tokens may have any position. So one graph decodes (T = 1), verifies a chain of T tokens, and scores
+a tree, in which siblings share a position and attend to their ancestors and themselves only.
 
-What a token gets from a step depends on nothing but its own sequence, to the last bit: not on the
-other rows, nor on T, M and S. So activations are rows [N,D], one for each of the N = B*T tokens,
-and in the decoder's attention each token is a query by itself.
+The output for a token depends only on its own sequence, to the last bit: not on other rows, and not
+on T, M and S. So activations are rows [N,D], one for each of the N = B*T tokens, and in the
+decoder's attention each token is a query by itself.
 
-Precisions: `fp32`; `int8` (see `export.quantize`); `fp16` and `bf16`, for GPUs. These two hold
-weights, activations, keys and values in 16 bits, but what would overflow or lose too much in fp32,
-as transformers does: the residual stream, the norms, the feed-forward's output projection and its
-weight, the softmax of attention, and from the logits on. Log-probabilities are fp32 always.
-onnxruntime's CPU provider runs fp16, slowly, and bf16 not at all: it has no bf16 kernels of MatMul,
-Mul, Where, Expand, Relu, Gelu and Attention.
+Precisions: `fp32`; `int8` (see `export.quantize`); `fp16` and `bf16`, for GPUs. The last two hold
+weights, activations, keys and values in 16 bits. Like transformers, they keep in fp32 what would
+overflow or lose too much: the residual stream, the norms, the feed-forward's output projection and
+its weight, the softmax of attention, and the logits and all after them. Log-probabilities are
+always fp32. onnxruntime's CPU provider runs fp16 slowly. It cannot run bf16: it has no bf16 kernels
+of MatMul, Mul, Where, Expand, Relu, Gelu and Attention.
 """
 
 from typing import Any
@@ -73,7 +73,7 @@ DTYPES: dict[Precision, ir.DataType] = {
     "int8": FLOAT,
     "fp16": ir.DataType.FLOAT16,
     "bf16": ir.DataType.BFLOAT16,
-}  # of activations, keys and values
+}  # types of activations, keys and values
 
 
 def build_graphs(model: T5ForConditionalGeneration, precision: Precision) -> dict[str, ir.Model]:
@@ -87,7 +87,7 @@ def build_graphs(model: T5ForConditionalGeneration, precision: Precision) -> dic
 
 
 def build_encoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT) -> ir.Model:
-    """Input tokens to the keys and values that the decoder's cross attention reads.
+    """The encoder: from input tokens to the keys and values for the decoder's cross attention.
 
     Raises UnsupportedModelError.
     """
@@ -129,7 +129,7 @@ def build_encoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT)
 
 
 def build_decoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT) -> ir.Model:
-    """One step: T new tokens of each row, each through all decoder layers.
+    """The decoder's step: T new tokens of each row, each through all decoder layers.
 
     Raises UnsupportedModelError.
     """
@@ -192,7 +192,7 @@ def build_decoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT)
     x = rms_norm(op, "norm", decoder.final_layer_norm, x, dtype)
 
     if config.tie_word_embeddings:
-        # Transposed here so that the file holds the matrix once; the product reads it as it lies.
+        # Transposed here, so the file holds the matrix once.
         logits = op.MatMul(op.Mul(x, config.d_model**-0.5), op.Transpose(embedding, perm=[1, 0]))
     else:
         logits = project(op, "lm_head", x, model.lm_head)
@@ -214,7 +214,7 @@ def build_decoder(model: T5ForConditionalGeneration, dtype: ir.DataType = FLOAT)
 
 
 def geometry_of(config: T5Config) -> Geometry:
-    """The shapes and token ids that running the graphs needs."""
+    """The shapes and token ids that are needed to run the graphs."""
     names = {
         "d_model": "d_model",
         "encoder_layers": "num_layers",

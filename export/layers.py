@@ -17,7 +17,7 @@ FLOAT, INT64, BOOL = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.BOOL
 
 
 class UnsupportedModelError(ValueError):
-    """A T5 that these graphs cannot hold."""
+    """These graphs cannot represent this T5."""
 
 
 def initializer(op: OpBuilder, name: str, weight: torch.Tensor, dtype: ir.DataType) -> ir.Value:
@@ -30,19 +30,19 @@ def cast(op: OpBuilder, x: ir.Value, dtype: ir.DataType) -> ir.Value:
 
 
 def hidden_bias(dtype: ir.DataType) -> float:
-    """The bias of what is not attended to: half the lowest number, so no sum with it overflows."""
+    """The bias of hidden entries: half the lowest number, so no sum with it overflows."""
     return torch.finfo(ir.tensor_adapters.to_torch_dtype(dtype)).min / 2
 
 
 def project(op: OpBuilder, name: str, x: ir.Value, *linears: nn.Linear) -> ir.Value:
-    """x [N,D] through several linears without bias as one product, results side by side."""
+    """The product of x [N,D] with several linears without bias, the results side by side."""
     weight = torch.cat([linear.weight for linear in linears]).T  # [D, sum of outputs]
     assert x.dtype is not None
     return op.MatMul(x, initializer(op, name, weight, x.dtype))
 
 
 def add_residual(op: OpBuilder, x: ir.Value, branch: ir.Value) -> ir.Value:
-    """The residual stream x, in fp32, and what a layer adds to it."""
+    """The sum of the residual stream x, in fp32, and a layer's output."""
     return op.Add(x, cast(op, branch, FLOAT))
 
 
@@ -56,7 +56,7 @@ def rms_norm(
 def attend(
     op: OpBuilder, query: ir.Value, key: ir.Value, value: ir.Value, bias: ir.Value
 ) -> ir.Value:
-    """Queries [B,H,T,Dk] over keys and values [B,H,M,Dk] to [B,H,T,Dk]."""
+    """Attention [B,H,T,Dk] of queries [B,H,T,Dk] over keys and values [B,H,M,Dk]."""
     return op.Attention(query, key, value, bias, scale=1.0, softmax_precision=FLOAT)
 
 
@@ -68,11 +68,11 @@ def attend_each(
     bias: ir.Value,
     config: T5Config,
 ) -> ir.Value:
-    """Queries [B,H,T,Dk] over keys and values [B,H,M,Dk] to [N,H*Dk], one query at a time.
+    """Attention [N,H*Dk] of queries [B,H,T,Dk] over keys and values [B,H,M,Dk], query by query.
 
-    A matrix of one row goes through another kernel than one of several, with other last digits. So
-    the T queries of a head are heads of their own, of a group (Ainslie et al., 2023) that shares
-    keys and values.
+    For a matrix of one row, the runtime uses another kernel than for several rows, and the last
+    digits differ. So each of a head's T queries is its own head, in a group that shares keys and
+    values (Ainslie et al., 2023).
     """
     query = op.Reshape(query, [0, -1, 1, config.d_kv])  # [B,H*T,1,Dk]
     attended = attend(op, query, key, value, bias)
@@ -105,7 +105,7 @@ def activation(op: OpBuilder, name: str, x: ir.Value) -> ir.Value:
 def split_heads(
     op: OpBuilder, x: ir.Value, tokens: ir.Value, config: T5Config, parts: int
 ) -> list[ir.Value]:
-    """x [N,parts*H*Dk] of rows of T = `tokens` [1] tokens to parts of [B,H,T,Dk]."""
+    """Splits x [N,parts*H*Dk] into parts [B,H,T,Dk]. Each row has T = `tokens` [1] tokens."""
     shape = op.Concat([-1], tokens, [parts * config.num_heads, config.d_kv], axis=0)
     x = op.Transpose(op.Reshape(x, shape), perm=[0, 2, 1, 3])
     if parts == 1:
@@ -114,7 +114,7 @@ def split_heads(
 
 
 def merge_heads(op: OpBuilder, x: ir.Value, config: T5Config) -> ir.Value:
-    """[B,H,T,Dk] to [N,H*Dk]."""
+    """Merges the heads of x [B,H,T,Dk] to [N,H*Dk]."""
     return op.Reshape(op.Transpose(x, perm=[0, 2, 1, 3]), [-1, config.num_heads * config.d_kv])
 
 
@@ -126,10 +126,10 @@ def boolean_mask(op: OpBuilder, mask: ir.Value) -> ir.Value:
 def relative_bias(
     op: OpBuilder, attention: T5Attention, relative: ir.Value, dtype: ir.DataType
 ) -> ir.Value:
-    """T5's bias [B,H,T,M] by `relative` [B,T,M], the place of the key less that of the query.
+    """T5's bias [B,H,T,M] for `relative` [B,T,M], the key's position minus the query's.
 
-    The buckets saturate at `relative_attention_max_distance`, so a table of all distances up to
-    there is exact. A decoder's bias knows no keys ahead of the query: they count as distance 0.
+    The buckets saturate at `relative_attention_max_distance`, so a table of the distances up to it
+    is exact. In a decoder, keys ahead of the query count as distance 0.
     """
     furthest = attention.relative_attention_max_distance
     ahead = 0 if attention.is_decoder else furthest
@@ -146,10 +146,10 @@ def relative_bias(
 
 
 def argmax(op: OpBuilder, logits: ir.Value, vocab_size: int) -> ir.Value:
-    """The first place of the largest of each row, [N,V] to [N,1].
+    """The index [N,1] of each row's largest logit, the first one of equals. `logits` are [N,V].
 
-    First the block of the vocabulary, then the place in it: onnxruntime's ReduceMax is many times
-    faster than its ArgMax.
+    Finds the block of the vocabulary, then the index in the block: onnxruntime's ReduceMax is many
+    times faster than its ArgMax.
     """
     block = max(size for size in range(1, 257) if vocab_size % size == 0)
     blocks = op.Reshape(logits, [0, -1, block])  # [N,V/block,block]

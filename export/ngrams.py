@@ -1,4 +1,4 @@
-"""The table of drafts: the token that a student is likely to write after its last few tokens."""
+"""The table of drafts: the likeliest next token after the last few tokens of a text."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,10 @@ MIN_COUNT = 2  # a context seen once says little about the next text
 def write_draft_table(
     path: Path, texts: Iterable[Sequence[int]], *, start_id: int, max_bytes: int
 ) -> int:
-    """Writes the table of the texts' n-grams, if there are any, and returns how many it holds.
+    """Writes the table of the texts' n-grams, if there are any. Returns the number of contexts.
 
-    `texts` are token ids that follow `start_id`. If `max_bytes` are too few for all contexts, the
-    most frequent ones are kept.
+    `texts` are token ids that follow `start_id`. If `max_bytes` are too few for all contexts, keeps
+    the most frequent ones.
     """
     counts: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by a context's hash
     for text in texts:

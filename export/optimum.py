@@ -18,10 +18,10 @@ class OptimumMissingError(Exception):
 
 
 def export_with_optimum(source: Path, out: Path) -> None:
-    """Writes the student in `source` to the new folder `out`, by Optimum's own exporter.
+    """Writes the student in `source` to the new folder `out` with Optimum's own exporter.
 
-    Raises StudentError, OptimumMissingError, OSError (also where `out` exists), and ParityError if
-    Optimum's runner writes another label than transformers for one of the first examples.
+    Raises StudentError, OptimumMissingError, OSError (also if `out` exists), and ParityError if
+    Optimum's runner and transformers give different labels for one of the first examples.
     """
     if out.exists():
         raise FileExistsError(f"{out} exists; choose another --out, or delete it")
@@ -38,14 +38,14 @@ def export_with_optimum(source: Path, out: Path) -> None:
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         new = Path(temporary, "new")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tracing: what it gave is compared below
+            warnings.simplefilter("ignore")  # tracing warns; the result is compared below
             main_export(
                 str(source),
                 new,
                 task="text2text-generation-with-past",
                 dtype="fp32",
                 local_files_only=True,
-                do_validation=False,  # it would write a folder that fails, with a warning
+                do_validation=False,  # it only warns, and writes the folder anyway
             )
         _compare(checkpoint, new)
         new.rename(out)
@@ -67,4 +67,4 @@ def _compare(checkpoint: Checkpoint, folder: Path) -> None:
         for student in students
     )
     if expected != actual:
-        raise ParityError("the labels that Optimum's runner writes are not those of transformers")
+        raise ParityError("Optimum's runner and transformers give different labels")

@@ -1,4 +1,4 @@
-"""The parity gate: a bundle's graphs must give what transformers gives in fp32.
+"""The parity gate: a bundle's graphs must give the same results as transformers in fp32.
 
 Graphs in fp32 must give the same tokens with the same probabilities. Graphs of a lower precision
 must give the same labels, on rows that the student was not trained on.
@@ -20,38 +20,38 @@ from training.student.record import StudentPass
 
 TOLERANCE = 1e-4  # of log-probabilities, in fp32
 LEAST_EQUAL_LABELS = 0.99  # a share of the rows, in lower precisions
-MOST_ACCURACY_LOST = 0.005  # likewise
+MOST_ACCURACY_LOST = 0.005  # a share of the rows, in lower precisions
 BATCH = 16
 
 T = TypeVar("T")
 
 
 class ParityError(RuntimeError):
-    """The graphs do not give what transformers gives. The message shows the first difference."""
+    """The graphs and transformers give different results. The message shows the difference."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What the gate measured, over `rows` inputs in each pass."""
+    """The gate's measurements in fp32, over `rows` inputs in each pass."""
 
     rows: int
     outputs: int
     equal: int
-    near_ties: int  # outputs that first differ where two tokens are equally probable, by TOLERANCE
+    near_ties: int  # outputs whose first difference is between equally probable tokens
     max_logprob_difference: float
     logprob_tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
 class LabelParity:
-    """What the gate of the lower precisions measured, over `rows` inputs in both passes."""
+    """The gate's measurements in lower precisions, over `rows` inputs in both passes."""
 
     rows: int
     equal_labels: int
     accuracy: float  # of the graphs' labels
     reference_accuracy: float  # of transformers' labels
     equal_rationales: int  # for information
-    max_logprob_difference: float  # likewise
+    max_logprob_difference: float  # for information
     least_equal_labels: float = LEAST_EQUAL_LABELS
     most_accuracy_lost: float = MOST_ACCURACY_LOST
 
@@ -62,8 +62,8 @@ class OutputPair(NamedTuple):
     prompt: str
     ours: list[int]
     theirs: list[int]
-    near_tie: bool  # do they first differ where two tokens are equally probable, by TOLERANCE?
-    difference: float  # the largest between the two log-probabilities of a token of `theirs`
+    near_tie: bool  # see `is_near_tie`
+    difference: float  # the largest difference of log-probabilities, over the tokens of `theirs`
 
 
 def check_parity(
@@ -76,9 +76,10 @@ def check_parity(
 ) -> Parity:
     """Compares greedy tokens and their log-probabilities on `texts`, in each pass.
 
-    With `explain_given_label` the label that transformers predicts is both decoders' prefix.
-    Log-probabilities are those of transformers' own greedy tokens. Raises ParityError where tokens
-    of input or output differ (other than by a near tie), or a log-probability by over TOLERANCE.
+    With `explain_given_label`, the label from transformers is both decoders' prefix. The compared
+    log-probabilities (nats) are of transformers' greedy tokens. Raises ParityError if input tokens
+    differ, if outputs differ by more than a near tie, or if log-probabilities differ by more than
+    TOLERANCE.
     """
     near_ties = 0
     wrong: list[OutputPair] = []
@@ -118,10 +119,10 @@ def check_labels(
     predict: StudentPass,
     explain: StudentPass,
 ) -> LabelParity:
-    """Compares the labels, and the rationales, of rows: each an input's codec and its right label.
+    """Compares labels and rationales on `rows`, each with an input's codec and its right label.
 
-    Raises ParityError where fewer than LEAST_EQUAL_LABELS of the labels are the same, or where
-    the graphs get more than MOST_ACCURACY_LOST fewer of the rows right than transformers.
+    Raises ParityError if less than LEAST_EQUAL_LABELS of the labels are equal, or if the graphs'
+    accuracy is more than MOST_ACCURACY_LOST below that of transformers.
     """
     texts = [codec.text for codec, _ in rows]
     labels = list(compare(model, tokenizer, student, texts, predict))
@@ -153,8 +154,8 @@ def check_labels(
         )
     if (theirs - ours) / len(rows) > MOST_ACCURACY_LOST:
         raise ParityError(
-            f"{ours} of {parity.rows} labels are right, but transformers' are in {theirs}, and at "
-            f"most {MOST_ACCURACY_LOST:.1%} of the rows may be lost"
+            f"{ours} of {parity.rows} labels are right, but {theirs} of transformers'; at most "
+            f"{MOST_ACCURACY_LOST:.1%} of the rows may be lost"
         )
     return parity
 
@@ -167,9 +168,9 @@ def compare(
     one: StudentPass,
     decoder_prefixes: DecoderPrefixes | None = None,
 ) -> Iterator[OutputPair]:
-    """Decodes `texts` in one pass by both, and scores transformers' tokens by the graphs too.
+    """Decodes `texts` in one pass with both, and scores transformers' tokens with both.
 
-    Raises ParityError where the tokens of an input differ.
+    Raises ParityError if the tokens of an input differ.
     """
     prompts = [one.prefix + text for text in texts]
     prefixes = decoder_prefixes or [[]] * len(prompts)
@@ -188,9 +189,9 @@ def compare(
 
 
 def is_near_tie(ours: Sequence[int], theirs: Sequence[int], logprobs: np.ndarray) -> bool:
-    """Whether two greedy outputs first differ at tokens that are equally probable, by TOLERANCE.
+    """Whether the first tokens that differ are equally probable, within TOLERANCE.
 
-    `logprobs` [T,V] are the vocabulary's at each token of `theirs`.
+    `logprobs` [T,V] are the log-probabilities of the vocabulary at each token of `theirs`.
     """
     for place, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
         if mine != other:
@@ -206,7 +207,7 @@ def _difference(student: OnnxStudent, output: OutputPair) -> str:
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Batches of BATCH items: as many prompts as need neither much padding nor memory."""
+    """Yields batches of at most BATCH items, which need little padding and memory."""
     for start in range(0, len(items), BATCH):
         yield items[start : start + BATCH]
 
@@ -214,13 +215,13 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 def _tokens(
     tokenizer: PreTrainedTokenizerBase, student: OnnxStudent, prompts: Sequence[str]
 ) -> list[list[int]]:
-    """The prompts' tokens. Raises ParityError where the two tokenizers differ."""
+    """The prompts' tokens. Raises ParityError if the two tokenizers differ."""
     limit = student.tokenizer.truncation["max_length"]
     expected = tokenizer(list(prompts), truncation=True, max_length=limit)["input_ids"]
     for prompt, ours, theirs in zip(prompts, student.tokens(prompts), expected, strict=True):
         if ours != theirs:
             raise ParityError(
-                f"the tokens of {prompt!r} are {theirs} to transformers, "
-                f"but {ours} to the bundle's {TOKENIZER}"
+                f"the tokens of {prompt!r} are {theirs} in transformers, "
+                f"but {ours} in the bundle's {TOKENIZER}"
             )
     return expected

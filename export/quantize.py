@@ -1,14 +1,14 @@
-"""A graph with its weights, and what is multiplied by them, in 8-bit integers.
+"""Quantises a graph: weights, and the activations that they multiply, become 8-bit integers.
 
-A row of activations x [D] is quantised by its own largest value, so that no neighbour in the batch
-changes it: with s = max|x| / 127, x ≈ s · (q − 128), q in [1, 255] as uint8. (onnxruntime's own
-DynamicQuantizeLinear takes one scale for all rows.) A weight is quantised by output channel n:
+A row of activations x [D] has its own scale, so other rows in the batch do not change it: with
+s = max|x| / 127, x ≈ s · (q − 128), q in [1, 255] as uint8. (onnxruntime's own
+DynamicQuantizeLinear has one scale for all rows.) A weight has a scale for each output channel n:
 W[:, n] ≈ t[n] · w[:, n], w in [−64, 64] as int8. Then, with an exact sum in 32 bits,
 
     (x W)[n] ≈ s · t[n] · Σ_d (q[d] − 128) · w[d, n].
 
-Weights take 7 bits of their 8, as processors with AVX2 or AVX-512 but without VNNI add two products
-of uint8 and int8 in 16 bits, and saturate there: 2 · 255 · 64 < 2¹⁵.
+Weights use 7 of their 8 bits. Processors with AVX2 or AVX-512 but without VNNI add two products of
+uint8 and int8 in 16 bits. With 7 bits these sums do not saturate: 2 · 255 · 64 < 2¹⁵.
 """
 
 from typing import Any
@@ -26,9 +26,9 @@ ZERO_POINT = 128  # of activations
 
 
 def quantize(model: ir.Model) -> None:
-    """Replaces, in place, every product with a weight and every look-up of an embedding.
+    """Quantises, in place, every product with a weight and every look-up of an embedding.
 
-    A weight that serves both, as tied embeddings do, is held once, with a scale for each token.
+    A weight with both uses, as a tied embedding, is stored once, with a scale for each token.
     """
     quantizer = _Quantizer(GraphBuilder(model.graph).op)
     for node in list(model.graph):
@@ -45,7 +45,7 @@ def quantize(model: ir.Model) -> None:
 
 
 class _Quantizer:
-    """Adds the operators of integers to a graph."""
+    """Adds integer operators to a graph."""
 
     def __init__(self, op: OpBuilder) -> None:
         self._op = op
@@ -57,7 +57,7 @@ class _Quantizer:
         self._zero_points: ir.Value | None = None  # [N], of the rows of all activations
 
     def product(self, x: ir.Value, matrix: ir.Value) -> ir.Value:
-        """x [N,D] and a weight [D,K], or a transposed weight [K,D], to [N,K]."""
+        """The product [N,K] of x [N,D] and a weight [D,K], or a transposed weight [K,D]."""
         op = self._op
         transpose: Any = matrix.producer()
         if transpose is None:
@@ -74,7 +74,7 @@ class _Quantizer:
         return op.Mul(op.DequantizeLinear(sums, row_scale, axis=0), scale)
 
     def look_up(self, table: ir.Value, ids: ir.Value) -> ir.Value:
-        """The rows [N,D] of a table [V,D]."""
+        """The rows [N,D] of a table [V,D] for `ids` [N]."""
         op = self._op
         weight, scale = self._weight(table, axis=0)
         rows = op.Cast(op.Gather(weight, ids), to=ir.DataType.FLOAT)

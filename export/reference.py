@@ -1,6 +1,6 @@
-"""A student's graphs, run in the plainest way: one token a step, without bindings.
+"""Runs a student's graphs in the simplest way: one token per step, without bindings.
 
-The parity gate runs them so, and tests compare the engine with it.
+The parity gate uses it, and tests compare the engine with it.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ DecoderPrefixes = Sequence[Sequence[int]]  # tokens, by prompt
 class OnnxStudent:
     """Runs the graphs and the tokenizer of a bundle's folder on batches of prompts.
 
-    Raises NoKernelError where onnxruntime's CPU provider cannot run a graph in its precision.
+    Raises NoKernelError if onnxruntime's CPU provider cannot run a graph in its precision.
     """
 
     def __init__(self, folder: Path, geometry: Geometry, max_input_tokens: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors: it warns at each step that caches are copied
+        options.log_severity_level = 3  # only errors: it warns at each step that caches are copied
         self.geometry = geometry
         self.tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self.tokenizer.enable_truncation(max_input_tokens)
@@ -52,9 +52,9 @@ class OnnxStudent:
         max_new_tokens: int,
         decoder_prefixes: DecoderPrefixes | None = None,
     ) -> list[list[int]]:
-        """Greedy tokens after each prompt, the end token included where it came in time.
+        """The greedy tokens after each prompt, with the end token if it comes in time.
 
-        The decoder prefixes are not returned.
+        They do not include the decoder prefixes.
         """
         prefixes = decoder_prefixes or [[]] * len(prompts)
         width = max(map(len, prefixes)) + max_new_tokens
@@ -91,7 +91,7 @@ class OnnxStudent:
         ]
 
     def choose(self, prompt: str, labels: Sequence[str]) -> int:
-        """The place of the most probable of the labels after a prompt; of equals, the first."""
+        """The index of the most probable label after a prompt, the first one of equals."""
         sums = [self.score([prompt], [output])[0].sum() for output in self.tokens(labels)]
         return int(np.argmax(sums))
 
@@ -108,9 +108,9 @@ class OnnxStudent:
     def _step(
         self, feeds: Feeds, tokens: np.ndarray, at: int, targets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Feeds a chain of tokens [B,T] that begins at place `at`, and updates the caches.
+        """Feeds a chain of tokens [B,T] from position `at` on, and updates the caches.
 
-        Returns the arg-max after each token, and the log-probabilities of the targets: [B,T] both.
+        Returns the most probable token after each token, and the targets' log-probabilities, [B,T].
         """
         rows, length = tokens.shape
         width = feeds["key.0"].shape[2]
@@ -135,12 +135,12 @@ class OnnxStudent:
 
 
 def until_end(tokens: list[int], eos_id: int) -> list[int]:
-    """The tokens up to the first end token and with it."""
+    """The tokens up to and with the first end token."""
     return tokens[: tokens.index(eos_id) + 1] if eos_id in tokens else tokens
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows side by side [B,T], and the mask [B,T] of what is a token: 1, or padding: 0."""
+    """The padded rows [B,T], and their mask [B,T]: 1 for a token, 0 for padding."""
     width = max(map(len, rows))
     padded = np.full((len(rows), width), pad_id)
     mask = np.zeros((len(rows), width), np.int64)

@@ -1,4 +1,4 @@
-"""Puts a new bundle in the place of an old one."""
+"""Replaces an old bundle by a new one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from export.bundle import BundleError
 
 
 def require_replaceable(out: Path) -> None:
-    """Raises BundleError where something is at `out` that is no whole bundle."""
+    """Raises BundleError if `out` exists and is not a complete bundle."""
     if not out.exists():
         return
     try:
@@ -24,9 +24,9 @@ def require_replaceable(out: Path) -> None:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """An empty folder beside `out`, which takes the place of `out` when the block ends.
+    """Yields an empty folder beside `out`. It replaces `out` when the block ends.
 
-    After any failure, what was at `out` is there again. Raises OSError.
+    After a failure, the old `out` is in place again. Raises OSError.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:

@@ -39,8 +39,8 @@ class Bundle:
 def read(folder: Path | str) -> Bundle:
     """Reads a bundle and verifies every file that its manifest lists.
 
-    Opens nothing outside `folder`. Raises BundleError, naming the file and the reason, where
-    anything is missing, changed, or not understood.
+    Opens nothing outside `folder`. Raises BundleError, with the file and the reason, if anything is
+    missing, changed or unknown.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -59,7 +59,7 @@ def read(folder: Path | str) -> Bundle:
 def seal(folder: Path, manifest: Manifest) -> Manifest:
     """Writes the manifest of a folder whose other files are complete.
 
-    Returns the manifest with size and SHA-256 of each file in it, and its own checksum.
+    Returns the manifest, with the size and SHA-256 of each file, and its own checksum.
     """
     files = {
         path.name: FileEntry(size=path.stat().st_size, sha256=_sha256(path))
@@ -74,9 +74,9 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What a folder says of itself. Bundles with equal manifests are the same bundle.
+    """The manifest of a bundle. Bundles with equal manifests are the same bundle.
 
-    Raises BundleError where it is no manifest, or not what was sealed. Looks at no other file.
+    Reads no other file. Raises BundleError if there is no manifest, or it was changed.
     """
     path = folder / MANIFEST
     _refuse_link(path)
@@ -97,7 +97,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{SCHEMA_VERSION}; export the bundle again, or use the Duet that wrote it"
         )
     try:
-        # of the text, for only that is checked to hold whole characters and no endless depths
+        # from the text: only then pydantic checks its characters and its depth
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(f"{path}: {_first_problem(error)}") from error
@@ -132,7 +132,7 @@ def _refuse_link(path: Path) -> None:
 
 
 def manifest_checksum(content: Any) -> str:
-    """SHA-256 of a manifest's JSON but for its `checksum`: keys sorted, no spaces, in ASCII."""
+    """The SHA-256 of a manifest's JSON without `checksum`: keys sorted, no spaces, in ASCII."""
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key != "checksum"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

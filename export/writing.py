@@ -20,7 +20,7 @@ from tasks.task import Fields, Task
 from training.student.model_card import render_card
 
 WANTED_INPUTS, PARITY_INPUTS = 200, 256  # of the parity gate: at least, and at most
-MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for what is not weights
+MAX_GRAPH_BYTES = 2**31 - 2**20  # protobuf's limit, less some room for the rest of the graph
 
 Measured = dict[str, float | int | str]
 
@@ -35,9 +35,9 @@ def write_bundle(
     command: str,
     notes: str = "",
 ) -> None:
-    """Fills an empty folder; `command` and `notes` are for the model card.
+    """Writes a bundle into an empty folder. `command` and `notes` are for the model card.
 
-    Raises ParityError, and UnsupportedModelError for a T5 that has no place in ONNX.
+    Raises ParityError, and UnsupportedModelError for a T5 that ONNX cannot hold.
     """
     record, model = checkpoint.record, checkpoint.model
     log.info("building the graphs of %.1f M parameters", model.num_parameters() / 1e6)
@@ -91,7 +91,7 @@ def _save(graph: ir.Model, path: Path) -> None:
 def _load(
     folder: Path, geometry: Geometry, precision: Precision, max_input_tokens: int
 ) -> OnnxStudent | None:
-    """The student that was exported to `folder`, or None if only a GPU can run it."""
+    """The exported student in `folder`, or None if only a GPU can run it."""
     try:
         return OnnxStudent(folder, geometry, max_input_tokens)
     except NoKernelError as error:
@@ -107,9 +107,9 @@ def _load(
 
 
 def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Golden:
-    """What the graphs give for one input alone, as the service computes it.
+    """The golden example of one input. Computes it alone, as the service does.
 
-    In a batch with padding the last digits of a sum could differ.
+    In a batch with padding, the last digits of a sum may differ.
     """
     task = checkpoint.record.task
     predict, explain = checkpoint.record.predict, checkpoint.record.explain
@@ -134,7 +134,7 @@ def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Gol
 
 
 def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Precision) -> Measured:
-    """What the parity gate measured of the graphs."""
+    """The measurements of the parity gate. Raises ParityError."""
     predict, explain = checkpoint.record.predict, checkpoint.record.explain
     task, model, tokenizer = checkpoint.record.task, checkpoint.model, checkpoint.tokenizer
     rows = checkpoint.validation
@@ -145,7 +145,7 @@ def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Preci
     parity: Parity | LabelParity
     if precision == "fp32":
         if len(codecs) < WANTED_INPUTS:
-            log.warning("warning: a parity gate of fewer than %d inputs proves less", WANTED_INPUTS)
+            log.warning("warning: fewer than %d inputs make a weak parity gate", WANTED_INPUTS)
         texts = [codec.text for codec in codecs]
         passes = (predict, explain)
         parity = check_parity(model, tokenizer, student, texts, passes, task.explain_given_label)

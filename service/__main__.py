@@ -1,4 +1,4 @@
-"""Serves bundles over HTTP: `python -m service --help` tells of every setting."""
+"""Serves bundles over HTTP: `python -m service --help` lists every setting."""
 
 import ipaddress
 import json
@@ -27,7 +27,7 @@ logger = logging.getLogger("service")
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m service") -> None:
-    """Exits with 0 after SIGTERM or SIGINT, and with 2 where there is nothing to serve."""
+    """Serves until SIGTERM or SIGINT, then exits with 0. Exits with 2 if it cannot serve."""
     for signum in STOP_SIGNALS:
         signal.signal(signum, _exit)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
@@ -76,7 +76,7 @@ def _exit(*_: object) -> None:
 
 
 def _listener(settings: Settings) -> socket.socket:
-    """A socket that listens: clients can connect, and wait until the models are loaded.
+    """A listening socket. Clients can connect, and wait until the models are loaded.
 
     Raises SettingsError.
     """
@@ -84,8 +84,8 @@ def _listener(settings: Settings) -> socket.socket:
         listener = _listen(settings.host, settings.port)
     else:
         listener = _inherited(settings.fd)
-    # Connections inherit it. asyncio sets it on sockets that it opens itself, and without it an
-    # answer waits up to 40 ms for the client's delayed acknowledgement.
+    # Connections inherit this option. asyncio sets it only on sockets that it opens itself. Without
+    # it, an answer waits up to 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -103,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _inherited(fd: int) -> socket.socket:
-    """The listening socket that the program which started this one opened."""
+    """The listening socket that the parent process opened. Raises SettingsError."""
     expected = f"cannot listen on --fd (DUET_FD) {fd}: expected a TCP socket that listens"
     try:
         listener = socket.socket(fileno=fd)

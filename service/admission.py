@@ -1,4 +1,4 @@
-"""Admission: which requests may come in, and until when."""
+"""Admission: limits how many inputs a model takes at once, and the time of each request."""
 
 import asyncio
 import math
@@ -14,12 +14,12 @@ NEWEST = 0.1  # weight of the newest request in the mean time that requests take
 
 
 class Admission:
-    """Bounds the inputs in work of one model, and the time of each request. For one event loop."""
+    """Limits one model's open inputs, and the time of each request. For one event loop."""
 
     def __init__(self, max_inputs: int, timeout: float) -> None:
         self.max_inputs = max_inputs
         self.timeout = timeout  # seconds
-        self.inputs = 0  # in work: those that wait and those in slots
+        self.inputs = 0  # open ones: waiting or in slots
         self._drained = asyncio.Event()
         self._drained.set()
         self._mean_time: float | None = None  # seconds that a request took
@@ -29,26 +29,26 @@ class Admission:
         return self.inputs >= self.max_inputs
 
     async def drained(self) -> None:
-        """Returns once nothing is in work."""
+        """Returns when no input is open."""
         await self._drained.wait()
 
     def check_room(self, inputs: int = 1) -> None:
-        """Raises Overloaded where too few places are free, but never where nothing is in work."""
+        """Raises Overloaded if too few places are free. Never raises if no input is open."""
         missing = self.inputs + inputs - self.max_inputs
         if self.inputs and missing > 0:
             raise Overloaded(
-                f"{self.inputs} inputs are in work already, and {self.max_inputs} may be; "
+                f"{self.inputs} of at most {self.max_inputs} inputs are in work already; "
                 "send the request again later",
                 self._seconds_until_free(missing),
             )
 
     @asynccontextmanager
     async def admit(self, inputs: int, timeout: float | None = None) -> AsyncIterator[None]:
-        """Holds places for all inputs of a request, while the request is answered.
+        """Holds places for all inputs of a request while the request is answered.
 
-        `timeout` (seconds) is the request's own; it can only shorten the time. Raises Overloaded as
-        `check_room` does. When the time is up, it cancels the body of the context and raises
-        DeadlineExceeded.
+        `timeout` (seconds) is the request's own; it can only shorten the time. Raises Overloaded if
+        there is no room (see `check_room`). When the time is up, cancels the body of the context
+        and raises DeadlineExceeded.
         """
         self.check_room(inputs)
         seconds = self.timeout if timeout is None else min(timeout, self.timeout)
@@ -76,9 +76,9 @@ class Admission:
         self._mean_time += NEWEST * (seconds - self._mean_time)
 
     def _seconds_until_free(self, places: int) -> int:
-        """The seconds until so many places are free, by Little's law.
+        """The seconds until `places` places are free, by Little's law.
 
-        In the mean time of a request, as many places become free as there are inputs in work.
+        During the mean time of a request, `self.inputs` places become free.
         """
         wait = min(1.0, places / self.inputs) * (self._mean_time or 0.0)
         return max(1, math.ceil(wait))

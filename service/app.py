@@ -1,4 +1,4 @@
-"""The application: models, settings and routes put together."""
+"""The application: puts models, settings, middleware and routes together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ DOCS: Final = "/docs"
 
 
 def create_app(settings: Settings, registry: Registry) -> FastAPI:
-    """Serves the models of `registry`, and closes them when it shuts down."""
+    """The application that serves the models of `registry`. It closes them when it shuts down."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +43,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
         "lifespan": lifespan,
         "telemetry": telemetry(),
     }
-    if settings.docs:  # a page that asks nothing of other hosts
+    if settings.docs:  # a page that loads nothing from other hosts
         app = FastAPIOffline(docs_url=DOCS, **facts)
     else:
         app = FastAPI(docs_url=None, openapi_url=None, **facts)
@@ -58,7 +58,7 @@ def create_app(settings: Settings, registry: Registry) -> FastAPI:
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """The last one added is the first to see a request."""
+    """Adds the middleware. The last one added sees a request first."""
     app.add_middleware(
         BodyLimits, max_bytes=settings.max_body_bytes, max_seconds=settings.body_timeout
     )

@@ -1,4 +1,4 @@
-"""Prints the HTTP contract, of a service with keys: `python -m service.contract`."""
+"""Prints the OpenAPI document of a service with keys: `python -m service.contract`."""
 
 import json
 

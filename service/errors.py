@@ -1,4 +1,4 @@
-"""The errors of requests, and their one shape in answers: `ErrorBody`."""
+"""The errors of requests, and the body that they all have in answers: `ErrorBody`."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from tasks.json_errors import why_unreadable
 MAX_MESSAGE_CHARACTERS = 1000
 INTERNAL = "an error inside the service; its log says more"
 INFERENCE_PROTOCOL = "/v2"  # where the Open Inference Protocol is spoken
-HTTP_ERROR_TYPES = {  # of the errors that the framework raises
+HTTP_ERROR_TYPES = {  # for errors that the framework raises
     400: "invalid_json",
     404: "not_found",
     405: "method_not_allowed",
@@ -26,7 +26,7 @@ HTTP_ERROR_TYPES = {  # of the errors that the framework raises
     499: "client_closed_request",
 }
 
-HEADERS = {  # of these statuses, for OpenAPI
+HEADERS = {  # by status, for OpenAPI
     401: {"WWW-Authenticate": {"schema": {"const": "Bearer"}}},
     429: {
         "Retry-After": {"description": "in seconds", "schema": {"type": "integer", "minimum": 1}}
@@ -47,7 +47,7 @@ class ErrorBody(BaseModel):
 
 
 class InferenceErrorBody(BaseModel):
-    """The body of an error below /v2, as the Open Inference Protocol has it."""
+    """The body of an error below /v2, as the Open Inference Protocol defines it."""
 
     error: str
 
@@ -123,7 +123,7 @@ class ModelRefused(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """`retry_after` is in seconds."""
+    """There is no room now. The client should try again after `retry_after` seconds."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     error_type = "overloaded"
@@ -153,7 +153,7 @@ class DeadlineExceeded(ServiceError):
 def responses(
     errors: Mapping[int, str], body: type[BaseModel] = ErrorBody
 ) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of the errors that a route may answer with, by status."""
+    """The OpenAPI responses for a route's errors. `errors` has a description for each status."""
     return {
         status: {"model": body, "description": description}
         | ({"headers": HEADERS[status]} if status in HEADERS else {})
@@ -162,7 +162,7 @@ def responses(
 
 
 def body_of(error: Exception) -> ErrorBody:
-    """The body that tells a client of an error, without what it may not know."""
+    """The body for an error. It says nothing of the service's internals."""
     if isinstance(error, ServiceError):
         return _body(error.error_type, str(error))
     return _body(InternalError.error_type, INTERNAL)
@@ -173,7 +173,7 @@ def answer_of(request: Request, error: ServiceError) -> JSONResponse:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Makes every error of `app`, the framework's own included, an `ErrorBody`."""
+    """Gives every error of `app`, also the framework's own, the shape of `ErrorBody`."""
 
     @app.exception_handler(ServiceError)
     async def service_error(request: Request, error: ServiceError) -> JSONResponse:
@@ -224,6 +224,6 @@ def _answer(
 def _body(error_type: str, message: str) -> ErrorBody:
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "…"
-    # a message may quote the request, where lone surrogates can come from JSON's \ud800
+    # a message may quote the request, and JSON's \ud800 becomes a lone surrogate
     message = message.encode("utf-8", "backslashreplace").decode()
     return ErrorBody(error=message, error_type=error_type)

@@ -1,4 +1,4 @@
-"""Where bundles may lie: in the folders of the settings, and nowhere else."""
+"""Finds bundles in the folders of the settings, and refuses all other folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ from export.bundle import MANIFEST, BundleError
 
 
 def find_bundles(roots: Sequence[Path]) -> list[Path]:
-    """The folders of bundles, each once: a root that is one, or else all in it, by their names.
+    """The folders of bundles, each once: a root that is a bundle, or the bundles in it by name.
 
-    Hidden ones in it and links are left out. Raises BundleError where a root is no bundle and has
-    none in it.
+    Hidden folders and links in a root are skipped. Raises BundleError if a root is not a bundle and
+    contains none.
     """
     found: dict[Path, Path] = {}
     for root in roots:
@@ -20,7 +20,7 @@ def find_bundles(roots: Sequence[Path]) -> list[Path]:
 
 
 def check_within(folder: Path, roots: Sequence[Path]) -> None:
-    """Raises BundleError where a folder is none of the roots and lies in none, links followed."""
+    """Raises BundleError if a folder is outside all roots. Links are followed."""
     if not any(folder.resolve().is_relative_to(root.resolve()) for root in roots):
         known = ", ".join(map(str, roots))
         raise BundleError(f"{folder}: not in the folders that models may come from ({known})")

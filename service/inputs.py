@@ -1,4 +1,4 @@
-"""The inputs of one HTTP request: checked, and predicted together."""
+"""Checks the inputs of one HTTP request, and predicts them together."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ from service.settings import Settings
 
 T = TypeVar("T")
 
-RequestTimeout = Annotated[  # of the header x-request-timeout
+RequestTimeout = Annotated[  # the header x-request-timeout
     float | None,
     Header(
         gt=0,
         allow_inf_nan=False,
-        description="seconds after which an answer is of no use; at most, and without it, as many "
-        "as /info tells",
+        description="seconds after which the client needs no answer. The service's own timeout "
+        "(see /info) is the maximum and the default",
     ),
 ]
 
@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 
 async def refuse_encodings(request: Request) -> None:
-    """Raises HTTPException where the body is compressed."""
+    """Raises HTTPException (415) if the body is compressed."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise HTTPException(415, f"content-encoding: expected none, got {encoding}")
 
 
 def check_count(inputs: Sequence[Input], settings: Settings) -> None:
-    """Raises TooManyInputs. Logs the inputs, where the settings say so."""
+    """Raises TooManyInputs if the list is too long. Logs the inputs if the settings say so."""
     if len(inputs) > settings.max_client_batch:
         raise TooManyInputs(
             f"inputs: {len(inputs)} of them, but a request may hold {settings.max_client_batch}"
@@ -60,11 +60,11 @@ async def predict_all(
     timeout: float | None,
     version: str | None = None,
 ) -> list[Prediction]:
-    """The answers in the order of the inputs, by the model of that name and version.
+    """The answers of the model `name` in the order of the inputs.
 
-    An error of an input names its place, which is in `places`. Ends when the client goes away.
+    An InputError names the input by its entry in `places`. Stops when the client disconnects.
 
-    It takes the room before it first waits. So no more requests pass `Shedding` meanwhile than
+    It reserves its places before it first awaits. So `Shedding` never lets more requests pass than
     there is room for.
     """
     async with models.admit(name, len(inputs), timeout, version) as engine:
@@ -82,9 +82,9 @@ async def _predict_one(
 
 
 def timing_headers(started: float, answers: Sequence[Prediction]) -> dict[str, str]:
-    """The headers that tell where the time went, in milliseconds.
+    """The headers with the time of each stage, in milliseconds.
 
-    The total is since `started`, by time.perf_counter; the stages are of the slowest answer.
+    The total counts from `started` (time.perf_counter). Each stage is that of the slowest answer.
     """
     timings = [answer.timings for answer in answers]
     seconds = {
@@ -98,7 +98,7 @@ def timing_headers(started: float, answers: Sequence[Prediction]) -> dict[str, s
 
 @contextmanager
 def named(place: str) -> Iterator[None]:
-    """Has the errors of an input say which one it was."""
+    """Adds the place of the input to the messages of its errors."""
     try:
         yield
     except InputError as error:
@@ -106,7 +106,7 @@ def named(place: str) -> Iterator[None]:
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order. The first to fail cancels the others."""
+    """The results in order. The first failure cancels the other coroutines."""
     tasks = [asyncio.create_task(coroutine) for coroutine in work]
     try:
         return await asyncio.gather(*tasks)
@@ -116,7 +116,7 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of the work, which is cancelled when the client goes away."""
+    """The result of `work`. Cancels it and raises HTTPException (499) if the client disconnects."""
 
     async def disconnect() -> None:
         while (await request.receive())["type"] != "http.disconnect":

@@ -1,4 +1,4 @@
-"""Logs: what a line looks like, and one line for each request."""
+"""Logs: the format of a line, and the id of the request in it."""
 
 from contextvars import ContextVar
 from logging import Filter, LogRecord
@@ -11,7 +11,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 class RequestId(Filter):
-    """Gives each record the id of the request that it is about."""
+    """Adds the current request's id to each record."""
 
     def filter(self, record: LogRecord) -> bool:
         record.request_id = request_id.get()
@@ -19,7 +19,7 @@ class RequestId(Filter):
 
 
 def log_config(form: LogFormat, level: LogLevel) -> dict[str, Any]:
-    """For `logging.config.dictConfig`: all to stderr, as text or as a JSON object a line."""
+    """The configuration for `logging.config.dictConfig`: lines of text or JSON, to stderr."""
     formatters = {
         "console": {
             "format": "%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s",

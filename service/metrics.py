@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, named and in units as its guidelines ask."""
+"""Metrics for Prometheus. Names and units follow its guidelines."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -28,7 +28,7 @@ SECONDS: Final = (  # a label of a small student takes 2 ms, a rationale of a la
 
 
 class Metrics:
-    """What happened to requests, and how the engines are. `collectors` holds all of it."""
+    """Counts requests and predictions. `collectors` also holds the engines' metrics."""
 
     def __init__(self, models: Registry) -> None:
         self.collectors = CollectorRegistry()
@@ -38,7 +38,7 @@ class Metrics:
         Info("duet_build", "What serves.", registry=self.collectors).info({"version": __version__})
         self._requests = Counter(
             "duet_http_requests",
-            "Requests by the template of their path and what became of them.",
+            "Requests by the template of their path and by their outcome.",
             ["method", "route", "status", "error_type"],
             registry=self.collectors,
         )
@@ -56,7 +56,7 @@ class Metrics:
         )
         self._tokens = Counter(
             "duet_tokens",
-            "Tokens of answered inputs: those of the inputs, of their labels, of rationales.",
+            "Tokens of answered inputs, by kind: input, label or rationale.",
             ["model", "kind"],
             registry=self.collectors,
         )
@@ -64,7 +64,7 @@ class Metrics:
     def request(
         self, method: str, route: str, status: int, error_type: str | None, seconds: float
     ) -> None:
-        """Counts a request that is over."""
+        """Counts a finished request."""
         method = method if method in METHODS else "other"
         self._requests.labels(method, route, status, error_type or "").inc()
         self._request_seconds.labels(route).observe(seconds)
@@ -86,7 +86,7 @@ class Metrics:
 
 
 class Engines(Collector):
-    """How the engines are when they are asked."""
+    """Collects the state of the engines whenever Prometheus asks."""
 
     def __init__(self, models: Registry) -> None:
         self._models = models
@@ -98,15 +98,15 @@ class Engines(Collector):
             labels=["model", "version", "task", "precision", "device"],
         )
         gauges = {
-            "slots": "Texts that a model generates at once, and label sets that it scores.",
+            "slots": "Texts and label sets that a model can compute at once.",
             "slots_in_use": "Slots that hold a text or a label set.",
-            "inputs_in_work": "Inputs that have come in and are not answered.",
+            "inputs_in_work": "Inputs that are accepted and not answered yet.",
             "inputs_in_work_limit": "Inputs that may be in work; more are refused.",
         }
         counters = {
-            "decoder_steps": "Steps of the decoder, of all slots together.",
+            "decoder_steps": "Steps of the decoder; a step is of all slots together.",
             "drafted_tokens": "Tokens that were drafted.",
-            "accepted_tokens": "Tokens that were drafted and proved right.",
+            "accepted_tokens": "Drafted tokens that were right.",
         }
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
             name: GaugeMetricFamily(f"duet_{name}", text, labels=["model"])

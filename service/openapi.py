@@ -1,4 +1,4 @@
-"""The OpenAPI document of an application: FastAPI's, corrected and completed."""
+"""Corrects and completes FastAPI's OpenAPI document."""
 
 import json
 from typing import Any, Final
@@ -13,7 +13,7 @@ HEADER_REFERENCE: Final = {"$ref": "#/components/headers/RequestId"}
 
 
 def describe(app: FastAPI) -> None:
-    """Has the application serve the corrected document at /openapi.json."""
+    """Makes the application serve the corrected document at /openapi.json."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -31,7 +31,7 @@ def _correct(document: dict[str, Any]) -> None:
             for parameter in operation.get("parameters", []):
                 _never_null(parameter["schema"])
             responses = operation["responses"]
-            # FastAPI takes any path parameter for one that can be wrong, and has its own shape.
+            # FastAPI adds its own 422 to every route with a path parameter.
             if "HTTPValidationError" in json.dumps(responses.get("422", {})):
                 del responses["422"]
             for response in responses.values():
@@ -46,15 +46,15 @@ def _correct(document: dict[str, Any]) -> None:
         components["schemas"].pop(unused, None)
     components["headers"] = {
         "RequestId": {
-            "description": "the request's own, where it is printable and has up to 128 characters, "
-            "or a new one; the log names it",
+            "description": "the id of the request in the log: the request's own x-request-id if it "
+            "is printable and has at most 128 characters, else a new id",
             "schema": {"type": "string"},
         }
     }
 
 
 def _never_null(schema: dict[str, Any]) -> None:
-    """A header or a part of the query that is optional is not there, or not null."""
+    """Removes null from a parameter's schema: an optional parameter is left out, never null."""
     match schema:
         case {"anyOf": [kind, {"type": "null"}]}:
             del schema["anyOf"]

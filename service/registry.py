@@ -1,4 +1,4 @@
-"""The registry: models by name, which are loaded, replaced and unloaded while requests go on."""
+"""The registry: models by name. It loads, replaces and unloads them while requests go on."""
 
 import asyncio
 import logging
@@ -23,17 +23,17 @@ logger = logging.getLogger(__name__)
 
 
 class ServedModel(NamedTuple):
-    """A loaded model: what answers its requests, and what bounds them."""
+    """A loaded model: the engine that answers its requests, and the admission that limits them."""
 
     engine: Engine
     admission: Admission
 
 
 class Registry:
-    """Models in the order in which they were found. The first one is the default, for good.
+    """Models in the order in which they were found. The first one always stays the default.
 
-    For one event loop. Models come and go one after the other, while requests go on. Requests in
-    work finish on the engine that they began on. It is closed after the last of them.
+    For one event loop. Models are loaded and unloaded one at a time, while requests go on. A
+    request finishes on the engine that it began on. An old engine is closed after its last request.
     """
 
     def __init__(self, engines: dict[str, Engine], settings: Settings | None = None) -> None:
@@ -45,10 +45,10 @@ class Registry:
 
     @classmethod
     def load(cls, settings: Settings) -> "Registry":
-        """A registry of all bundles of the settings.
+        """A registry with all bundles of the settings.
 
-        Raises BundleError where one cannot be trusted, and DeviceError where there is nothing to
-        compute it on.
+        Raises BundleError if a bundle cannot be served, and DeviceError if the device cannot be
+        used.
         """
         engines: dict[str, Engine] = {}
         with ExitStack() as loaded:
@@ -80,18 +80,15 @@ class Registry:
         return [self._loaded[name] for name in self._folders if name in self._loaded]
 
     def get(self, name: str | None, version: str | None = None) -> Engine:
-        """The engine of the model of that name, of the default one for None.
-
-        Raises ModelNotFound.
-        """
+        """The engine of the model `name`; None: of the default model. Raises ModelNotFound."""
         return self._get(name, version).engine
 
     async def require(self, name: str | None, version: str | None = None) -> Engine:
-        """As `get`. A registry that loads models when they are asked for loads it before."""
+        """The same engine as `get`. A subclass may load the model first."""
         return self.get(name, version)
 
     def check_room(self, name: str | None) -> None:
-        """Raises Overloaded where the model of that name has no room; for None, where none has."""
+        """Raises Overloaded if the model `name` has no room; for None, if no model has room."""
         asked = [
             served.admission
             for served in self.served()
@@ -108,20 +105,20 @@ class Registry:
         timeout: float | None = None,
         version: str | None = None,
     ) -> AsyncIterator[Engine]:
-        """An engine as by `require`, with places for a request as by `Admission.admit`.
+        """Yields the engine that `require` returns, and holds places for a request.
 
-        It is not closed before the request has left.
+        See `Admission.admit`. The engine is not closed before the request has left.
         """
         engine = await self.require(name, version)
         async with self._loaded[engine.manifest.name].admission.admit(inputs, timeout):
             yield engine
 
     async def load_model(self, name: str, folder: Path | None = None) -> Engine:
-        """The engine of a bundle that is read anew, or for the first time, and answers from now on.
+        """Loads a bundle, and serves it from now on in place of the old engine. Returns its engine.
 
-        The bundle is in `folder`, by default where it came from last. Returns when the engine that
-        it replaces is closed. Raises ModelNotFound where no bundle has the name, and ModelRefused,
-        with everything as it was, where anything is wrong with the bundle.
+        `folder` is the bundle's folder; by default the one that it came from last. Returns when the
+        old engine is closed. Raises ModelNotFound if no bundle has the name. Raises ModelRefused if
+        the bundle cannot be served; then nothing changes.
         """
         async with self._changing:
             old = self._loaded.get(name)
@@ -129,7 +126,7 @@ class Registry:
                 engine = await asyncio.to_thread(self._load_named, name, folder)
             except ModelNotFound:
                 raise
-            except Exception as error:  # of any kind: what is loaded stays
+            except Exception as error:  # after any error, the old model stays
                 known = isinstance(error, (ValueError, DeviceError, OSError))
                 logger.error("%s was not loaded: %s", name, error, exc_info=not known)
                 state = "nothing was"
@@ -144,7 +141,7 @@ class Registry:
         return engine
 
     async def unload_model(self, name: str) -> None:
-        """Serves a model no longer. Returns when its requests have been answered.
+        """Stops serving a model. Returns when its open requests are answered.
 
         Raises ModelNotFound.
         """
@@ -155,9 +152,9 @@ class Registry:
             logger.info("%s is unloaded", name)
 
     async def reload_changed(self) -> None:
-        """Loads the bundles in the settings' folders that are new or were changed.
+        """Loads the new and the changed bundles in the settings' folders.
 
-        A bundle that cannot be loaded is logged, and the model of its name stays as it is.
+        If a bundle cannot be loaded, logs the reason and keeps the old model.
         """
         try:
             folders = await asyncio.to_thread(find_bundles, self._settings.models)
@@ -177,7 +174,7 @@ class Registry:
             served.engine.close()
 
     def _admitting(self, engine: Engine) -> ServedModel:
-        """The engine with as many places as it has slots, and those of the queue."""
+        """The engine, with places for `max_rows` inputs and for the queue."""
         places = self._settings.max_rows + self._settings.max_queue
         return ServedModel(engine, Admission(places, self._settings.timeout))
 
@@ -219,7 +216,7 @@ class Registry:
         raise ModelNotFound(f"model {reprlib.repr(name)}: no bundle has this name")
 
     def _is_news(self, folder: Path, manifest: Manifest) -> bool:
-        """Whether a bundle is new, or was changed since it was loaded. Unloaded ones stay so."""
+        """Whether a bundle is new or has changed. False for a model that was unloaded."""
         name = manifest.name
         if name not in self._folders:
             return True

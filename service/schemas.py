@@ -1,4 +1,4 @@
-"""The JSON that goes in and out."""
+"""The JSON of requests and answers."""
 
 import reprlib
 from typing import Annotated, Any, Literal, Self
@@ -24,9 +24,9 @@ EXAMPLE = "A baker fills 6 trays with 12 rolls each and sells 40. How many rolls
 
 
 def check_inputs(inputs: Any) -> Any:
-    """One input or a list of them, as they are. Raises InvalidInput at the first thing wrong.
+    """Returns one input or a list of inputs unchanged. Raises InvalidInput at the first fault.
 
-    Left to pydantic, a long list of wrong inputs would cost a long list of errors.
+    Pydantic would make a long list of errors for a long list of wrong inputs.
     """
     if not isinstance(inputs, list):
         check_input("inputs", inputs)
@@ -39,7 +39,7 @@ def check_inputs(inputs: Any) -> Any:
 
 
 def check_input(place: str, item: Any) -> None:
-    """Raises InvalidInput, which names the place."""
+    """Raises InvalidInput if `item` is not an input. The message names the place."""
     if isinstance(item, dict):
         for field, value in item.items():
             within = f"{place}[{reprlib.repr(field)}]"
@@ -59,7 +59,7 @@ def _check_text(place: str, text: Any, expected: str) -> None:
         raise InvalidInput(f"{place}: expected text, got {flaw} in it")
 
 
-# What `_check_text` and the engine make of a text, for OpenAPI: not blank, and without NUL.
+# For OpenAPI, the texts that `_check_text` and the engine accept: not blank, and without NUL.
 TEXT_PATTERN = r"^[^\u0000]*[^\s\u0000-\u0020\u0085][^\u0000]*$"
 Text = Annotated[str, Field(json_schema_extra={"pattern": TEXT_PATTERN})]
 Input = (
@@ -77,33 +77,33 @@ class PredictBody(BaseModel):
 
     inputs: Annotated[Input | Inputs, BeforeValidator(check_inputs)] = Field(
         description="one input, or a list of them. An input is an object with the fields of the "
-        "model's task (see /models), or a string where the task has one field"
+        "model's task (see /models), or a string if the task has one field"
     )
     model: str | None = Field(None, description="name of a model; without it, the default one")
     explain: StrictBool = Field(False, description="whether to answer with a rationale too")
     top_k: StrictInt | None = Field(
         None,
         ge=1,
-        description="how many scores to answer with, the best ones; without it, the scores of all "
-        "labels. A label that is decoded freely has one score",
+        description="how many of the best scores to return; without it, the scores of all labels. "
+        "A label that is decoded freely has one score",
     )
     max_rationale_tokens: StrictInt | None = Field(
         None,
         ge=1,
-        description="tokens after which a rationale is cut, its end token included; without it, "
-        "and at most, as many as the model's limits say",
+        description="tokens after which a rationale is cut, with its end token. The model's limit "
+        "(see /models) is the maximum and the default",
     )
     truncate: StrictBool = Field(
         False, description="whether to cut the end of an input that has too many tokens"
     )
     stream: StrictBool = Field(
-        False, description="whether to answer with server-sent events; for one input, not a list"
+        False, description="whether to answer with server-sent events; only for a single input"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _check_keys(cls, body: Any) -> Any:
-        """Stops at the first unknown key, as `check_inputs` does at the first wrong input."""
+        """Raises InvalidInput at the first unknown key."""
         for key in body if isinstance(body, dict) else ():
             if key not in cls.model_fields:
                 known = ", ".join(cls.model_fields)
@@ -118,17 +118,17 @@ class LabelAnswer(BaseModel):
     confidence: float = Field(description="calibrated probability of the label", examples=[0.93])
     answer: float | None = Field(
         default=None,
-        description="value of the label, where the task's labels are equations; null where this "
-        "one has none",
+        description="value of the label, if the task's labels are equations; null if the label has "
+        "no value",
         examples=[42.0],
     )
     scores: list[Score] = Field(description="confidence in each label (see top_k), the best first")
 
     @classmethod
     def of(cls, prediction: Prediction) -> Self:
-        """The answer that tells of a prediction.
+        """The answer for a prediction.
 
-        `answer` is set only where the task has one, `rationale` only where it was asked for.
+        `answer` is set only if the task has one, and `rationale` only if it was asked for.
         """
         return cls(**cls._facts(prediction))
 
@@ -145,10 +145,10 @@ class LabelAnswer(BaseModel):
 
 
 class PredictAnswer(LabelAnswer):
-    """A label, and what goes with it. Token counts include the end tokens."""
+    """The whole answer to one input. Token counts include the end tokens."""
 
     rationale: str = Field(
-        default="", description="why, where the request said explain", examples=["84 / 2 = 42"]
+        default="", description="why; only if the request asks to explain", examples=["84 / 2 = 42"]
     )
     decoder_passes: int = Field(description="1 for the label, 2 with its rationale")
     model: str
@@ -175,14 +175,14 @@ class RationalePiece(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A loaded model, as its bundle tells of it."""
+    """A loaded model, as its bundle describes it."""
 
     name: str
     version: str
     checksum: str = Field(
-        description="of the bundle's manifest, which has the SHA-256 of every file of it"
+        description="SHA-256 of the bundle's manifest, which has the SHA-256 of every file"
     )
-    default: bool = Field(description="whether requests that name no model go to this one")
+    default: bool = Field(description="whether this model answers requests that name no model")
     task: Task
     precision: str
     limits: Limits
@@ -203,7 +203,7 @@ class ModelInfo(BaseModel):
 
 
 class ServiceInfo(BaseModel):
-    """What serves, and within which limits."""
+    """The service's version, its models and its limits."""
 
     version: str
     default_model: str

@@ -25,7 +25,7 @@ Header = Annotated[
 
 
 class KeyRing:
-    """Keys, and how many requests each of them has in work. For one event loop."""
+    """Keys, and the number of open requests of each key. For one event loop."""
 
     def __init__(self, keys: Iterable[SecretStr], max_requests: int | None = None) -> None:
         self._digests = [_digest(key.get_secret_value()) for key in keys]
@@ -33,18 +33,18 @@ class KeyRing:
         self._requests: Counter[bytes] = Counter()
 
     async def require(self, bearer: Bearer = None, header: Header = None) -> AsyncIterator[None]:
-        """A route's dependency: a key in `Authorization: Bearer` or `X-API-Key`.
+        """Requires a key in `Authorization: Bearer` or `X-API-Key`. A dependency for routes.
 
-        Raises Unauthenticated, Forbidden, or Overloaded where the key has too much in work.
+        Raises Unauthenticated, Forbidden, or Overloaded if the key has too many open requests.
         """
         if not self._digests:
-            raise Forbidden("nobody may, for there are no admin keys: DUET_ADMIN_KEYS sets some")
+            raise Forbidden("this service has no admin keys; set some with DUET_ADMIN_KEYS")
         given = header if bearer is None else bearer.credentials
         if not given:
             raise Unauthenticated("a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY")
         key = self._find(given)
         if key is None:
-            raise Forbidden("the key is none of this service's, or not one for this")
+            raise Forbidden("this service does not know the key, or the key may not do this")
         if self.max_requests is not None and self._requests[key] >= self.max_requests:
             raise Overloaded(
                 f"{self.max_requests} requests of this key are in work already; send the request "
@@ -58,7 +58,7 @@ class KeyRing:
             self._requests[key] -= 1
 
     def _find(self, given: str) -> bytes | None:
-        """Takes the same time whatever is given: all keys are compared, in all their bytes."""
+        """The digest of the given key, or None. Compares with all keys, always in the same time."""
         digest, found = _digest(given), None
         for known in self._digests:
             if hmac.compare_digest(known, digest):
@@ -67,10 +67,10 @@ class KeyRing:
 
 
 def guarded(ring: KeyRing, error: type[BaseModel] = ErrorBody) -> dict[str, Any]:
-    """What `include_router` needs so that its routes take a key of the ring."""
-    answers = {401: "no key was given", 403: "the key is none of this service's, or not for this"}
+    """The arguments of `include_router` that make its routes require a key of the ring."""
+    answers = {401: "no key was given", 403: "the key is unknown, or it may not do this"}
     if ring.max_requests is not None:
-        answers[429] = "too much is in work already; retry-after says for how many seconds"
+        answers[429] = "too many requests are in work; try again after retry-after seconds"
     return {"dependencies": [Depends(ring.require)], "responses": responses(answers, error)}
 
 

@@ -1,4 +1,4 @@
-"""The server process: how it stops, and how it is told to look for new bundles."""
+"""The server process: stops on SIGTERM and SIGINT, and loads new bundles on SIGHUP."""
 
 import asyncio
 import gc
@@ -15,9 +15,9 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Server(uvicorn.Server):
-    """The first signal lets requests in work finish, and a second one ends it at once.
+    """At the first stop signal, lets open requests finish. A second signal ends it at once.
 
-    SIGHUP has the registry reload what was changed.
+    At SIGHUP, the registry loads the changed bundles.
     """
 
     def __init__(self, config: uvicorn.Config, registry: Registry) -> None:
@@ -27,8 +27,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)
-        # What is in memory now stays. Under overload, the garbage collector took more time to look
-        # through it than the requests took.
+        # Objects that exist now stay. Under overload, the garbage collector needed more time for
+        # them than the requests needed.
         gc.collect()
         gc.freeze()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)

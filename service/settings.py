@@ -43,7 +43,7 @@ def available_cores() -> int:
 
 
 def split(value: Any) -> Any:
-    """`a,b` and `[a, "b,c"]` (a flag given twice) are lists."""
+    """Makes a list of `a,b`, and of `[a, "b,c"]` (a flag given twice)."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list):
@@ -79,12 +79,12 @@ Keys = Annotated[
 ]
 KeysFile = Annotated[Path | None, AfterValidator(_check_file)]
 
-# of every engine, whatever asks it
+# settings of every engine, in the service and in bulk jobs
 DeviceSetting = Annotated[
     DeviceChoice,
     Field(
-        description="what a model computes on; auto is cuda where a GPU can be used and the bundle "
-        "is not in int8, else cpu"
+        description="where a model computes; auto: cuda if a GPU can be used and the bundle is not "
+        "in int8, else cpu"
     ),
 ]
 ThreadsSetting = Annotated[
@@ -92,7 +92,7 @@ ThreadsSetting = Annotated[
     Field(
         ge=1,
         le=256,
-        description="threads that a model computes with; by default as many as there are cores",
+        description="threads that a model computes with; by default the number of cores",
     ),
 ]
 MaxRowsSetting = Annotated[
@@ -100,7 +100,7 @@ MaxRowsSetting = Annotated[
 ]
 SpeculateSetting = Annotated[
     bool,
-    Field(description="whether to draft tokens ahead; the texts are the same without, and slower"),
+    Field(description="whether to draft tokens ahead; without drafts, the same texts take longer"),
 ]
 
 
@@ -121,8 +121,8 @@ class Settings(BaseSettings):
     fd: int | None = Field(
         None,
         ge=0,
-        description="file descriptor of a TCP socket that already listens, opened by the program "
-        "that starts the service, such as systemd; host and port are then ignored",
+        description="file descriptor of a listening TCP socket, from the program that starts the "
+        "service, such as systemd; host and port are then ignored",
     )
     models: Annotated[list[Path], NoDecode, BeforeValidator(split), Field(min_length=1)] = Field(
         [str(folder) for folder in EMBEDDED_STUDENTS],
@@ -136,21 +136,19 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         MAX_QUEUE,
         ge=0,
-        description="inputs that may be in work beyond max_rows; requests that find no room are "
-        "refused",
+        description="inputs that may wait beyond max_rows; further requests are refused",
     )
     timeout: float = Field(
         TIMEOUT,
         gt=0,
         allow_inf_nan=False,
-        description="seconds after which a request without an answer is given up",
+        description="seconds after which the service gives up a request",
     )
     speculate: SpeculateSetting = True
     grace_period: int = Field(
         10,
         ge=0,
-        description="seconds that requests in work may take to finish when the service is told to "
-        "stop",
+        description="seconds that open requests may take to finish when the service must stop",
     )
     max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")
@@ -158,17 +156,18 @@ class Settings(BaseSettings):
         30.0,
         gt=0,
         allow_inf_nan=False,
-        description="seconds in which the body of a request must have come",
+        description="seconds in which the whole body of a request must arrive",
     )
     api_keys: Keys = Field(
         [],
-        description="keys of which requests must bring one, separated by commas; none: anyone may",
+        description="keys, separated by commas; every request must have one. Without keys, anyone "
+        "may use the service",
     )
     api_keys_file: KeysFile = Field(None, description="a file with more of these keys, one a line")
     admin_keys: Keys = Field(
         [],
-        description="keys that may do everything, separated by commas; none: nobody may use the "
-        "routes under /admin",
+        description="keys that may do everything, separated by commas. Without them, nobody may "
+        "use the routes under /admin",
     )
     admin_keys_file: KeysFile = Field(
         None, description="a file with more of these keys, one a line"
@@ -177,9 +176,9 @@ class Settings(BaseSettings):
         None, ge=1, description="requests that a key may have in work at once"
     )
     metrics: Literal["open", "key", "off"] = Field(
-        "open", description="whether /metrics is open to all, needs a key, or is not there"
+        "open", description="whether /metrics is open to all, needs a key, or does not exist"
     )
-    docs: bool = Field(True, description="whether /docs and /openapi.json are there")
+    docs: bool = Field(True, description="whether to serve /docs and /openapi.json")
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(split)] = Field(
         [],
         description="origins whose pages may use the service from a browser, separated by commas; "
@@ -193,10 +192,10 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field("console", description="how lines of the log are written")
     log_level: LogLevel = Field(
         "info",
-        description="the least that is logged; each request is info, a health check that succeeds "
-        "is debug",
+        description="the lowest level that is logged; requests are info, successful health checks "
+        "are debug",
     )
-    log_inputs: bool = Field(False, description="whether the inputs of requests are logged too")
+    log_inputs: bool = Field(False, description="whether to log the inputs of requests too")
 
     @field_validator("metrics")
     @classmethod
@@ -212,7 +211,7 @@ class Settings(BaseSettings):
 
     @property
     def users(self) -> list[SecretStr]:
-        """The keys that may use the service; none: anyone may."""
+        """The keys that may use the service. If there are none, anyone may use it."""
         users = [*self.api_keys, *_keys_in(self.api_keys_file)]
         return [*users, *self.admin] if users else []
 
@@ -223,16 +222,16 @@ AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 def from_command_line(
     kind: type[AnySettings], arguments: list[str] | None, prog: str
 ) -> AnySettings:
-    """Settings by a command line, None for the process's own; `prog` is the command in `--help`.
+    """The settings from a command line; None: the process's own arguments.
 
-    Raises ValidationError and SettingsError.
+    `prog` is the command in `--help`. Raises ValidationError and SettingsError.
     """
     source = CliSettingsSource[Any](kind, cli_prog_name=prog)
     return CliApp.run(kind, cli_args=arguments, cli_settings_source=source)
 
 
 def problem_of(error: ValidationError) -> str:
-    """The first thing that is wrong with settings, in one line."""
+    """The first problem of the settings, in one line."""
     problem = error.errors()[0]
     name = str(problem["loc"][0])
     flag = name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""OpenTelemetry: traces of requests, where the standard variables say where they should go."""
+"""OpenTelemetry: traces of requests, if the standard environment variables name an endpoint."""
 
 import importlib.metadata
 import logging
@@ -14,9 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def telemetry() -> TelemetryConfig:
-    """FastAPI's own: a span for each request, with its route and status, and none of its body.
+    """FastAPI's configuration: a span for each request, with route and status, without the body.
 
-    Says in the log where the variables ask for what is not installed. The numbers are at /metrics.
+    Logs a warning if the variables ask for traces and the exporter is not installed. Metrics are at
+    /metrics only.
     """
     wanted = next((name for name in ENDPOINTS if os.environ.get(name)), None)
     if wanted is not None and not _installed():

@@ -1,1 +1,1 @@
-"""Tasks: what an input is, what the student reads of it, and what its answer means."""
+"""Tasks: an input's fields and labels, the text that the student reads, and the answer's value."""

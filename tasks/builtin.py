@@ -22,7 +22,7 @@ TASKS = {
         Task(
             name="cqa",
             fields=["question", "choices"],
-            # letters by their codes, so that no number of choices is too many
+            # letters from character codes, so the number of choices has no limit
             template="{{question}}\nAnswer Choices:{% for choice in choices %}\n"
             "({{ '%c' | format(97 + loop.index0) }}) {{choice}}{% endfor %}",
             labels=LabelField(field="choices"),

@@ -1,17 +1,17 @@
-"""Where the fields of a task, and what else is known of an input, stand in the rows of a file."""
+"""Finds the fields of a task, and other facts about an input, in the columns of a file."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from tasks.task import Task
 
-INPUT: Final = "input"  # the column in which all fields may stand together
+INPUT: Final = "input"  # the column that may hold all fields together
 
-Columns = dict[str, str | list[str]]  # by name of a field, or of what else a row tells
+Columns = dict[str, str | list[str]]  # by name of a field, or of another value in a row
 
 
 class MissingColumn(ValueError):
-    """A row lacks a column. `there` are those that it has."""
+    """A row lacks `column`. `there` lists the columns that it has."""
 
     def __init__(self, column: str, there: Collection[str]) -> None:
         self.column, self.there = column, ", ".join(there) or "nothing"
@@ -19,11 +19,11 @@ class MissingColumn(ValueError):
 
 
 class ColumnMap:
-    """Finds values in a row by name: in the column of that name, or in those that `columns` gives.
+    """Finds a value in a row by name: in the columns that `columns` gives, or in that of its name.
 
-    The column `a.b` is the value b of the object a. Several columns give a list of their values.
-    The fields may also stand together in an object `input`, if `columns` maps no field and no field
-    has that name. If the task has one field and no choices, `input` may be the text itself.
+    The column `a.b` is the value b of the object a. Several columns give a list of their values. An
+    object `input` may also hold all fields, if `columns` maps no field and no field has that name.
+    If the task has one field and no choices, `input` may be the text itself.
     """
 
     def __init__(self, task: Task, columns: Mapping[str, str | list[str]]) -> None:
@@ -33,7 +33,7 @@ class ColumnMap:
         self._text = task.fields[0] if task.fields == task.texts[:1] else None
 
     def columns_of(self, name: str) -> list[str]:
-        """The columns in which a name is looked up."""
+        """The columns that may hold the value of `name`."""
         columns = self._columns.get(name, name)
         return [columns] if isinstance(columns, str) else columns
 
@@ -51,9 +51,9 @@ class ColumnMap:
                 raise MissingColumn(column, there)
 
     def find_fields(self, row: Mapping[str, Any]) -> Any:
-        """The value of each field by its name, or the text itself that `input` holds.
+        """The value of each field by its name, or the text that `input` holds.
 
-        Values are not checked: see `tasks.fields.parse_fields`. Raises MissingColumn.
+        Does not check values: see `tasks.fields.parse_fields`. Raises MissingColumn.
         """
         if self._together and INPUT in row:
             if isinstance(row[INPUT], Mapping):

@@ -1,4 +1,4 @@
-"""Files that survive a killed process: one writer at a time, and never half a file."""
+"""Files that survive a killed process: only one writer at a time, and no half-written file."""
 
 import fcntl
 import os
@@ -14,12 +14,12 @@ PARTIAL: Final = ".part"  # ends the name of a file that is still being written
 def open_locked(path: Path) -> BinaryIO:
     """The file, opened to read and to append, and locked until it is closed.
 
-    The file is made if it is missing. The end of the process unlocks it, even by `kill -9`. Raises
-    BlockingIOError where it is locked already, by this process or by another one.
+    Creates the file if it is missing. The end of the process unlocks it, even after `kill -9`.
+    Raises BlockingIOError if this or another process has locked it already.
     """
     file = path.open("a+b")
     try:
-        # the standard library's: packages of locks take a file of their own beside this one
+        # the standard library's lock: lock packages need a second file beside this one
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:
         file.close()
@@ -29,12 +29,12 @@ def open_locked(path: Path) -> BinaryIO:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` when the block ends.
+    """Yields a new file that replaces `path` when the block ends.
 
-    It is whole and on the disk by then. Where the block raises an exception, the old file stays and
-    the new one is removed.
+    The new file is complete and on the disk before it gets the name. If the block raises an
+    exception, the old file stays and the new one is removed.
     """
-    # a name of its own: two processes may write the same file, and each must write a whole one
+    # a unique name: two processes may replace the same file, and each must write a whole one
     part = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
     try:
         with part.open("xb") as file:
@@ -46,12 +46,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # or the new name may be lost
+        os.fsync(folder)  # else the new name may be lost
     finally:
         os.close(folder)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8, in place of the one that may be there; see `replacing`."""
+    """Writes a text file in UTF-8 and replaces an old one; see `replacing`."""
     with replacing(path) as file:
         file.write(text.encode())

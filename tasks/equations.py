@@ -18,17 +18,17 @@ OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.USub: operator.neg,
 }
 SIGNS: dict[type[ast.AST], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-# No strings and no names, and too few characters to nest deeply or to make an infinite number.
+# No strings, no names, and too few characters for deep nesting or an infinite number.
 _EQUATION = re.compile(r"[0-9 .+*/()-]{1,256}")
 _LONGEST = 256  # characters of an expression in prose
-# what may be an expression, from the beginning of a word
+# a possible expression at the end of a text, from the beginning of a word
 _AT_THE_END = re.compile(rf"(?<![\w$,.+*/()-])[0-9 $,.+*/()-]{{0,{_LONGEST}}}\Z")
 _BEGINS = re.compile(r"-?[0-9.(]")
 _LEFT_OPEN = ("+", "-", "*", "/", "(")
 _OPERATES = re.compile(r"[0-9)] *[-+*/]")
-# signs of thousands and of money, and leading zeros, none of which an equation has
+# thousands separators, dollar signs and leading zeros: an equation has none of them
 _UNREAD = re.compile(r"(?<=[0-9]),(?=[0-9]{3})|(?<![0-9.,])0+(?=[0-9])|\$")
-_LARGEST = 1e15  # up to which a float holds every integer
+_LARGEST = 1e15  # a float holds every integer below it
 
 
 def equation_tree(text: str) -> ast.expr:
@@ -44,9 +44,9 @@ def equation_tree(text: str) -> ast.expr:
 
 
 def value_of(tree: ast.expr, numbers: Mapping[str, float] | None = None) -> float:
-    """The value of an equation's tree, `numbers` being what its names stand for.
+    """The value of an equation's tree. `numbers` has the values of its names.
 
-    Raises ValueError where it has none.
+    Raises ValueError if the equation has no value.
     """
     try:
         return float(SimpleEval(OPERATORS, {}, numbers or {}).eval("", previously_parsed=tree))
@@ -55,7 +55,7 @@ def value_of(tree: ast.expr, numbers: Mapping[str, float] | None = None) -> floa
 
 
 def evaluate_equation(equation: str) -> float | None:
-    """The value of an infix equation over + - * /, or None where it has none."""
+    """The value of an infix equation over + - * /, or None if it has no value."""
     if not _EQUATION.fullmatch(equation):
         return None
     try:
@@ -65,16 +65,16 @@ def evaluate_equation(equation: str) -> float | None:
 
 
 def operations(tree: ast.expr) -> list[ast.BinOp]:
-    """The operations of an equation, those within others before them."""
+    """The operations of an equation. Inner operations come before outer ones."""
     parts = (part for part in ast.iter_child_nodes(tree) if isinstance(part, ast.expr))
     inner = [operation for part in parts for operation in operations(part)]
     return [*inner, tree] if isinstance(tree, ast.BinOp) else inner
 
 
 def infix(tree: ast.expr, number: Callable[[ast.expr], str]) -> str:
-    """An equation as text, as SVAMP's labels have it: `( ( 3.0 + 4.0 ) * 2.0 )`.
+    """An equation as text in the form of SVAMP's labels: `( ( 3.0 + 4.0 ) * 2.0 )`.
 
-    `number` writes what is no operation.
+    `number` writes the operands that are not operations.
     """
     if not isinstance(tree, ast.BinOp):
         return number(tree)
@@ -93,10 +93,10 @@ def _is_known(node: ast.AST) -> bool:
 
 
 def value_stated(text: str) -> float | None:
-    """The value that makes a text true which ends in `expression =`, as in "So 3 + 4 = ".
+    """The value of the expression at the end of a text, as 7 for "So 3 + 4 = ".
 
-    After a minus, as in "3 - 4 = -", the value that must follow the minus. None if the text has no
-    such end, or the expression no value.
+    If a minus follows the equals sign, as in "3 - 4 = -", the value that must follow the minus: 1.
+    None if the text does not end in `expression =`, or the expression has no value.
     """
     before, equals, after = text.rpartition("=")
     sign = after.strip(" $")
@@ -117,7 +117,7 @@ def value_stated(text: str) -> float | None:
 
 
 def written(value: float) -> str:
-    """A value in digits: an integer without decimals, else at least two significant ones."""
+    """A value in digits: an integer without decimals, else at least two significant digits."""
     value = round(value, 9)
     if value == int(value):
         return str(int(value))

@@ -1,4 +1,4 @@
-"""The fields of an input, as a request, a file or a data set gives them: checked and stripped."""
+"""Checks and strips the fields of an input from a request, a file or a data set."""
 
 import reprlib
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ _KINDS: Final = {bool: "a boolean", dict: "an object", float: "a number", int: "
 class FieldError(ValueError):
     """An input is not what its task expects. The message says which field is wrong, and why.
 
-    `field` is None where the input as a whole is wrong. `expected` says what should stand there,
-    and `found` what does.
+    `field` is None if the whole input is wrong. `expected` describes a right value, `found` the
+    given one.
     """
 
     def __init__(self, message: str, field: str | None, expected: str, found: str) -> None:
@@ -30,12 +30,15 @@ class EmptyField(FieldError):
 
 
 def kind_of(value: Any) -> str:
-    """What a value is in JSON, for messages: "a string", "null"."""
+    """The JSON type of a value, for messages: "a string", "null"."""
     return _KINDS.get(type(value), type(value).__name__)
 
 
 def flaw_of(text: str) -> str | None:
-    """What a string holds and no text may: "a NUL character", "half of a surrogate pair"."""
+    """The flaw of a string that is not a valid text, or None.
+
+    "a NUL character" or "half of a surrogate pair".
+    """
     if "\0" in text:
         return "a NUL character"
     try:
@@ -46,7 +49,7 @@ def flaw_of(text: str) -> str | None:
 
 
 def parse_text(field: str, value: Any, within: str = "") -> str:
-    """A text, stripped. `within` stands before the field's name in messages.
+    """The stripped text of a field. Messages have `within` before the field's name.
 
     Raises FieldError, EmptyField.
     """
@@ -62,7 +65,7 @@ def parse_text(field: str, value: Any, within: str = "") -> str:
 
 
 def parse_texts(field: str, value: Any) -> list[str]:
-    """A list of texts, each stripped, and at least one. Raises FieldError, EmptyField."""
+    """The stripped texts of a list, at least one. Raises FieldError, EmptyField."""
     expected = "a list of texts"
     if not isinstance(value, list | tuple):
         raise FieldError(f"{field} is {kind_of(value)}", field, expected, reprlib.repr(value))
@@ -72,10 +75,10 @@ def parse_texts(field: str, value: Any) -> list[str]:
 
 
 def parse_fields(task: Task, given: Any) -> Fields:
-    """The fields of an input, in the order of the task's.
+    """The fields of an input, in the task's order.
 
-    `given` is an object with the fields, or a text where the task has one field and no choices.
-    Raises FieldError, EmptyField.
+    `given` is an object with the fields, or a text if the task has one field and no choices. Raises
+    FieldError, EmptyField.
     """
     if not isinstance(given, Mapping):
         if len(task.fields) > 1 or task.choices is not None:

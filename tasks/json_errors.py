@@ -1,10 +1,10 @@
-"""Why a text could not be read as JSON, in words."""
+"""Explains in words why a text is not JSON."""
 
 from json import JSONDecodeError
 
 
 def why_unreadable(error: BaseException) -> str:
-    """The reason, by the exception that a JSON parser raised."""
+    """The reason in words for an exception of a JSON parser."""
     match error:
         case JSONDecodeError():
             return f"{error.msg} at character {error.pos}"

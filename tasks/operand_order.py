@@ -1,7 +1,7 @@
 """The order of operands in equations that count things, for a student that sees placeholders.
 
-Word problems in books count things. Their differences are never negative, and few quotients are
-broken. The rules here change 10 of the 800 answers of SVAMP's training problems.
+Word problems in books count things. Their differences are never negative, and few of their
+quotients are fractions. The rules here change 10 of the 800 answers of SVAMP's training problems.
 """
 
 import ast
@@ -11,18 +11,18 @@ from itertools import groupby, permutations
 
 from tasks.equations import SIGNS, equation_tree, infix, value_of, value_stated, written
 
-MOST_COMPARED = 8  # numbers of a text: of more there are too many pairs
+MOST_COMPARED = 8  # numbers of a text; more numbers have too many pairs
 
-# the end of a text that says an operation of two numbers
+# an operation of two numbers at the end of a text
 _TWO_NUMBERS = re.compile(r"(?<![\w.,])([0-9][0-9.,]*) ([-/]) ([0-9][0-9.,]*)( = ?)\Z")
 
 
 def comparison(numbers: Mapping[str, float]) -> str:
     """How numbers compare, by their placeholders: `( n1 n0 = n2 , n0 / n1 , n2 / n1 )`.
 
-    First come the placeholders in the order of their values, with a sign between equal ones. Then
-    comes each pair of which one is a multiple of the other. An empty text for fewer than two
-    numbers, or more than MOST_COMPARED.
+    First come the placeholders in the order of their values, with `=` between equal ones. Then
+    comes each pair in which the first number is a multiple of the second. An empty text for fewer
+    than two numbers, or for more than MOST_COMPARED.
     """
     if not 2 <= len(numbers) <= MOST_COMPARED:
         return ""
@@ -39,10 +39,10 @@ def _divides(numbers: Mapping[str, float], many: str, one: str) -> bool:
 
 
 def in_counting_order(equation: str) -> str:
-    """An infix equation, with operands swapped where only the other order can count things.
+    """An infix equation, with operands swapped if only the other order can count things.
 
-    `( 3.0 - 5.0 )` becomes `( 5.0 - 3.0 )`: the difference was negative. `( 2.0 / 6.0 )` becomes
-    `( 6.0 / 2.0 )`: the quotient was broken, and is whole now. Any other text stays as it is.
+    `( 3.0 - 5.0 )` becomes `( 5.0 - 3.0 )`, because the difference was negative. `( 2.0 / 6.0 )`
+    becomes `( 6.0 / 2.0 )`: a fraction becomes a whole number. Any other text stays as it is.
     """
     source = equation.strip()
 
@@ -61,14 +61,17 @@ def in_counting_order(equation: str) -> str:
 
 
 def statement_in_counting_order(text: str) -> str:
-    """The same for a text that ends in an operation of two numbers, as in "So 3 - 5 = "."""
+    """A text with the operands of its last operation in counting order, as "So 5 - 3 = ".
+
+    Only if the text ends in an operation of two numbers, as "So 3 - 5 = "; else the same text.
+    """
     found = _TWO_NUMBERS.search(text)
     if found is None:
         return text
     left, sign, right = (found[place] for place in (1, 2, 3))
     try:
         first, second = (float(number.replace(",", "")) for number in (left, right))
-        # else the two are only the end of a longer expression
+        # False if the two numbers are only the end of a longer expression
         alone = value_stated(text) == value_stated(f"{written(first)} {sign} {written(second)} =")
     except ValueError:  # such as 1.2.3
         return text
@@ -78,7 +81,7 @@ def statement_in_counting_order(text: str) -> str:
 
 
 def _ordered(tree: ast.expr) -> ast.expr:
-    """An equation in order. Raises ValueError where a part of it has no value."""
+    """An equation in counting order. Raises ValueError if a part of it has no value."""
     if not isinstance(tree, ast.BinOp):
         return tree
     left, right = _ordered(tree.left), _ordered(tree.right)

@@ -1,9 +1,9 @@
-"""Placeholders: a text's numbers become n0, n1, … in their order, and come back in the answer.
+"""Placeholders: replaces a text's numbers by n0, n1, … in order, and restores them in the answer.
 
-A student from scratch cannot learn what every number means, but it can learn what to do with the
-first and the second of a text (Wang et al., 2017, "Deep Neural Solver for Math Word Problems"). In
-its rationales a result is r0, r1, …. The codec computes it from the expression before the sign of
-equality. So the arithmetic of a rationale is right, whatever the student has learnt.
+A student from scratch cannot learn the meaning of every number. It can learn what to do with a
+text's first and second number (Wang et al., 2017, "Deep Neural Solver for Math Word Problems"). In
+its rationales, results are r0, r1, …. The codec computes a result from the expression before the
+equals sign. So the arithmetic of a rationale is right, even if the student's would be wrong.
 """
 
 import re
@@ -14,13 +14,13 @@ from typing import Literal
 from tasks.equations import value_stated, written
 from tasks.operand_order import comparison, in_counting_order, statement_in_counting_order
 
-# How a task treats numbers: see MaskedNumbers and CountedNumbers. None: like any other text.
+# How a task treats numbers: see MaskedNumbers and CountedNumbers. None: as ordinary text.
 Numbers = Literal["masked", "counted"]
 
 # A student from scratch has these as single tokens. A text may have more.
 PLACEHOLDERS = [f"n{place}" for place in range(16)] + [f"r{place}" for place in range(8)]
 
-MOST_NUMBERS = 1024  # of a text that are masked, so that a huge one takes no time
+MOST_NUMBERS = 1024  # of a text that are masked, so that a huge text takes no time
 
 _UNITS = "two three four five six seven eight nine"  # "one" is seldom a number
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
@@ -36,12 +36,12 @@ _WORDS |= {
 
 _DIGITS = (
     r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,4}|[0-9]{1,15})(?![0-9])(?:\.[0-9]{1,20}(?![0-9]))?"
-    r"(?!(?:st|nd|rd|th)\b)"  # a place, and no number of things
+    r"(?!(?:st|nd|rd|th)\b)"  # not an ordinal
 )
 _NUMBER = re.compile(rf"(?<!\w){_DIGITS}")
 _PLACEHOLDER = re.compile(r"(?<!\w)([nr])([0-9]{1,6})(?![0-9])")
-# A text may hold what looks like a placeholder. It is a number without a value, so that it comes
-# back as it was.
+# A text may contain something like a placeholder. It becomes a number without a value, so it is
+# restored as it was.
 _TAKEN = re.compile(
     rf"(?<!\w)(?:{_DIGITS}|[nr][0-9]{{1,6}}(?![0-9])"
     rf"|(?i:{'|'.join(sorted(_WORDS, key=len, reverse=True))})\b)"
@@ -51,7 +51,7 @@ _UNSETTLED_STATEMENT = re.compile(r"(?<![\w$,.+*/()=-])[nr0-9 $,.+*/()=-]+\Z")
 
 
 class Codec:
-    """Texts of one input for the student, and its texts for people. This one changes neither."""
+    """Translates the texts of one input for the student and back. This one changes nothing."""
 
     def __init__(self, text: str) -> None:
         self.text = text  # what the student reads
@@ -63,24 +63,24 @@ class Codec:
         return rationale
 
     def restore_label(self, label: str) -> str:
-        """What `mask_label` has masked, as it was."""
+        """The label before `mask_label`."""
         return label
 
     def unmask_label(self, label: str) -> str:
-        """What a student has written."""
+        """The label for people, from the label that the student wrote."""
         return self.restore_label(label)
 
     def unmask_rationale(self, rationale: str) -> str:
         return rationale
 
     def unmask_settled(self, rationale: str) -> str:
-        """The part of an unfinished rationale that stays the same, however it goes on."""
+        """The part of an unfinished rationale that later text cannot change."""
         return rationale
 
 
 @dataclass(frozen=True)
 class _Number:
-    """A number of the input: as it stands there, and in digits where it has a value."""
+    """A number of the input: as written there, and in digits if it has a value."""
 
     text: str
     digits: str | None
@@ -91,7 +91,7 @@ class _Number:
 
     @property
     def as_float(self) -> str:
-        """As the equations of labels have it: 84.0."""
+        """The number as labels' equations have it: 84.0."""
         if self.digits is None:
             return self.text
         whole, _, decimals = self.digits.replace(",", "").partition(".")
@@ -99,14 +99,15 @@ class _Number:
 
 
 class MaskedNumbers(Codec):
-    """Numbers as placeholders.
+    """Replaces numbers by placeholders.
 
-    A number of a label or rationale becomes the input's number of the same value; where the input
-    has several, these in turn. Other numbers, such as the 7 days of a week, stay. Back come `84.0`
-    in a label, and in a rationale the input's own `84`, `1,200` or `0.50`.
+    A number of a label or rationale becomes the placeholder of the input's number with the same
+    value. If several have that value, they take turns. Other numbers, such as the 7 days of a week,
+    stay. Unmasking writes `84.0` in a label, and the input's own `84`, `1,200` or `0.50` in a
+    rationale.
 
-    In a rationale, a number that is the value of the expression before it, `84 / 2 = 42`, becomes a
-    result, r0, as does the same number after that. A wrong result stays as it is.
+    If a rationale's number is the value of the expression before it, as in `84 / 2 = 42`, it
+    becomes a result, r0. The same number later becomes r0, too. A wrong result stays as it is.
     """
 
     def __init__(self, text: str) -> None:
@@ -159,7 +160,7 @@ class MaskedNumbers(Codec):
         return self.unmask_rationale(_UNSETTLED.sub("", rationale)).rstrip()
 
     def _stated(self, text: str) -> str:
-        """A rationale up to a result. The result is computed from its end."""
+        """The text of a rationale before a result. The result is computed from its end."""
         return text
 
     def _take(self, found: re.Match[str]) -> str:
@@ -174,7 +175,7 @@ class MaskedNumbers(Codec):
         return f"n{len(self._numbers) - 1}"
 
     def _placeholder(self, number: str, turns: Counter[float]) -> str:
-        """The next of the input's numbers with this value; itself where there is none."""
+        """The placeholder of the input's next number with this value; `number` if there is none."""
         value = _value(number)
         places = [place for place, one in enumerate(self._numbers) if one.value == value]
         if not places:
@@ -183,7 +184,7 @@ class MaskedNumbers(Codec):
         return f"n{places[(turns[value] - 1) % len(places)]}"
 
     def _number(self, placeholder: re.Match[str]) -> _Number:
-        """The number of a placeholder; itself, where the input has no such number."""
+        """The number of a placeholder; the placeholder itself if the input has no such number."""
         place = int(placeholder[2])
         if placeholder[1] == "n" and place < len(self._numbers):
             return self._numbers[place]
@@ -191,11 +192,10 @@ class MaskedNumbers(Codec):
 
 
 class CountedNumbers(MaskedNumbers):
-    """Numbers of counted things as placeholders.
+    """Replaces numbers of counted things by placeholders.
 
-    After the text the student reads how its numbers compare. An operation that it writes in the
-    wrong order (the result is negative, or broken but whole the other way) comes back in the right
-    one.
+    After the text, the student reads how its numbers compare. Unmasking swaps the operands of an
+    operation in the wrong order: its result is negative, or a fraction that the swap makes whole.
     """
 
     def __init__(self, text: str) -> None:
@@ -219,17 +219,17 @@ def _value(digits: str) -> float:
 
 
 def codec_of(numbers: Numbers | None, text: str) -> Codec:
-    """The codec of one input, by its task's `numbers`. `text` is the input as it is rendered."""
+    """The codec of one input, by its task's `numbers`. `text` is the rendered input."""
     if numbers is None:
         return Codec(text)
     return CountedNumbers(text) if numbers == "counted" else MaskedNumbers(text)
 
 
 def check_maskable(numbers: Numbers | None, labels: object) -> None:
-    """Raises ValueError where a label to choose from may hold a number, which would change."""
+    """Raises ValueError if a label to choose from may hold a number, which masking would change."""
     if numbers is None or labels == "open":
         return
     if not isinstance(labels, list) or any(map(str.isdigit, "".join(labels))):
         raise ValueError(
-            "numbers: they can only be masked where the labels are open, or a list without digits"
+            "numbers: they can only be masked if the labels are open, or a list without digits"
         )

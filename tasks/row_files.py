@@ -1,6 +1,6 @@
 """Files of rows: JSON lines, CSV and Parquet, read as a stream from any row on.
 
-What is wrong with a row costs that row alone: an error stands in its place.
+A bad row becomes an error in its place; the other rows are read.
 """
 
 import csv
@@ -20,7 +20,7 @@ Format = Literal["jsonl", "csv", "parquet"]  # each is also the suffix of a file
 
 
 class RowFileError(ValueError):
-    """A file cannot be read as what its name says. The message names the file and the reason."""
+    """A file cannot be read in the format of its name. The message has the file and the reason."""
 
 
 class RowError(ValueError):
@@ -32,7 +32,7 @@ class NotJson(RowError):
 
 
 class Place(NamedTuple):
-    """Where a row begins: at which byte, and in which line. Of Parquet, both count rows."""
+    """Where a row begins: its byte and its line. In Parquet, both count rows."""
 
     offset: int  # from 0
     line: int  # from 1
@@ -46,7 +46,7 @@ class FileRow(NamedTuple):
 
 
 class RowFile(ABC):
-    """A file's rows, in order. Reading raises RowFileError, and OSError."""
+    """A file's rows, in order. Reading raises RowFileError and OSError."""
 
     unit: str = "line"  # what `Place.line` counts
     begin = Place(0, 1)  # of the first row
@@ -68,7 +68,7 @@ class RowFile(ABC):
 
     @abstractmethod
     def rows(self, begin: Place | None = None) -> Iterator[FileRow]:
-        """The rows from a place on; without one, all of them."""
+        """The rows from a place on; without a place, all rows."""
 
     def _lines(self, file: BinaryIO, begin: Place | None) -> "_Lines":
         return _Lines(file, begin or self.begin, self._max_line_bytes)
@@ -85,7 +85,7 @@ class RowFile(ABC):
 def open_rows(
     path: Path, file_format: Format | None = None, max_line_bytes: int | None = None
 ) -> RowFile:
-    """A file of rows. Without a format, the suffix of its name tells it.
+    """A file of rows. Without `file_format`, the suffix of the name gives the format.
 
     Raises RowFileError. Raises OSError if the file cannot be opened.
     """
@@ -129,7 +129,7 @@ class JsonLines(RowFile):
 
 
 class Csv(RowFile):
-    """Rows of texts below a header; an empty cell is None. Empty lines are passed over.
+    """Rows of texts below a header. An empty cell is None. Empty lines are skipped.
 
     A quoted cell may span lines.
     """
@@ -144,11 +144,11 @@ class Csv(RowFile):
                 raise RowFileError(f"{path}, line 1: no header of a CSV file ({error})") from error
             self.begin = lines.place
         if not all(map(str.strip, header)) or len(set(header)) != len(header):
-            raise RowFileError(f"{path}, line 1: a column has no name, or another's")
+            raise RowFileError(f"{path}, line 1: a column has no name, or two have the same name")
         self.columns = header
 
     def rows(self, begin: Place | None = None) -> Iterator[FileRow]:
-        # the standard library's reader: pyarrow's and pandas' do not tell the line of a row
+        # the standard library's reader: pyarrow and pandas do not give the line of a row
         with self.path.open("rb") as file:
             lines = self._lines(file, begin)
             texts = map(self._text, lines)
@@ -170,7 +170,7 @@ class Csv(RowFile):
                 if content is not None:
                     yield FileRow(place, content)
                 if isinstance(content, RowError):
-                    reader = csv.reader(texts, strict=True)  # which forgets the row's beginning
+                    reader = csv.reader(texts, strict=True)  # forgets the bad row
 
     def _content(self, cells: list[str]) -> dict[str, str | None]:
         assert self.columns is not None
@@ -235,7 +235,7 @@ class Parquet(RowFile):
 
 
 class _Lines:
-    """The lines of a file as bytes; None for one that is too long, which is not kept."""
+    """The lines of a file as bytes; None for a line that is too long."""
 
     def __init__(self, file: BinaryIO, begin: Place, max_bytes: int | None) -> None:
         file.seek(begin.offset)
@@ -258,7 +258,7 @@ class _Lines:
 def _contents(batch: Any) -> Iterator[Any]:
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:  # pyarrow does not look when it reads
+    except UnicodeDecodeError:  # pyarrow does not check when it reads
         yield from (_content(batch.slice(row, 1)) for row in range(batch.num_rows))
 
 

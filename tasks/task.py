@@ -1,4 +1,4 @@
-"""The task: an input's fields, the text that they are rendered to, and the labels of that input."""
+"""The task: the fields of an input, the template that renders them, and the possible labels."""
 
 import math
 import reprlib
@@ -24,7 +24,7 @@ Fields = dict[str, str | list[str]]  # an input: texts, and lists of labels to c
 
 
 def texts_in(fields: Fields) -> list[str]:
-    """Every text of an input, those in lists included."""
+    """Every text of an input, also those in lists."""
     values = ([value] if isinstance(value, str) else value for value in fields.values())
     return list(chain.from_iterable(values))
 
@@ -35,9 +35,9 @@ def _compiled(template: str) -> Template:
 
 
 def render_template(template: str, fields: Mapping[str, str | Sequence[str]]) -> str:
-    """The text of a sandboxed Jinja2 template over an input's fields, each of them stripped.
+    """The text that a sandboxed Jinja2 template makes of an input's stripped fields.
 
-    A template is data: it may raise whatever it likes.
+    A template is data: it may raise any exception.
     """
     stripped = {
         name: value.strip() if isinstance(value, str) else [text.strip() for text in value]
@@ -55,7 +55,7 @@ class LabelField(BaseModel):
 
 
 class Task(BaseModel):
-    """A task as data, in a recipe and in a bundle's manifest."""
+    """A task, as recipes and manifests hold it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,8 +67,8 @@ class Task(BaseModel):
     labels: Literal["open"] | Annotated[list[Label], Field(max_length=MAX_LABELS)] | LabelField = (
         Field(
             "open",
-            description="open: the label is decoded freely; a list: it is one of these; field: it "
-            "is one of those that this field of the input holds",
+            description="open: the label is decoded freely; a list: the label is one of these; "
+            "field: the label is one of those in this field of the input",
         )
     )
     answer: Literal["arithmetic"] | None = Field(
@@ -77,18 +77,18 @@ class Task(BaseModel):
     numbers: Numbers | None = Field(
         None,
         description="masked: the student reads the input's numbers as n0, n1, …; counted: it also "
-        "reads how they compare; null: it reads them as they are",
+        "reads how they compare; null: it reads the numbers themselves",
     )
     explain_given_label: bool = Field(
         False,
-        description="the rationale is written after its label, which it then explains, as in "
-        "PredictAndExplain (Camburu et al., 2018); else beside it, from the input alone",
+        description="true: the rationale is written after the label and explains it, as in "
+        "PredictAndExplain (Camburu et al., 2018); false: it is written from the input alone",
     )
     examples: list[Fields] = Field(default=[], description="inputs to try")
 
     @property
     def choices(self) -> str | None:
-        """The field that holds an input's labels; None where no field does."""
+        """The field that holds an input's labels; None if no field does."""
         return self.labels.field if isinstance(self.labels, LabelField) else None
 
     @property
@@ -97,21 +97,21 @@ class Task(BaseModel):
         return [name for name in self.fields if name != self.choices]
 
     def form(self) -> Fields:
-        """What an input looks like: each field with "…" in place of a text."""
+        """The form of an input: each field, with "…" in place of a text."""
         return self._filled_with("…")
 
     def labels_of(self, fields: Fields) -> list[str] | None:
-        """The labels that an input can have; None where labels are open."""
+        """The labels that an input can have; None if labels are open."""
         if isinstance(self.labels, list):
             return self.labels
         return None if self.choices is None else [label.strip() for label in fields[self.choices]]
 
     def render(self, fields: Mapping[str, str | Sequence[str]]) -> str:
-        """The input as one text, without a prefix. Raises what the template raises."""
+        """The input as one text, without a prefix. Raises the template's exceptions."""
         return render_template(self.template, fields)
 
     def check_example(self, example: Fields) -> None:
-        """Raises ValueError where an example has other fields than the task, or an empty text."""
+        """Raises ValueError if an example has other fields than the task, or an empty text."""
         if set(example) != set(self.fields) or not all(starmap(self._fits, example.items())):
             raise ValueError(
                 f"an example must give each of {', '.join(self.fields)} a text, unlike "
@@ -119,7 +119,7 @@ class Task(BaseModel):
             )
 
     def codec(self, text: str) -> Codec:
-        """How the texts of a rendered input go into the student, and come out of it."""
+        """The codec of a rendered input: masks texts for the student, and unmasks its answers."""
         return codec_of(self.numbers, text)
 
     def is_right(self, prediction: str, label: str) -> bool:
@@ -133,9 +133,9 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         if self.choices is not None and self.choices not in self.fields:
-            raise ValueError(f"labels: {self.choices!r} is none of the task's fields")
+            raise ValueError(f"labels: {self.choices!r} is not a field of the task")
         if isinstance(self.labels, list) and len(set(self.labels)) != max(1, len(self.labels)):
-            raise ValueError("labels: expected at least one label, and none of them twice")
+            raise ValueError("labels: expected at least one label, and no label twice")
         check_maskable(self.numbers, self.labels)
         return self
 
@@ -143,7 +143,7 @@ class Task(BaseModel):
     def _template_renders(self) -> Self:
         try:
             self.render(self._filled_with("text"))
-        except Exception as error:  # a template is data: it may raise whatever it likes
+        except Exception as error:  # a template is data: it may raise any exception
             raise ValueError(f"the template fails on {', '.join(self.fields)}: {error}") from error
         return self
 

@@ -92,7 +92,7 @@ def _answer(
 async def _until_stopped(
     worker: Worker, todo: list[int], surveyed: Survey, output: Output, progress: Progress
 ) -> Tally:
-    """The tally of the shards. Raises Stopped on SIGINT or SIGTERM; the shard in work is lost."""
+    """The tally of the shards. Raises Stopped on SIGINT or SIGTERM; the current shard is lost."""
     loop, received = asyncio.get_running_loop(), 0
     work = asyncio.create_task(worker.answer(todo, surveyed, output, progress.add))
 
@@ -143,8 +143,8 @@ def _report(tally: Tally, progress: Progress, folder: Path) -> None:
     if failed:
         kinds = ", ".join(f"{kind}: {count:,}" for kind, count in tally.errors.most_common())
         print(
-            f"{failed:,} could not be ({kinds}), the first in line {tally.first_error}; their "
-            "records have `error_type`"
+            f"{failed:,} failed ({kinds}), the first in line {tally.first_error}; their records "
+            "have `error_type`"
         )
     if progress.rows:
         rate = progress.rows / progress.seconds

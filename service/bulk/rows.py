@@ -1,4 +1,4 @@
-"""The request that a row makes, and the record that its answer becomes."""
+"""Makes requests of rows, and records of answers."""
 
 import json
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from tasks.fields import kind_of
 from tasks.json_errors import why_unreadable
 from tasks.row_files import FileRow, NotJson, RowError, RowFile, open_rows
 
-MAX_LINE_BYTES: Final = 2 * 2**20  # as a request may have, by default
-# These are in the manifest, or depend on the neighbours in the batch.
+MAX_LINE_BYTES: Final = 2 * 2**20  # the default limit of a request
+# These are in the manifest, or depend on the other rows in a step.
 LEFT_OUT: Final[Any] = {
     "decoder_passes": True,
     "model": True,
@@ -112,16 +112,16 @@ class RequestMaker:
 
 
 def _list_in_json(name: str, text: str) -> Any:
-    """Choices that came as a JSON text, as they must in CSV."""
+    """A list of choices from a JSON text, the only form that CSV allows. Raises InvalidInput."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = why_unreadable(error)
-        raise InvalidInput(f'{name}: expected a list, as ["a", "b"], in JSON: {reason}') from error
+        raise InvalidInput(f'{name}: expected a JSON list, as ["a", "b"]: {reason}') from error
 
 
 def _hint(error: MissingColumn) -> str:
-    return f"{error}; --columns FIELD=COLUMN tells where a field is"
+    return f"{error}; say where a field is with --columns FIELD=COLUMN"
 
 
 def answer_record(line: int, kept: dict[str, Any], prediction: Prediction) -> bytes:

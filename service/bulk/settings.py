@@ -60,7 +60,7 @@ class BulkSettings(BaseSettings):
     shard_rows: int = Field(
         1000,
         ge=1,
-        description="rows of a shard; a stopped job loses the answers of the shard in work",
+        description="rows of a shard; a stopped job loses the answers of the current shard",
     )
     force: CliImplicitFlag[bool] = Field(
         False, description="whether to remove the shards of another job from the folder"
@@ -71,7 +71,7 @@ class BulkSettings(BaseSettings):
     speculate: SpeculateSetting = True
     ray: CliImplicitFlag[bool] = Field(
         False,
-        description="whether to work on a Ray cluster: that of RAY_ADDRESS, or a new one on this "
+        description="whether to use a Ray cluster: that of RAY_ADDRESS, or a new one on this "
         "machine. Every node must reach input, output and model by the same paths",
     )
     ray_gpus: float = Field(

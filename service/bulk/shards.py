@@ -1,4 +1,4 @@
-"""The output folder: which job it belongs to, and its shards, each of them whole."""
+"""The output folder: the job that it belongs to, and its shards, which are always complete."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from tasks.durable_files import PARTIAL, open_locked, replace_text, replacing
 MANIFEST = "manifest.json"
 LOCK = ".lock"
 
-Run = dict[str, dict[str, Any]]  # facts of input, model and settings; `source` is where they are
+Run = dict[str, dict[str, Any]]  # facts about input, model and settings; `source` is a path
 
 
 class OutputError(ValueError):
@@ -30,7 +30,7 @@ class Tally:
 
     def count(self, record: bytes) -> None:
         self.rows += 1
-        if b'"error_type":' in record:  # or a text holds it
+        if b'"error_type":' in record:  # a text may hold this, too
             content = json.loads(record)
             if "error_type" in content:
                 self.errors[content["error_type"]] += 1
@@ -44,9 +44,10 @@ class Tally:
 
 
 class Output:
-    """A folder of shards. As a context, it is locked: one job at a time writes to it.
+    """A folder of shards. As a context manager, it locks the folder: only one job writes to it.
 
-    A shard gets its name when it is whole and on the disk. So a shard with its name is finished.
+    A shard gets its name when it is complete and on the disk. So every shard with its name is
+    finished.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,8 +73,8 @@ class Output:
         if any(self.folder.glob("part-*.jsonl")) and (changes := self._changes(run)):
             if not force:
                 raise OutputError(
-                    f"--output: {self.folder} is of a job that differs: {'; '.join(changes)}. "
-                    "Choose another folder, or begin anew by --force"
+                    f"--output: {self.folder} belongs to another job: {'; '.join(changes)}. "
+                    "Choose another folder, or remove its shards with --force"
                 )
             for path in self.folder.glob("part-*.jsonl"):
                 path.unlink()
@@ -97,8 +98,8 @@ class Output:
                         tally.count(record)
                 if tally.rows != survey.size(shard):
                     raise OutputError(
-                        f"{path}: has {tally.rows} records where {survey.size(shard)} should be, "
-                        "so it was changed; remove it, and the same command writes it anew"
+                        f"{path}: was changed: it has {tally.rows} records, but should have "
+                        f"{survey.size(shard)}; remove it and give the same command again"
                     )
                 found[shard] = tally
         return found

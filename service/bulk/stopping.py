@@ -9,7 +9,7 @@ from service.server import STOP_SIGNALS, kill_at_next
 
 
 class Stopped(Exception):
-    """A signal came. `exit_status` is the one that a shell gives."""
+    """A signal stopped the job. `exit_status` is 128 + the signal's number, as in a shell."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -18,7 +18,7 @@ class Stopped(Exception):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """The first signal raises Stopped in the main thread, and a second one ends the process."""
+    """Makes the first signal raise Stopped in the main thread; a second one ends the process."""
     before = {signum: signal.signal(signum, _stop) for signum in STOP_SIGNALS}
     try:
         yield

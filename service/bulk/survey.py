@@ -1,4 +1,4 @@
-"""What a file of rows holds, and where in it each shard begins."""
+"""Surveys a file of rows: its hash, its number of rows, and where each shard begins."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from tasks.row_files import Place, RowFile
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds, and where in it each shard of `shard_rows` rows begins."""
+    """The hash and the number of rows of a file, and where each shard of `shard_rows` begins."""
 
     sha256: str
     rows: int
@@ -16,7 +16,7 @@ class Survey:
     begins: list[Place]
 
     def size(self, shard: int) -> int:
-        """Rows of a shard: the last one may have fewer."""
+        """The number of rows of a shard. The last shard may have fewer."""
         return min(self.shard_rows, self.rows - shard * self.shard_rows)
 
 

@@ -1,4 +1,4 @@
-"""The work: reads rows, asks the engine, and writes shards. Keeps the engine full."""
+"""Reads rows, asks the engine, and writes shards. Keeps the engine full."""
 
 import asyncio
 from collections import deque
@@ -33,7 +33,7 @@ FAILURES: Final = (BundleError, DeviceError, OSError, RowFileError, WorkFailed)
 
 
 class Worker:
-    """An engine that answers the rows of a file. `close` it in the end."""
+    """An engine that answers the rows of a file. Call `close` at the end."""
 
     def __init__(self, settings: BulkSettings, file: RowFile) -> None:
         """Raises BundleError, DeviceError."""
@@ -57,7 +57,7 @@ class Worker:
     ) -> Tally:
         """Writes shards in order, and returns their tally. Calls `told` for each row.
 
-        If it is cancelled, the shard in work is dropped. Raises WorkFailed, RowFileError, OSError.
+        If cancelled, drops the current shard. Raises WorkFailed, RowFileError, OSError.
         """
         shards = list(shards)
         tally = Tally()
@@ -93,7 +93,7 @@ class Worker:
             return error_record(line, kept, error)
 
     async def _predict(self, request: PredictRequest) -> Prediction:
-        """Tries again if the runtime failed, as another row may have been the cause."""
+        """The prediction. Tries again if the runtime fails: another row may be the cause."""
         for tries_left in range(TRIES - 1, -1, -1):
             try:
                 return await self._engine.predict(request)
@@ -108,9 +108,9 @@ class Worker:
 async def in_order(
     items: Iterable[T], work: Callable[[T], Awaitable[Result]], width: int
 ) -> AsyncGenerator[Result, None]:
-    """The results of `work`, in the order of the items. At most `width` items are in work at once.
+    """Yields the results of `work` in the order of the items. Works on `width` items at once.
 
-    At most AHEAD × `width` items are taken before their results are.
+    At most AHEAD × `width` items are taken ahead of the oldest result.
     """
     room = asyncio.Semaphore(width)
     pending: deque[asyncio.Task[Result]] = deque()
@@ -133,7 +133,7 @@ async def in_order(
 
 
 def _read(file: RowFile, shards: Iterable[int], survey: Survey) -> Iterator[FileRow]:
-    """The rows of shards. Shards that follow one another are read in one go."""
+    """Yields the rows of shards. Consecutive shards are read without a new start."""
     rows: Iterator[FileRow] = iter(())
     expected = None
     for shard in shards:

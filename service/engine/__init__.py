@@ -1,1 +1,1 @@
-"""The engine: a bundle's student, answering many requests at once."""
+"""The engine: runs a bundle's student and answers many requests at once."""

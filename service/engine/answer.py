@@ -1,4 +1,4 @@
-"""Answers: what the sequences of a request have found out, as text, scores and figures."""
+"""Answers: the results of a request's sequences, as text, scores and figures."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from tasks.placeholders import Codec
 
 @dataclass
 class Answer:
-    """The answer to a request, as far as it is there.
+    """The answer to a request, while it is computed and after.
 
-    The first of the request's sequences is the label's, and the second, if any, the rationale's.
+    The request's first sequence gives the label. The second, if there is one, gives the rationale.
     """
 
     asked: PredictRequest
@@ -22,7 +22,7 @@ class Answer:
     manifest: Manifest
     text: TextProcessor
     codec: Codec  # of the input
-    truncated: bool  # whether the input was too long, and lost its end
+    truncated: bool  # whether the input was too long and was cut at its end
     tokenization: float = 0.0  # seconds
 
     @property
@@ -30,17 +30,17 @@ class Answer:
         return self.request.sequences[0].finished is not None
 
     def written(self) -> str:
-        """The part of the rationale that no further token changes; empty where none was asked for.
+        """The part of the rationale that later tokens cannot change.
 
-        Safe while the engine writes on.
+        Empty if the request asks for no rationale. Safe to call while the engine adds tokens.
         """
         tokens = [token for text in self.request.sequences[1:] for token in text.tokens]
         return self.codec.unmask_settled(self.text.decode_settled(tokens))
 
     def prediction(self) -> Prediction:
-        """What is known. To be called once `has_label`.
+        """The prediction as far as it is known. Call it only when `has_label` is true.
 
-        A rationale is in it once the whole of it is written.
+        It holds a rationale only when the whole rationale is written.
         """
         request, task = self.request, self.manifest.task
         label, *explained = request.sequences

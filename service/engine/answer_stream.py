@@ -1,4 +1,4 @@
-"""Streams: an answer that is read while it is written."""
+"""Streams: a caller reads an answer while the engine writes it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,10 +8,10 @@ from service.engine.prediction import Prediction
 
 
 class AnswerStream:
-    """An answer in parts: first its label, then its rationale in pieces, then all of it.
+    """An answer in parts: the label, then the rationale in pieces, then the whole prediction.
 
-    `news` is set whenever there may be more of the answer, and when its request is over. Every part
-    raises InternalError or EngineUnavailable where the request has failed.
+    The engine sets `news` when there may be more of the answer, and when the request is over. Every
+    part raises InternalError or EngineUnavailable if the request has failed.
     """
 
     def __init__(self, answer: Answer, news: asyncio.Event) -> None:
@@ -19,19 +19,19 @@ class AnswerStream:
         self._news = news
 
     async def label(self) -> Prediction:
-        """The prediction once its label is there: without its rationale, unless that is whole."""
+        """Waits for the label. Returns the prediction, with the rationale only if it is whole."""
         request = self._answer.request
         while not (self._answer.has_label or request.over):
             await self._more()
         if not self._answer.has_label:
-            request.future.result()  # raises what it failed with
+            request.future.result()  # raises the request's error
         return self._answer.prediction()
 
     async def rationale(self) -> AsyncGenerator[str, None]:
-        """The pieces of the rationale, as they are written; none where none was asked for."""
+        """Yields the pieces of the rationale as they are written; nothing if none was asked for."""
         written, over = "", False
         while not over:
-            over = self._answer.request.over  # before a look at the text, which is whole then
+            over = self._answer.request.over  # read first: if true, the text is whole
             settled = self._answer.written()
             if piece := settled[len(written) :]:
                 yield piece
@@ -43,7 +43,7 @@ class AnswerStream:
             yield piece
 
     async def prediction(self) -> Prediction:
-        """What `Engine.predict` returns."""
+        """Waits for the whole answer. Returns the same prediction as `Engine.predict`."""
         await asyncio.wrap_future(self._answer.request.future)
         return self._answer.prediction()
 

@@ -1,4 +1,4 @@
-"""Confidence: from log-probabilities to the calibrated probability that a label is right."""
+"""Confidence: turns log-probabilities into calibrated probabilities that a label is right."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from tasks.calibration import Calibration
 
 
 def rank(logprobs: Sequence[float], temperature: float) -> tuple[list[int], list[float]]:
-    """The labels from the most probable to the least, and the probability of each label.
+    """The indices of the labels, the most probable first, and the probability of each label.
 
-    Probabilities are the softmax of the log-probabilities (nats) over the temperature (Guo et al.,
-    2017). Labels that are equally probable stay in their order.
+    `logprobs` are in nats, one per label. The probabilities are in the same order: the softmax of
+    `logprobs / temperature` (Guo et al., 2017). Equally probable labels keep their order.
     """
     values = np.array(logprobs)
     weights = np.exp((values - values.max()) / temperature)
@@ -20,9 +20,10 @@ def rank(logprobs: Sequence[float], temperature: float) -> tuple[list[int], list
 
 
 def confidence_of(logprob: float, calibration: Calibration) -> float:
-    """How likely a text is to be right, from the log-probability (nats) of all of its tokens.
+    """The probability that a text is right. `logprob` (nats) is that of all its tokens together.
 
-    Tempered (Guo et al., 2017), or where there is an offset its logistic function (Platt, 1999).
+    Without an offset: exp(logprob / temperature) (Guo et al., 2017). With an offset: the logistic
+    function of logprob / temperature + offset (Platt, 1999).
     """
     score = logprob / calibration.temperature
     if calibration.offset is None:

@@ -1,6 +1,6 @@
-"""Devices: where a model computes, and how arrays in its memory are made.
+"""Devices: where a model computes, and the array library for that device's memory.
 
-On a GPU, keys and values are CuPy's arrays. They have numpy's interface, so one code serves both.
+On a GPU, keys and values are CuPy arrays. CuPy has numpy's interface, so the same code serves both.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 
 class DeviceError(Exception):
-    """A device cannot be used. The message says what is missing, and what to do."""
+    """A device cannot be used. The message says what is missing and what to do."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """`arrays` is numpy, or a library with its interface, for arrays in the device's memory."""
+    """A device on which onnxruntime computes, and its array library."""
 
-    name: str  # onnxruntime's
-    title: str  # in messages
-    provider: str  # of onnxruntime's kernels
-    options: dict[str, str]  # of the provider
-    precisions: tuple[Precision, ...]  # of bundles that it can compute
-    arrays: Any
-    address: Callable[[Any], int]  # of an array's first element
-    synchronize: Callable[[], None]  # waits until what was done with `arrays` is done
+    name: str  # the device's name in onnxruntime
+    title: str  # the device's name in messages
+    provider: str  # onnxruntime's execution provider
+    options: dict[str, str]  # the provider's options
+    precisions: tuple[Precision, ...]  # precisions of the bundles that it can compute
+    arrays: Any  # numpy, or a library with its interface, for arrays in the device's memory
+    address: Callable[[Any], int]  # returns the address of an array's first element
+    synchronize: Callable[[], None]  # waits until all work on `arrays` is done
 
 
 CPU = Device(
@@ -52,13 +52,13 @@ CUDA_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 
 
 def available_providers() -> list[str]:
-    """The execution providers of the installed onnxruntime, whatever the machine has."""
+    """The execution providers of the installed onnxruntime. The machine may lack their devices."""
     providers: list[str] = onnxruntime.get_available_providers()
     return providers
 
 
 def candidates(choice: DeviceChoice, precision: Precision) -> list[Callable[[], Device]]:
-    """Functions that return the devices to try for a bundle of this precision, in this order."""
+    """Functions, in the order to try, that return a device for a bundle of this precision."""
     if choice == "cuda":
         return [cuda]
     by_itself = precision in CUDA_PRECISIONS and CUDA_PROVIDER in available_providers()
@@ -66,7 +66,7 @@ def candidates(choice: DeviceChoice, precision: Precision) -> list[Callable[[], 
 
 
 def cuda() -> Device:
-    """The first GPU that this process may use. Raises DeviceError where there is none."""
+    """The first GPU that this process may use. Raises DeviceError if there is none."""
     if CUDA_PROVIDER not in available_providers():
         raise DeviceError(
             "the installed onnxruntime computes on the CPU alone; install onnxruntime-gpu and "
@@ -77,10 +77,10 @@ def cuda() -> Device:
     except ImportError as error:
         raise DeviceError(f"CuPy is missing ({error}); install Duet's extra gpu") from error
     try:
-        cupy.zeros((2, 2)).swapaxes(0, 1)[1:] = 1  # what slots need of it, compiled at first use
-    except Exception as error:  # CuPy's own errors have no base but this
+        cupy.zeros((2, 2)).swapaxes(0, 1)[1:] = 1  # the operations that slots use; compiled here
+    except Exception as error:  # CuPy's errors share no narrower class
         raise DeviceError(
-            f"no CUDA GPU can be used ({error}); it takes a GPU that this process may use, "
+            f"no CUDA GPU can be used ({error}); Duet needs a GPU that this process may use, "
             "NVIDIA's driver for CUDA 13, and the toolkit's libraries (cupy-cuda13x[ctk])"
         ) from error
     _load_libraries()
@@ -88,7 +88,7 @@ def cuda() -> Device:
         name="cuda",
         title="the GPU",
         provider=CUDA_PROVIDER,
-        options={"use_tf32": "0"},  # it would round fp32 to 10 bits
+        options={"use_tf32": "0"},  # TF32 rounds fp32 to 10 bits
         precisions=CUDA_PRECISIONS,
         arrays=cupy,
         address=lambda array: int(array.data.ptr),
@@ -98,14 +98,14 @@ def cuda() -> Device:
 
 
 def _load_libraries() -> None:
-    """Raises DeviceError, naming it, where a library that onnxruntime's kernels need is missing."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what is not there
+    """Loads the libraries of onnxruntime's CUDA kernels. Raises DeviceError if one is missing."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the missing libraries
         onnxruntime.preload_dlls()
     folder = Path(onnxruntime.__file__).parent / "capi"
     try:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
     except OSError as error:
-        if "cannot open shared object file" in str(error):  # and not what onnxruntime provides
+        if "cannot open shared object file" in str(error):  # not a symbol that onnxruntime provides
             raise DeviceError(
                 f"onnxruntime cannot load CUDA's libraries ({error}); install CUDA 13 and cuDNN 9, "
                 "or the packages onnxruntime-gpu[cuda,cudnn]"

@@ -1,7 +1,8 @@
-"""Drafts: guesses of the next tokens of a text, for a step to verify (Leviathan et al., 2023).
+"""Drafts: guesses of the next tokens of a text; a step verifies them (Leviathan et al., 2023).
 
-Two sources: n-grams of the prompt and of the text so far, since a rationale quotes its input
-(prompt lookup: Saxena, 2023), and the bundle's table of the n-grams that its student likes.
+They come from two sources. One is n-grams of the prompt and of the text so far, because a rationale
+quotes its input (prompt lookup: Saxena, 2023). The other is the bundle's table of n-grams that its
+student often writes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,14 +14,15 @@ import numpy as np
 from export.bundle import DRAFT_HEADER, DRAFT_ORDER, BundleError, context_hashes
 
 MAX_DRAFT = 15  # tokens
-# How often a text goes on as it did after its last n tokens, measured on word problems.
+# By n: how often a text repeats the token that last followed the same n tokens. Measured on word
+# problems.
 QUOTED = {4: 0.9, 3: 0.5, 2: 0.5}
 
 
 class NgramTable:
-    """The n-grams of a bundle's `draft.bin`. Raises BundleError where the file is not such a table.
+    """The n-grams of a bundle's `draft.bin`. Raises BundleError if the file is not such a table.
 
-    It is read, not mapped into memory: a new bundle may be written over this one.
+    The file is read, not mapped into memory: an export may overwrite it.
     """
 
     def __init__(self, path: Path, vocab_size: int) -> None:
@@ -36,9 +38,9 @@ class NgramTable:
         self._cells = table.reshape(-1).data
 
     def next(self, tokens: Sequence[int]) -> tuple[int, float] | None:
-        """The next token and its share of cases, after as many of the last tokens as the table has.
+        """The most frequent next token, and how often it comes next, from 0 to 1.
 
-        None where the table has none of them.
+        Uses the longest context at the end of `tokens` that the table has; None if it has none.
         """
         for value in reversed(context_hashes(tokens)):
             cell = 2 * ((value >> 32) % self._slots)
@@ -49,13 +51,13 @@ class NgramTable:
 
 
 class Drafter:
-    """Guesses how one text goes on, and learns from what became of its guesses."""
+    """Guesses the next tokens of one text, and learns how many of its guesses were right."""
 
     def __init__(self, prompt: Sequence[int], start_id: int, table: NgramTable | None) -> None:
         self._tokens: list[int] = []
-        self._begin = len(prompt)  # of the text
+        self._begin = len(prompt)  # where the text begins in `_tokens`
         self._table = table
-        self._quotes: dict[tuple[int, ...], int] = {}  # an n-gram, and what came last after it
+        self._quotes: dict[tuple[int, ...], int] = {}  # n-gram: the token that last followed it
         self._expected = self._accepted = 0.0  # drafted tokens
         self.extend([*prompt, start_id])
 
@@ -68,15 +70,15 @@ class Drafter:
             self._tokens.append(token)
 
     def learn(self, expected: float, accepted: int) -> None:
-        """Takes in how many of a draft's tokens were expected to be right, and how many were."""
+        """Records how many of a draft's tokens were expected to be right, and how many were."""
         self._expected += expected
         self._accepted += accepted
 
     def draft(self, limit: int, floor: float, end_id: int) -> tuple[list[int], list[float]]:
-        """The next tokens, and for each the probability that it and all before it are right.
+        """The drafted tokens, and for each the probability that it and all before it are right.
 
-        They are `limit` at most, and MAX_DRAFT. The draft ends before the first token whose
-        probability is less than `floor`, and before `end_id`.
+        The draft has at most `limit` and at most MAX_DRAFT tokens. It stops before the first token
+        whose probability is less than `floor`, and before `end_id`.
         """
         trust = min(1.0, (1 + self._accepted) / (1 + self._expected))
         recent = self._tokens[-DRAFT_ORDER:]
@@ -86,7 +88,7 @@ class Drafter:
         while len(drafted) < min(limit, MAX_DRAFT):
             token, share = max(self._guesses(recent, len(drafted)), key=itemgetter(1))
             probability *= share * trust
-            if probability < floor or token == end_id:  # a right end would be found anyway
+            if probability < floor or token == end_id:  # a drafted end token saves no step
                 break
             drafted.append(token)
             probabilities.append(probability)
@@ -94,9 +96,9 @@ class Drafter:
         return drafted, probabilities
 
     def _guesses(self, recent: list[int], drafted: int) -> Iterator[tuple[int, float]]:
-        """Tokens that may follow the recent ones, each with its probability.
+        """Yields the tokens that may come next, each with its probability.
 
-        `drafted` of the recent tokens, the last ones, are drafts themselves.
+        The last `drafted` of the recent tokens are drafted.
         """
         yield 0, 0.0
         for n, share in QUOTED.items():

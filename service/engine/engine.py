@@ -1,4 +1,4 @@
-"""The engine's door: `await engine.predict(request)`, or `engine.stream(request)`."""
+"""The engine: `await engine.predict(request)`, or `engine.stream(request)`."""
 
 import asyncio
 import time
@@ -27,10 +27,10 @@ from tasks.task import Fields
 
 
 class Engine:
-    """A bundle's student, ready to answer, at once or as a stream. `close` it in the end.
+    """Answers requests with a bundle's student, whole or as a stream. Call `close` at the end.
 
-    `max_rows` texts and as many label sets are in work at once; more wait. Without `speculate` no
-    token is drafted: answers are the same, and texts take more steps.
+    At most `max_rows` texts and `max_rows` label sets are computed at once; others wait. Without
+    `speculate` no tokens are drafted: answers are the same, but texts take more steps.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Engine:
 
     @classmethod
     def load(cls, folder: Path, **options: Any) -> "Engine":
-        """The engine of a bundle that is whole, and that gives what its golden examples say.
+        """Reads the bundle, starts its engine and checks the golden examples. Returns the engine.
 
-        `options` are those of Engine. Raises BundleError, which names the file and the reason, and
-        DeviceError. Not for a thread with an event loop.
+        `options` are Engine's. Raises DeviceError, or BundleError with the file and the reason. Do
+        not call it in a thread that runs an event loop.
         """
         engine = cls(read(folder), **options)
         try:
@@ -68,22 +68,22 @@ class Engine:
         except BaseException:
             engine.close()
             raise
-        release_memory()  # that reading the graphs took
+        release_memory()  # reading the graphs took it
         return engine
 
     @property
     def alive(self) -> bool:
-        """Whether the engine's thread runs and moves."""
+        """Whether the engine's thread runs and is not stuck."""
         return self._scheduler.alive
 
     @property
     def broken(self) -> bool:
-        """Whether the model fails again and again."""
+        """Whether the model has failed several times in a row, a short time ago."""
         return self._scheduler.broken
 
     @property
     def slots(self) -> int:
-        """Texts that may be generated at once, and label sets scored, together."""
+        """How many texts and label sets together may be computed at once."""
         return self._scheduler.slots
 
     @property
@@ -92,14 +92,14 @@ class Engine:
 
     @property
     def steps(self) -> int:
-        """Steps that the decoder has taken."""
+        """The number of steps that the decoder has taken."""
         return self._scheduler.steps
 
     async def predict(self, request: PredictRequest) -> Prediction:
         """The label of an input, and its rationale if asked for.
 
-        Raises an InputError, InvalidParameter, InternalError or EngineUnavailable. A caller that is
-        cancelled gives back the request's slots before the next step.
+        Raises an InputError, InvalidParameter, InternalError or EngineUnavailable. If the caller is
+        cancelled, the request's slots are free before the next step.
         """
         answer = await self._submit(request)
         await asyncio.wrap_future(answer.request.future)
@@ -107,15 +107,15 @@ class Engine:
 
     @asynccontextmanager
     async def stream(self, request: PredictRequest) -> AsyncIterator[AnswerStream]:
-        """What `predict` returns, in parts as they are there. Raises what `predict` raises.
+        """Yields the answer as a stream. Raises the same errors as `predict`.
 
-        A caller that leaves the context, or is cancelled, gives back the request's slots before the
+        If the caller leaves the context or is cancelled, the request's slots are free before the
         next step.
         """
         loop, news = asyncio.get_running_loop(), asyncio.Event()
 
         def tell(*_: object) -> None:
-            with suppress(RuntimeError):  # the loop is closed, so nobody listens any more
+            with suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(news.set)
 
         answer = await self._submit(request, tell)
@@ -126,7 +126,7 @@ class Engine:
             answer.request.future.cancel()
 
     def close(self) -> None:
-        """Gives the model's memory back. Requests in work fail with EngineUnavailable."""
+        """Stops the engine and frees the model's memory. Open requests fail: EngineUnavailable."""
         self._scheduler.close()
         self._table = None
         release_memory()
@@ -134,7 +134,7 @@ class Engine:
     async def _submit(
         self, request: PredictRequest, listener: Callable[[], None] | None = None
     ) -> Answer:
-        """The answer to come, whose sequences the scheduler has."""
+        """Gives the request's sequences to the scheduler. Returns the unfinished answer."""
         started = time.perf_counter()
         answer = await asyncio.to_thread(self._prepare, request, listener)
         answer.tokenization = time.perf_counter() - started
@@ -179,16 +179,16 @@ class Engine:
         return Drafter(prompt, self.manifest.model.decoder_start_id, self._table)
 
     def _count(self, future: Future[EngineRequest]) -> None:
-        """Counts the drafts of a request that is over, if it was answered."""
+        """Adds up the drafted tokens of a finished request, if it was answered."""
         if not future.cancelled() and future.exception() is None:
             for sequence in future.result().sequences:
                 self.drafted += sequence.drafted
                 self.accepted += sequence.accepted
 
     async def _reproduce(self) -> None:
-        """Raises BundleError where a golden example does not come out as it should.
+        """Raises BundleError if a golden example gives another answer than the bundle says.
 
-        Without golden examples, an input of the task's form takes a first run.
+        Without golden examples, it tries the model once, with the task's form as the input.
         """
         path = self.bundle.path(GOLDEN)
         if not self.bundle.golden:

@@ -1,8 +1,8 @@
-"""Closed labels: the exact log-probability of each, with every node of their trie in one step.
+"""Closed labels: one step over their trie gives the exact log-probability of each label.
 
-A node goes into the decoder as its parent's token, at the place of its depth, and sees its
-ancestors alone. What comes out is the log-probability of its own token. The sums along the way to
-the ends are the labels' exact log-probabilities.
+The decoder reads, for each node, the token of its parent, at the position of the node's depth. The
+node attends to its ancestors and itself only. The output is the log-probability of the node's own
+token. A label's log-probability is the sum over the nodes on its path.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from tasks.calibration import Calibration
 class LabelSequence(Sequence):
     """The log-probability of every label after a prompt. A large trie takes several steps.
 
-    It goes through the cache part by part, each of `STEP_TOKENS` nodes at most. Parts do not depend
-    on how many nodes a step has room for. So neither does a node's index in the cache, and no digit
-    of its log-probability depends on the neighbours.
+    The trie is split into parts of at most `STEP_TOKENS` nodes, one part in the cache at a time.
+    Neither the parts nor a node's index in the cache depend on how much room a step has. So the
+    other sequences in a step change no digit of a log-probability.
     """
 
     def __init__(self, prompt: list[int], trie: LabelTrie) -> None:
@@ -29,8 +29,8 @@ class LabelSequence(Sequence):
         self.trie = trie
         self.width = len(trie)
         self.scored = 0  # nodes
-        self.begin = 0  # first node of the part; all nodes above it are in the cache before it
-        self.sums: list[float] = []  # nats, by scored node: of the tokens down to it
+        self.begin = 0  # first node of the part; its ancestors come before it in the cache
+        self.sums: list[float] = []  # nats, by scored node: the sum from the root down to it
 
     @property
     def end(self) -> int:
@@ -43,7 +43,7 @@ class LabelSequence(Sequence):
         return [self.sums[end] for end in self.trie.ends]
 
     def propose(self, model: Geometry, most: int, floor: float) -> Proposal:
-        """The next nodes of the part. Each of them is of use."""
+        """The next nodes of the part. All of them are useful."""
         trie = self.trie
         nodes = range(self.scored, min(self.scored + most, self.end))
         parents = [trie.parents[node] for node in nodes]
@@ -67,7 +67,10 @@ class LabelSequence(Sequence):
     def accept(
         self, proposal: Proposal, next_ids: list[int], logprobs: list[float], end_id: int
     ) -> list[int] | range:
-        """Adds the nodes' log-probabilities. At the end of a part, keeps what the next one sees."""
+        """Adds the nodes' log-probabilities. Returns the cache entries to keep.
+
+        At the end of a part, those are the ancestors of the next part's first node.
+        """
         for logprob in logprobs[: len(proposal.ids)]:
             parent = self.trie.parents[self.scored]
             self.sums.append(logprob + (self.sums[parent] if parent >= 0 else 0.0))
@@ -85,11 +88,11 @@ class LabelSequence(Sequence):
     def scores(
         self, calibration: Calibration, decode: Callable[[list[int]], str]
     ) -> tuple[Score, ...]:
-        """A score for every label: the probability that it is right, of all labels together."""
+        """A score for every label: the probability that it is the right one. They add up to 1."""
         order, probabilities = rank(self.logprobs, calibration.temperature)
         return tuple(Score(self.trie.labels[i], probabilities[i]) for i in order)
 
     def _entry(self, node: int) -> int:
-        """The index in the cache of a node of this part, or of one above it."""
+        """The cache index of a node of this part, or of an ancestor of the part."""
         place = self.trie.places[node]
         return place if node < self.begin else self.trie.places[self.begin] + node - self.begin

@@ -1,24 +1,24 @@
-"""A closed label set as a trie of tokens, so that labels which begin alike share nodes."""
+"""A closed label set as a trie of tokens. Labels with the same first tokens share nodes."""
 
 from collections.abc import Sequence
 
 
 class LabelTrie:
-    """Different labels, as texts and as token ids with the end token.
+    """A trie over distinct labels, given as texts and as token ids with the end token.
 
-    A node is a label's token after the tokens before it. Nodes are in preorder: the nodes below a
-    node directly follow it.
+    A node stands for one token after the tokens above it. Nodes are in preorder: a node's
+    descendants directly follow it.
     """
 
     def __init__(self, labels: Sequence[str], ids: Sequence[Sequence[int]]) -> None:
         self.labels = tuple(labels)
         self.tokens: list[int] = []  # by node
         self.parents: list[int] = []  # by node; -1: none
-        self.places: list[int] = []  # by node; 0 for a first token
-        self.ends = [0] * len(ids)  # by label, its last node
+        self.places: list[int] = []  # by node: its depth; 0 for a first token
+        self.ends = [0] * len(ids)  # by label: its last node
         path: list[int] = []
         before: Sequence[int] = ()
-        for label in sorted(range(len(ids)), key=lambda label: tuple(ids[label])):  # so in preorder
+        for label in sorted(range(len(ids)), key=lambda label: tuple(ids[label])):  # preorder
             tokens = ids[label]
             shared = _shared(before, tokens)
             del path[shared:]
@@ -35,20 +35,20 @@ class LabelTrie:
         return len(self.tokens)
 
     def ancestors(self, node: int) -> list[int]:
-        """The nodes above a node, the first token's first."""
+        """The nodes above a node, from the first token down."""
         above: list[int] = []
         while (node := self.parents[node]) >= 0:
             above.append(node)
         return above[::-1]
 
     def label_tokens(self, label: int) -> list[int]:
-        """The token ids of a label, the end token included."""
+        """The token ids of a label, with the end token."""
         end = self.ends[label]
         return [self.tokens[node] for node in (*self.ancestors(end), end)]
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens both begin with."""
+    """The length of the common prefix."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

@@ -1,4 +1,4 @@
-"""Memory: free memory goes back to the system."""
+"""Memory: returns freed memory to the operating system."""
 
 import ctypes
 
@@ -7,21 +7,21 @@ LARGE = 2**20  # bytes
 
 
 def map_large_arrays() -> None:
-    """Has glibc give every array of LARGE bytes pages of its own, for the whole process.
+    """Makes glibc give every array of at least LARGE bytes its own pages, in the whole process.
 
-    Such an array takes no memory before it is written to, and gives it back when it is freed. By
-    default glibc stops this for sizes that it has seen freed. It then writes the zeros, so that
-    slots which nobody uses cost memory.
+    Such an array takes no memory before it is written to, and returns its memory when it is freed.
+    By default glibc stops doing this for sizes that were freed before. It then writes the zeros,
+    and unused slots cost memory.
     """
     _call("mallopt", M_MMAP_THRESHOLD, LARGE)
 
 
 def release_memory() -> None:
-    """Has glibc return all free pages, also those between pages in use."""
+    """Makes glibc return all free pages, even those between used pages."""
     _call("malloc_trim", 0)
 
 
 def _call(name: str, *arguments: int) -> None:
-    function = getattr(ctypes.CDLL(None), name, None)  # other C libraries have none
+    function = getattr(ctypes.CDLL(None), name, None)  # other C libraries lack it
     if function is not None:
         function(*map(ctypes.c_long, arguments))

@@ -16,7 +16,7 @@ from service.engine.runner import StepInput, StepOutput
 from service.engine.slots import Array, Slots, TensorSpec
 
 DTYPES: dict[str, type[np.generic]] = {
-    "tensor(bfloat16)": np.uint16,  # its bits, for numpy has no such type
+    "tensor(bfloat16)": np.uint16,  # its bits: numpy has no bfloat16
     "tensor(bool)": np.bool_,
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -29,12 +29,12 @@ logger = logging.getLogger(__name__)
 
 
 class OnnxRunner:
-    """A Runner of every precision, on the CPU or a GPU.
+    """A Runner for every precision, on the CPU or a GPU.
 
-    Keys and values are made and kept on the device, and never leave it.
+    Keys and values stay in the device's memory.
 
-    Raises BundleError where a graph cannot be loaded on the CPU or has another device's precision,
-    and DeviceError where it cannot be loaded on a GPU.
+    Raises BundleError if a graph cannot be loaded on the CPU, or if the device cannot compute the
+    bundle's precision. Raises DeviceError if a graph cannot be loaded on a GPU.
     """
 
     def __init__(self, bundle: Bundle, threads: int, device: Device = CPU) -> None:
@@ -42,12 +42,12 @@ class OnnxRunner:
         if precision not in device.precisions:
             others = "GPUs" if device is CPU else "CPUs"
             raise BundleError(
-                f"{bundle.folder}: in {precision}, which is for {others}, but it is to be computed "
+                f"{bundle.folder}: its precision {precision} is for {others}, but it should run "
                 f"on {device.title}; export it in {' or '.join(device.precisions)}"
             )
         self.model = bundle.manifest.model
         self.device = device
-        self.encoders = threads if device is CPU else 1  # encodings at once that are worth it
+        self.encoders = threads if device is CPU else 1  # more at once would not be faster
         self._encoder = _load(bundle, ENCODER, threads, device)
         self._decoder = _load(bundle, DECODER, threads, device)
         self._cache_names = [
@@ -61,7 +61,7 @@ class OnnxRunner:
         ]
         cross_names = {output.name for output in self._encoder.get_outputs()}
         self._cross_specs = [spec for spec in self.specs if spec.name in cross_names]
-        # What lies in the CPU's memory is copied to a GPU when it is bound, so anew for each step.
+        # These arrays are in the CPU's memory. Binding copies them to the GPU: bind at each step.
         self._copied_names = [
             spec.name
             for spec in self.specs
@@ -71,7 +71,7 @@ class OnnxRunner:
 
     @classmethod
     def on(cls, choice: DeviceChoice, bundle: Bundle, threads: int) -> "OnnxRunner":
-        """A runner on the device of that name; for auto on a GPU where one works, else on the CPU.
+        """A runner on the chosen device. For auto: on a GPU if one works, else on the CPU.
 
         Raises BundleError, DeviceError.
         """
@@ -80,17 +80,17 @@ class OnnxRunner:
             try:
                 return cls(bundle, threads, device())
             except DeviceError as error:
-                logger.warning("%s is not computed on the GPU: %s", bundle.manifest.name, error)
+                logger.warning("%s cannot use the GPU: %s", bundle.manifest.name, error)
         return cls(bundle, threads, last())
 
     def new_slots(self, capacity: int) -> Slots:
-        """Slots for so many sequences, with the caches in the device's memory."""
+        """Slots for `capacity` sequences, with the caches in the device's memory."""
         return Slots(self.specs, capacity, self.device.arrays)
 
     def encode(self, ids: list[int]) -> dict[str, Array]:
         """The cross keys and values [1,H,S,Dk] of a prompt, by the names of the decoder's inputs.
 
-        The S tokens are encoded alone and without padding, so that no other prompt changes a digit.
+        The S tokens are encoded alone and without padding, so other prompts change no digit.
         """
         input_ids = np.array([ids], np.int64)
         binding = self._encoder.io_binding()
@@ -106,7 +106,7 @@ class OnnxRunner:
         return cross
 
     def step(self, slots: Slots, new: StepInput) -> StepOutput:
-        """What the decoder says after the new tokens of every slot in use.
+        """The decoder's output for the new tokens of every slot in use, [n,T] each.
 
         Updates the caches of `slots` in place.
         """
@@ -126,7 +126,7 @@ class OnnxRunner:
         return output
 
     def _bound(self, slots: Slots) -> Any:
-        """The binding of all that outlives a step, made anew where the slots' layout changed."""
+        """The binding of the slots' arrays; a new one if the slots' layout has changed."""
         layout, binding = self._bindings.get(slots, (None, None))
         if layout != slots.layout:
             binding = self._decoder.io_binding()
@@ -135,7 +135,7 @@ class OnnxRunner:
                 shape = (slots.count, *array.shape[1:])
                 _bind(binding.bind_input, name, array, shape, self.device)
             for name in self._cache_names:
-                # a cache comes out where it went in, so the graph updates it in place
+                # input and output are the same memory, so the graph updates the cache in place
                 array = slots.arrays[name.removeprefix("present_")]
                 shape = (slots.count, *array.shape[1:])
                 _bind(binding.bind_output, name, array, shape, self.device)
@@ -158,19 +158,19 @@ def _load(bundle: Bundle, name: str, threads: int, device: Device) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A thread that sleeps between two operators wakes too late for the next one. So it spins, but
-    # only for about as long as an operator takes: spinning keeps the core from others. A step of
-    # a T5-small took 2.5 ms on two cores without spinning and 1.7 with it; with the usual, longer
-    # spinning as little, but beside a busy process three times as long.
+    # A thread that sleeps between two operators wakes too late for the next one, so threads spin.
+    # They spin for about the time of one operator, because a spinning thread blocks its core. A
+    # step of a T5-small on two cores took 2.5 ms without spinning and 1.7 ms with it. onnxruntime's
+    # default spins longer: also 1.7 ms, but three times as long beside a busy process.
     options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.enable_mem_pattern = False  # it keeps a plan for every shape that it ever saw
+    options.enable_mem_pattern = False  # it keeps a plan for every shape it has seen
     if device is not CPU:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     providers = [(device.provider, device.options)]
     try:
         session = onnxruntime.InferenceSession(bundle.path(name), options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no base but this
+    except Exception as error:  # onnxruntime's errors share no narrower class
         kind = BundleError if device is CPU else DeviceError  # the GPU's memory may be full
         raise kind(f"{bundle.path(name)}: onnxruntime cannot load it ({error})") from error
     if device is not CPU:
@@ -179,7 +179,7 @@ def _load(bundle: Bundle, name: str, threads: int, device: Device) -> Any:
 
 
 def _check_placement(session: Any, path: Path, device: Device) -> None:
-    """Raises DeviceError where onnxruntime silently computes on the CPU what it should not."""
+    """Raises DeviceError if onnxruntime silently uses the CPU for the graph or for its caches."""
     if device.provider not in session.get_providers():
         raise DeviceError(f"onnxruntime cannot use {device.title}; its messages above say why")
     elsewhere = {

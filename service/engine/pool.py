@@ -1,4 +1,4 @@
-"""Pools: sequences in their slots, which take their steps together, and those that wait for one."""
+"""Pools: sequences that take their steps together, and sequences that wait for a slot."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from service.errors import EngineUnavailable
 
 logger = logging.getLogger(__name__)
 
-Encoding = Future[Mapping[str, Array]]  # of a prompt: its cross keys and values, by name
+Encoding = Future[Mapping[str, Array]]  # the cross keys and values of a prompt, by name
 
 
 class Pool:
@@ -27,8 +27,8 @@ class Pool:
         self.waiting: deque[Sequence] = deque()
         self.encoding: deque[tuple[Sequence, Encoding]] = deque()
         self.running: list[Sequence] = []  # by slot
-        self.steps = 0  # that went well
-        self.failures = 0  # of the runtime, since the last step that went well
+        self.steps = 0  # successful ones
+        self.failures = 0  # of the runtime, since the last successful step
         self.failed_at = 0.0  # in seconds of the monotonic clock
 
     @property
@@ -37,11 +37,11 @@ class Pool:
 
     @property
     def room(self) -> int:
-        """Slots for sequences that wait."""
+        """The number of slots for sequences that wait."""
         return self.capacity - len(self.running) - len(self.encoding)
 
     def drop_abandoned(self) -> None:
-        """Lets go of sequences that nobody waits for any more."""
+        """Removes sequences whose request is over."""
         self._drop(lambda sequence: sequence.request.over)
         for sequence, encoding in self.encoding:
             if sequence.request.over:
@@ -50,7 +50,7 @@ class Pool:
             self.waiting = deque(each for each in self.waiting if not each.request.over)
 
     def take_encoded(self) -> Iterator[tuple[Sequence, Mapping[str, Array]]]:
-        """The sequences whose prompt is encoded and that can take a step, to be admitted."""
+        """Yields the sequences that can take a step, with the encoding of their prompt."""
         for _ in range(len(self.encoding)):
             sequence, encoding = self.encoding.popleft()
             over = sequence.request.over
@@ -70,7 +70,7 @@ class Pool:
         self._slots.add(cross)
 
     def step(self) -> None:
-        """Takes a step of all sequences in slots, and lets go of those that are done."""
+        """Takes a step of all sequences in slots. Removes the sequences that are done."""
         requests = {sequence.request for sequence in self.running}
         for request in requests:
             request.steps += 1
@@ -99,8 +99,8 @@ class Pool:
             sequence.request.resolve(EngineUnavailable(message))
 
     def _fail(self, sequences: list[Sequence], message: str) -> None:
-        """The runtime has raised an exception."""
-        logger.exception("the model failed, and with it %d sequences", len(sequences))
+        """Fails the requests of these sequences, because the runtime raised an exception."""
+        logger.exception("the model failed; %d sequences fail with it", len(sequences))
         self.failures += 1
         self.failed_at = time.monotonic()
         for sequence in sequences:
@@ -108,7 +108,7 @@ class Pool:
 
     def _drop(self, leaves: Callable[[Sequence], bool]) -> list[Sequence]:
         dropped: list[Sequence] = []
-        for slot in reversed(range(len(self.running))):  # as one that leaves moves the last one
+        for slot in reversed(range(len(self.running))):  # backwards: removing moves the last
             if leaves(self.running[slot]):
                 self._slots.remove(slot)
                 dropped.append(self.running[slot])

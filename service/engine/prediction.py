@@ -1,4 +1,4 @@
-"""What is asked of the engine, and what it answers."""
+"""The engine's requests and predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ Input = str | Mapping[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """What is asked about an input.
+    """An input, and what the engine should answer about it.
 
-    `top_k` is how many scores of a closed label set to give; None: all. `max_rationale_tokens` is
-    how long the rationale may be; None: as long as the bundle allows. With `truncate` an input that
-    is too long loses its end.
+    `top_k` limits the scores of a closed label set; None: all scores. `max_rationale_tokens` limits
+    the rationale; None: the bundle's limit. With `truncate`, an input that is too long is cut at
+    its end.
     """
 
     input: Input
@@ -35,10 +35,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens, the end tokens included, and steps of the decoder that the request took part in.
+    """The tokens of a request, with end tokens, and the decoder steps that it took part in.
 
-    The steps are fewer than the tokens where drafts were right: `accepted_tokens` were drafted.
-    `truncated` says that the input had more tokens, and lost its end.
+    `accepted_tokens` were drafted and right; they make the steps fewer than the tokens.
+    `truncated`: the input was too long and was cut at its end.
     """
 
     input_tokens: int
@@ -53,7 +53,7 @@ class Usage:
 class Timings:
     """Seconds that a request spent in each stage.
 
-    `label` and `rationale` are how much of the inference it took until each was there.
+    `label` and `rationale` are the seconds from the start of inference until each was known.
     """
 
     tokenization: float
@@ -65,11 +65,11 @@ class Timings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A label, and what goes with it. `model` is the one that answered.
+    """The answer to a request. `model` is the manifest of the bundle that answered.
 
-    `rationale` is None where none was asked for, or none is there yet. `answer` is the value of a
-    label that is an equation, and `scores` has the best label first. `decoder_passes` is 2 with a
-    rationale, and else 1.
+    `rationale` is None if none was asked for, or if it is not complete yet. `answer` is the value
+    of a label that is an equation. `scores` has the best label first. `decoder_passes` is 2 with a
+    rationale, else 1.
     """
 
     model: Manifest

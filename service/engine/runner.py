@@ -1,4 +1,4 @@
-"""Runners: what computes the steps of a student, and what goes into a step and comes out."""
+"""Runners: the interface that computes a student's steps, and a step's input and output."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -12,13 +12,13 @@ class StepInput(NamedTuple):
     """The T new tokens of each of n rows, under the names of the decoder's inputs."""
 
     input_ids: Array  # [n,T] int64
-    positions: Array  # [n,T] int64, the place of each token in its own sequence
-    visible: Array  # [n,T,M] bool, the cache entries that each token attends to, new ones included
-    target_ids: Array  # [n,T] int64, tokens whose log-probability is wanted
+    positions: Array  # [n,T] int64, the position of each token in its own sequence
+    visible: Array  # [n,T,M] bool, the cache entries that each token attends to, with new ones
+    target_ids: Array  # [n,T] int64, the tokens whose log-probability is asked for
 
 
 class StepOutput(NamedTuple):
-    """What the decoder says after each new token, under the names of its outputs: [n,T] each.
+    """The decoder's output for each new token, under the names of its outputs: [n,T] each.
 
     Log-probabilities are in nats.
     """
@@ -31,7 +31,7 @@ class StepOutput(NamedTuple):
 class Runner(Protocol):
     """Encodes prompts and takes decoder steps.
 
-    One thread takes the steps. `encoders` other threads may encode meanwhile.
+    One thread takes the steps. At the same time, `encoders` other threads may encode.
     """
 
     model: Geometry
@@ -39,16 +39,16 @@ class Runner(Protocol):
     encoders: int
 
     def new_slots(self, capacity: int) -> Slots:
-        """Slots for so many sequences, all of them free."""
+        """Slots for `capacity` sequences, all free."""
 
     def encode(self, ids: list[int]) -> Mapping[str, Array]:
         """The cross keys and values [1,H,S,Dk] of a prompt, by the names of the decoder's inputs.
 
-        The S tokens are encoded alone, so that no other prompt changes a digit.
+        The S tokens are encoded alone, so other prompts change no digit.
         """
 
     def step(self, slots: Slots, new: StepInput) -> StepOutput:
-        """What the decoder says after the new tokens of every slot in use.
+        """The decoder's output for the new tokens of every slot in use, [n,T] each.
 
-        Writes their keys and values [n,H,T,Dk] to the caches of `slots`, after what each keeps.
+        Writes the new keys and values [n,H,T,Dk] to the caches, after each row's kept entries.
         """

@@ -12,25 +12,25 @@ from service.engine.sequence import EngineRequest, Sequence
 from service.engine.step import STEP_COST
 from service.errors import EngineUnavailable
 
-# Tokens of prompts that are encoded before a first step, where nothing else is in work: then
-# sequences need fewer steps in all. A T5-small takes 45 ms for as many, on two cores.
+# An idle engine encodes prompts of up to this many tokens before its first step. Sequences then
+# share more steps. A T5-small takes 45 ms for this many tokens, on two cores.
 ENCODED_TOKENS = 512
-MAX_FAILURES = 3  # of the runtime, one after the other, until it counts as broken
-RETRY_SECONDS = 10.0  # after which a broken runtime is worth another try
-STUCK_SECONDS = 60.0  # for what takes milliseconds
-CLOSE_SECONDS = 10.0  # to wait for the step in hand
+MAX_FAILURES = 3  # failures in a row after which the runtime counts as broken
+RETRY_SECONDS = 10.0  # after which requests may try a broken runtime again
+STUCK_SECONDS = 60.0  # a step takes milliseconds
+CLOSE_SECONDS = 10.0  # to wait for the current step
 
 logger = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Lets sequences into slots as soon as there is room, and takes steps of all together.
+    """Gives sequences slots as soon as there is room, and takes steps of all sequences together.
 
-    Sequences join and leave between steps. Those of a request whose future is cancelled leave
-    before the next step. Texts take narrow steps, and label sets wide ones, unless it pays that
-    they share (see `_shares`); narrow and wide steps take turns. Meanwhile other threads encode the
-    prompts of newcomers, so that these hold nobody up. Several products at once also keep the cores
-    busier than the parts of one.
+    Sequences join and leave between steps. If a request's future is cancelled, its sequences leave
+    before the next step. Texts take narrow steps, label sets wide ones, unless sharing is faster
+    (see `_shares`). Narrow and wide steps alternate. Other threads encode the prompts of new
+    sequences, so that nobody waits for them. Several matrix products at once also use the cores
+    better than one product in parts.
     """
 
     def __init__(self, runner: Runner, *, max_rows: int) -> None:
@@ -41,7 +41,7 @@ class Scheduler:
         self._inbox: SimpleQueue[EngineRequest | None] = SimpleQueue()
         self._closed = False
         self._busy_since: float | None = None  # in seconds of the monotonic clock
-        self._submitting = threading.Lock()  # so that nothing is submitted after the last look
+        self._submitting = threading.Lock()  # nothing is submitted after `_closed`
         self._thread = threading.Thread(target=self._run, name="duet-engine", daemon=True)
         self._thread.start()
 
@@ -54,9 +54,9 @@ class Scheduler:
 
     @property
     def broken(self) -> bool:
-        """Whether the runtime has failed so often that no request should come now.
+        """Whether the runtime has failed MAX_FAILURES times in a row, the last time just now.
 
-        Those that come are tried nevertheless, and one step that goes well ends it.
+        Requests that still come are tried. One successful step ends this state.
         """
         return any(
             pool.failures >= MAX_FAILURES and time.monotonic() - pool.failed_at < RETRY_SECONDS
@@ -65,7 +65,7 @@ class Scheduler:
 
     @property
     def slots(self) -> int:
-        """Sequences that may be in work at once."""
+        """The number of sequences that may be computed at once."""
         return sum(pool.capacity for pool in self._pools)
 
     @property
@@ -74,11 +74,11 @@ class Scheduler:
 
     @property
     def steps(self) -> int:
-        """Steps that were taken, each of all the sequences of a pool."""
+        """The number of steps taken. A step is of all sequences of one pool."""
         return sum(pool.steps for pool in self._pools)
 
     def submit(self, request: EngineRequest) -> None:
-        """Has the request's sequences computed. Raises EngineUnavailable after the end."""
+        """Queues the request's sequences. Raises EngineUnavailable if the engine has stopped."""
         request.submitted = request.admitted = time.perf_counter()
         with self._submitting:
             if self._closed:
@@ -86,9 +86,9 @@ class Scheduler:
             self._inbox.put(request)
 
     def close(self) -> None:
-        """Stops before the next step. Requests that are not over fail with EngineUnavailable.
+        """Stops before the next step. Open requests fail with EngineUnavailable.
 
-        A thread that is stuck in a step is left behind.
+        Does not wait longer than CLOSE_SECONDS for a step.
         """
         self._inbox.put(None)
         self._thread.join(CLOSE_SECONDS)
@@ -110,7 +110,7 @@ class Scheduler:
                     unfinished = [encoding for encoding in encodings if not encoding.done()]
                     wait(unfinished, return_when=FIRST_COMPLETED)
         except BaseException:
-            logger.critical("the engine's thread dies", exc_info=True)
+            logger.critical("the engine's thread has failed", exc_info=True)
         finally:
             with self._submitting:
                 self._closed = True
@@ -120,12 +120,12 @@ class Scheduler:
             for pool in pools:
                 pool.stop("the engine has stopped")
             encoder.shutdown(wait=False, cancel_futures=True)
-            # frees the model's memory, even while something still holds the scheduler
+            # frees the model's memory, even if somebody still holds the scheduler
             self._pools = []
             del self._runner, self._wide, self._narrow
 
     def _encode_newcomers(self, encoder: Executor) -> None:
-        """Has those that have waited longest encoded, as far as there are slots for them."""
+        """Starts encoding the prompts that have waited longest, while there are free slots."""
         idle = not any(pool.running or pool.encoding for pool in self._pools)
         tokens, awaited = 0, []
         while waiting := [pool for pool in self._pools if pool.waiting and pool.room]:
@@ -149,11 +149,11 @@ class Scheduler:
     def _shares(self, sequence: Sequence) -> bool:
         """Whether the sequence takes part in the steps of texts.
 
-        A wide sequence makes every text in its step pay for its width, and saves a step of its own.
-        So it shares where the texts pay less than a step costs: a few labels beside one text, or
-        two labels of one token each beside two. A T5-small in int8 took 2.9 ms for 9 nodes beside a
-        text, and 2.2 + 1.5 ms in two steps. Everything else is faster with steps of its own, for
-        the label as for the texts. A sequence that shares needs a slot that no text waits for.
+        A wide sequence makes every text in its step as wide, but saves a step of its own. So it
+        shares if the texts' extra tokens cost less than a step: a few labels beside one text, or
+        two labels of one token beside two texts. A T5-small in int8 took 2.9 ms for 9 nodes beside
+        a text, and 2.2 + 1.5 ms in two steps. In all other cases separate steps are faster for
+        both. To share, a sequence needs a slot that no text waits for.
         """
         if sequence.width == 1:
             return True
@@ -162,7 +162,7 @@ class Scheduler:
         return pays and self._narrow.room > 0
 
     def _receive(self) -> bool:
-        """Takes in what was submitted; waits where there is nothing to do. False: it is over."""
+        """Queues submitted requests; waits for one if idle. False if the engine must stop."""
         while True:
             idle = all(pool.idle for pool in self._pools)
             self._busy_since = None if idle else time.monotonic()

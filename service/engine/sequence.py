@@ -14,19 +14,19 @@ from tasks.calibration import Calibration
 class Proposal(NamedTuple):
     """T new tokens that a sequence could use in its next step.
 
-    The step takes the first ones: `least` of them or more. A tree has the last three lists. They
-    are empty for a chain, in which each token follows the one before it, and sees all before it.
+    The step takes the first `least` tokens or more. A tree fills the last three lists. They are
+    empty for a chain: there each token follows the one before it and attends to all before it.
     """
 
     ids: list[int]  # [T]
     useful: list[float]  # [T], the probability that a token saves a later step
     least: int = 1
-    positions: abc.Sequence[int] = ()  # [T], places in the sequence
+    positions: abc.Sequence[int] = ()  # [T], positions in the sequence
     visible: abc.Sequence[list[int]] = ()  # [T], the cache entries that each token attends to
-    target_ids: abc.Sequence[int] = ()  # [T], tokens whose log-probability is wanted
+    target_ids: abc.Sequence[int] = ()  # [T], the tokens whose log-probability is asked for
 
     def first(self, count: int) -> "Proposal":
-        """The proposal of its first tokens alone, `count` of them at most."""
+        """The same proposal with at most its first `count` tokens."""
         if len(self.ids) <= count:
             return self
         return Proposal(
@@ -40,19 +40,18 @@ class Proposal(NamedTuple):
 
 
 class Sequence(ABC):
-    """What the decoder finds out after a prompt, in a slot of its own, step by step.
+    """A label, a label set or a rationale that the decoder computes step by step, in its own slot.
 
-    A step asks for a proposal, computes its first tokens, and has the sequence accept the output.
+    A step asks for a proposal, computes its first tokens, and gives the output to `accept`.
     """
 
-    # New tokens that a step must have room for, so that the sequence loses no time. Drafts are not
-    # counted.
+    # New tokens in a step that let the sequence lose no time. Drafts are not counted.
     width = 1
 
     def __init__(self, prompt: list[int]) -> None:
         self.prompt = prompt
         self.request: EngineRequest  # set by the request itself
-        self.tokens: list[int] = []  # the result, with its end token, as far as it is known
+        self.tokens: list[int] = []  # the result so far, with its end token
         self.drafted = 0  # tokens that were drafted
         self.accepted = 0  # drafted tokens that were right
         self.done = False
@@ -60,24 +59,24 @@ class Sequence(ABC):
 
     @property
     def ready(self) -> bool:
-        """Whether it can take a step once its prompt is encoded."""
+        """Whether the sequence can take a step as soon as its prompt is encoded."""
         return True
 
     @abstractmethod
     def propose(self, model: Geometry, most: int, floor: float) -> Proposal:
-        """The new tokens for the next step: `most`, unless it needs more.
+        """The new tokens for the next step: at most `most`, unless the sequence needs more.
 
-        Those whose probability of use is below `floor` would cost more time than they save.
+        A token that is useful with a probability below `floor` costs more time than it saves.
         """
 
     @abstractmethod
     def accept(
         self, proposal: Proposal, next_ids: list[int], logprobs: list[float], end_id: int
     ) -> list[int] | range:
-        """Takes in what came out of a step. Returns the cache entries to keep, in order.
+        """Takes the output of a step. Returns the cache entries to keep, in order.
 
-        `proposal` holds the T tokens that the step took, and the lists begin with what came out for
-        each: the most probable next token, and the log-probability (nats) of that one, or of the
+        `proposal` holds the T tokens that the step took. The first T elements of the lists belong
+        to them: the most probable next token, and its log-probability (nats), or that of the
         proposal's target. `end_id` is the end token.
         """
 
@@ -85,17 +84,17 @@ class Sequence(ABC):
     def scores(
         self, calibration: Calibration, decode: Callable[[list[int]], str]
     ) -> tuple[Score, ...]:
-        """The labels that were found, the best first, each with its calibrated probability.
+        """The labels found, the best first, each with its calibrated probability.
 
-        `decode` makes a text of tokens. Only for a sequence that is done.
+        `decode` turns tokens into a text. Call it only when the sequence is done.
         """
 
 
 class EngineRequest:
-    """The sequences of one request. Its future gives the request itself, once all are done.
+    """The sequences of one request. When all are done, `future` returns the request itself.
 
-    `listener` is called in the engine's thread after each step of a sequence. It must be quick and
-    raise nothing.
+    The engine's thread calls `listener` after each step of a sequence. It must be quick and must
+    not raise.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class EngineRequest:
         self.sequences = tuple(sequences)
         self.listener = listener
         self.unfinished = len(self.sequences)
-        self.steps = 0  # of the decoder, in which one of its sequences took part
+        self.steps = 0  # decoder steps in which one of its sequences took part
         self.future: Future[EngineRequest] = Future()
         self.submitted = self.admitted = 0.0  # seconds, by time.perf_counter
         for sequence in self.sequences:
@@ -112,11 +111,11 @@ class EngineRequest:
 
     @property
     def over(self) -> bool:
-        """Whether nobody waits for its sequences: it was answered, has failed or was cancelled."""
+        """Whether the request was answered, has failed or was cancelled."""
         return self.future.done()
 
     def resolve(self, error: Exception | None = None) -> None:
-        """Hands out the result or the error. Does nothing where the request is over."""
+        """Sets the future's result or error. Does nothing if the request is over."""
         if self.over or not self.future.set_running_or_notify_cancel():
             return
         if error is None:

@@ -1,4 +1,4 @@
-"""Slots: the caches of the sequences in work, a row for each."""
+"""Slots: the caches of the running sequences, one row for each."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-WIDTH_STEP = 32  # widths are multiples of it, so that they seldom change
+WIDTH_STEP = 32  # widths are multiples of it, so they seldom change
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input of the decoder. `dims` follow the rows: sizes, or the names of widths that vary."""
+    """An input of the decoder. `dims` come after the rows: sizes, or names of varying widths."""
 
     name: str
     dtype: type[np.generic]
@@ -22,19 +22,20 @@ class TensorSpec:
 
     @property
     def is_cache(self) -> bool:
-        """Whether it holds keys or values. These are in the memory of the decoder's device."""
+        """Whether it holds keys or values. Those are in the device's memory."""
         return any(isinstance(dim, int) for dim in self.dims)
 
 
 class Slots:
-    """Preallocated rows. The first `count` of them are in use.
+    """Preallocated rows. The first `count` rows are in use, as one contiguous block of each array.
 
-    `arrays` holds by name the decoder's inputs that outlive a step, each [capacity, ...]: the
-    caches, and where they are filled. So the rows in use are one contiguous block of each. The
-    widths M (cache entries) and S (input tokens) follow what the rows in use need. `layout` changes
-    whenever the block moves or changes its shape.
+    `arrays` holds, by name, the decoder's inputs that outlive a step, each [capacity, ...]: the
+    caches, their fill levels, positions and masks. The widths M (cache entries) and S (input
+    tokens) follow the needs of the used rows. `layout` changes when the block moves or changes its
+    shape.
 
-    Caches are arrays of `library`: numpy, or one with its interface. The rest are numpy's.
+    Caches are arrays of `library`: numpy, or a library with its interface. Other arrays are
+    numpy's.
     """
 
     def __init__(self, specs: Iterable[TensorSpec], capacity: int, library: Any = np) -> None:
@@ -49,15 +50,15 @@ class Slots:
 
     @property
     def lengths(self) -> Array:
-        """Cache entries [count] that each row keeps. The next step writes after them.
+        """The number of kept cache entries of each row, [count].
 
-        A step's entries that are not kept are overwritten by the next step.
+        The next step writes after them, over the entries that were not kept.
         """
         return self.arrays["write_index"][: self.count]
 
     @property
     def width(self) -> int:
-        """M, of the step that is open."""
+        """The width M of the open step."""
         return self._widths["M"]
 
     def add(self, cross: Mapping[str, Array]) -> None:
@@ -77,7 +78,7 @@ class Slots:
         self.layout += 1
 
     def remove(self, row: int) -> None:
-        """Takes a row out of use. The last row in use moves to its place."""
+        """Frees a row. The last used row moves to its place."""
         last = self.count - 1
         if row != last:
             for array in self.arrays.values():
@@ -101,9 +102,10 @@ class Slots:
         self.arrays["cache_positions"][rows, entries] = positions
 
     def keep(self, kept: Iterable[list[int] | range | None]) -> None:
-        """Makes these entries of each row's cache, in their order, all that it holds.
+        """Keeps these cache entries of each row, in this order, and drops the others.
 
-        The first ones as a range stay where they are. None: what the row held before the step.
+        A list's entries move to the beginning. A range stands for the first entries, which stay in
+        place. None keeps the entries from before the step.
         """
         for row, entries in enumerate(kept):
             if entries is None:
@@ -113,14 +115,14 @@ class Slots:
             self.lengths[row] = len(entries)
 
     def _move(self, row: int, entries: list[int]) -> None:
-        """Moves these entries of a row's cache to its beginning."""
+        """Moves these entries to the beginning of the row's cache."""
         for spec in self._specs:
             if entries and "M" in spec.dims:
                 cache = self.arrays[spec.name][row].swapaxes(0, spec.dims.index("M"))
                 cache[: len(entries)] = cache[entries]
 
     def _fit(self, dim: str, needed: int) -> None:
-        """Widens a dimension to `needed`. Narrows it only to less than half: each change copies."""
+        """Widens a dimension to `needed`. Narrows it only to less than half: a change copies."""
         width = -(-needed // WIDTH_STEP) * WIDTH_STEP
         if width <= self._widths[dim] <= 2 * width:
             return
@@ -138,8 +140,8 @@ class Slots:
         return new
 
     def _zeros(self, spec: TensorSpec, widths: Mapping[str, int]) -> Array:
-        # Zeros cost no memory before they are written to. And caches must be finite: an entry that
-        # is not visible has the weight 0, but 0 times NaN is NaN.
+        # Zeros cost no memory until they are written to. Caches must be finite: an invisible entry
+        # has the weight 0, but 0 times NaN is NaN.
         shape = [widths[dim] if isinstance(dim, str) else dim for dim in spec.dims]
         library = self._library if spec.is_cache else np
         zeros: Array = library.zeros((self.capacity, *shape), spec.dtype)

@@ -10,23 +10,23 @@ from service.engine.sequence import Proposal, Sequence
 from service.engine.slots import Slots
 from service.errors import INTERNAL, InternalError
 
-# What a step costs beside its new tokens, in new tokens. On two cores a T5-small in fp32 took 7.5,
-# 12 and 36 ms for 1, 8 and 32 of them, one in int8 1.5, 2.1 and 4.7 ms, and a student of 2.4 M
-# parameters in int8 0.21, 0.37 and 0.87 ms.
+# The fixed cost of a step, counted in new tokens. Measured on two cores for 1, 8 and 32 new tokens:
+# a T5-small took 7.5, 12 and 36 ms in fp32 and 1.5, 2.1 and 4.7 ms in int8; a student of 2.4 M
+# parameters took 0.21, 0.37 and 0.87 ms in int8.
 STEP_COST = 8
-STEP_TOKENS = 128  # new tokens of a step at most, which bounds the memory for their logits
+STEP_TOKENS = 128  # most new tokens of a step; limits the memory for their logits
 
 logger = logging.getLogger(__name__)
 
 
 def take_step(runner: Runner, slots: Slots, sequences: list[Sequence]) -> None:
-    """Takes the n sequences in `slots`, in their order, one step further.
+    """Takes one step of the n sequences in `slots`, given in the order of their rows.
 
-    Raises what the runner raises. A sequence that raises an exception itself fails alone.
+    Raises the runner's errors. If a sequence itself raises an exception, only its request fails.
     """
     rows, model = len(sequences), runner.model
     most = max(1, STEP_TOKENS // rows)
-    floor = rows / (STEP_COST + rows)  # tokens for the cost of one, without drafts
+    floor = rows / (STEP_COST + rows)  # useful tokens for the cost of one, in a step without drafts
     proposals = [Proposal([model.pad_id], [0.0])] * rows
     for i, sequence in enumerate(sequences):
         try:
@@ -49,19 +49,19 @@ def take_step(runner: Runner, slots: Slots, sequences: list[Sequence]) -> None:
 
 
 def fail_alone(sequence: Sequence) -> None:
-    """Fails the sequence's request, and none of its neighbours, with the exception in hand.
+    """Logs the current exception and fails the sequence's request, but no other request.
 
-    For what no other sequence can be to blame for. The request leaves before the next step.
+    For an error that no other sequence can cause. The request leaves before the next step.
     """
     if not sequence.request.over:
-        logger.exception("a request failed by itself")
+        logger.exception("a request failed alone")
         sequence.request.resolve(InternalError(INTERNAL))
 
 
 def best_width(useful: list[list[float]], least: int = 1) -> int:
-    """New tokens a row, `least` or more, for the most useful tokens in the least time.
+    """The number of new tokens per row, at least `least`, that gives the most useful tokens a time.
 
-    `useful` has for each row the probability that each of its tokens is of use.
+    `useful` holds, for each row, the probability that each of its tokens is useful.
     """
     rows = len(useful)
     expected, best, best_rate = 0.0, least, 0.0
@@ -74,12 +74,12 @@ def best_width(useful: list[list[float]], least: int = 1) -> int:
 
 
 def _input_of(proposals: list[Proposal], width: int, pad_id: int, slots: Slots) -> StepInput:
-    """The input of a step that takes all tokens of the proposals, `width` at most of each.
+    """The input of a step with all tokens of the proposals. Makes room for them in the slots.
 
-    Makes room for them in the slots.
+    No proposal has more than `width` tokens.
     """
     ids = np.array([_padded(proposal.ids, width, pad_id) for proposal in proposals], np.int64)
-    places = slots.lengths[:, None] + np.arange(width)  # in the cache; in the sequence for chains
+    places = slots.lengths[:, None] + np.arange(width)  # in the cache; for chains also in the text
     positions, targets = places.copy(), ids.copy()
     trees = [(i, proposal) for i, proposal in enumerate(proposals) if proposal.visible]
     for i, tree in trees:

@@ -1,4 +1,4 @@
-"""Texts: from the fields of an input to tokens, and from tokens to text."""
+"""Texts: turns the fields of an input into tokens, and tokens into text."""
 
 import json
 import re
@@ -17,21 +17,21 @@ from tasks.fields import EmptyField, FieldError, parse_fields
 from tasks.placeholders import Codec, codec_of
 from tasks.task import MAX_LABELS, Fields
 
-CHARACTERS_PER_TOKEN = 16  # a token of ordinary text stands for fewer
-BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's tokens for what it has no other token for
+CHARACTERS_PER_TOKEN = 16  # more than a token of ordinary text has
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # SentencePiece's tokens for bytes of unknown characters
 
 
 class Prompt(NamedTuple):
-    """The token ids of a prompt. A truncated one was too long, and lost its end."""
+    """The token ids of a prompt. A truncated prompt was too long and was cut at its end."""
 
     ids: list[int]
     truncated: bool
 
 
 class TextProcessor:
-    """Renders, tokenises and reads back the texts of one bundle's task.
+    """Renders, tokenises and decodes the texts of one bundle's task.
 
-    Raises BundleError where the bundle's tokenizer cannot be used.
+    Raises BundleError if the bundle's tokenizer cannot be used.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -52,7 +52,7 @@ class TextProcessor:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         added = self._tokenizer.get_added_tokens_decoder()
-        self._unsettled = {  # until a token of text comes
+        self._unsettled = {  # tokens whose text the next tokens can change
             id_
             for token, id_ in self._tokenizer.get_vocab().items()
             if BYTE.fullmatch(token) or (id_ in added and added[id_].special)
@@ -65,17 +65,17 @@ class TextProcessor:
                 raise BundleError(f"{bundle.folder}: {error}") from error
 
     def codec(self, given: Input) -> Codec:
-        """The codec of an input: its text as the student reads it, and the way back.
+        """The codec of an input: makes the student's text of it, and restores its numbers.
 
         Raises InvalidInput, EmptyInput.
         """
         return codec_of(self.task.numbers, self._render(self._fields(given)))
 
     def prompts(self, codec: Codec, *, explain: bool, truncate: bool = False) -> list[Prompt]:
-        """The prompt for the label, and with `explain` the one for the rationale after it.
+        """The prompt for the label and, with `explain`, the prompt for the rationale.
 
-        With `truncate`, a prompt that is too long loses its end. Raises TooManyTokens. Safe in any
-        thread, and other threads run meanwhile.
+        With `truncate`, a prompt that is too long is cut at its end. Raises TooManyTokens. Safe in
+        any thread; lets other threads run.
         """
         prefixes = [self.task.predict_prefix, self.task.explain_prefix][: 1 + explain]
         return [self._encode(prefix + codec.text, truncate) for prefix in prefixes]
@@ -88,25 +88,25 @@ class TextProcessor:
         field = self.task.choices
         if field is None:
             return self._closed
-        # a choice that is named twice is one label
+        # a repeated choice is one label
         choices = tuple(dict.fromkeys(self._fields(given)[field]))
         if len(choices) > MAX_LABELS:
             raise InvalidInput(f"{field}: {len(choices)} labels, but at most {MAX_LABELS} may be")
         return self._trie(choices, field)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of tokens as the student writes it, before the codec reads it."""
+        """The text of tokens as the student writes it, before the codec restores its numbers."""
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.strip()
 
     def decode_settled(self, ids: Sequence[int]) -> str:
-        """The beginning of a text that no further token can change.
+        """The beginning of a text that later tokens cannot change.
 
-        It stops before white space and before characters that lack some of their bytes.
+        It stops before white space, and before characters that lack some of their bytes.
         """
         end = len(ids)
         while end and ids[end - 1] in self._unsettled:
-            end -= 1  # one wrong byte more would turn all of them into replacement characters
+            end -= 1  # one more wrong byte would turn all of them into replacement characters
         return self.decode(ids[:end]).rstrip("\N{REPLACEMENT CHARACTER}").rstrip()
 
     def _render(self, fields: dict[str, str | list[str]]) -> str:
@@ -114,11 +114,11 @@ class TextProcessor:
             text = self.task.render(fields)
             text.encode()  # raises at half of a surrogate pair
             return text
-        except Exception as error:  # a template is data, and may raise anything
+        except Exception as error:  # a template is data: it may raise anything
             raise InvalidInput(f"the template of {self.task.name} refuses it: {error}") from error
 
     def _encode(self, text: str, truncate: bool) -> Prompt:
-        # The beginning of a very long text tells quickly that the whole of it is too long.
+        # If the beginning is already too long, the rest of a very long text need not be encoded.
         beginning = text[: CHARACTERS_PER_TOKEN * self.max_tokens]
         for part in [text] if beginning == text else [beginning, text]:
             # a batch of one, because only encoding a batch lets other threads run

@@ -1,8 +1,8 @@
-"""Texts, written greedily: rationales and open labels, with drafts that a step verifies.
+"""Texts from greedy decoding: rationales and open labels, with drafts that a step verifies.
 
-A step takes a text's last token and its draft through the decoder as a chain. Of the draft the text
-keeps what greedy decoding would have written, and then has one token more, as always. So drafts
-change how many steps a text takes, and nothing else (Leviathan et al., 2023).
+A step computes a text's last token and its draft as a chain. The text keeps the draft's tokens up
+to the first one that greedy decoding would not write, and adds one token more. So drafts change the
+number of steps, and nothing else (Leviathan et al., 2023).
 """
 
 from collections.abc import Callable
@@ -16,10 +16,9 @@ from tasks.calibration import Calibration
 
 
 class TextSequence(Sequence):
-    """A text after a prompt, until the end token or `max_tokens`; without a drafter, undrafted.
+    """A text after a prompt, up to the end token or `max_tokens`. Without a drafter: no drafts.
 
-    A text that explains a label waits for the label's sequence. The label's tokens are then its
-    decoder prefix.
+    With `explains`, the text waits for that label. The label's tokens are then its decoder prefix.
     """
 
     def __init__(
@@ -34,15 +33,15 @@ class TextSequence(Sequence):
         self.drafter = drafter
         self.explains = explains  # the label's sequence
         self.logprob = 0.0  # nats, of all tokens together
-        self.cached = 0  # entries of the cache that it keeps
+        self.cached = 0  # kept cache entries
 
     @property
     def ready(self) -> bool:
-        """Whether the label that it explains is known."""
+        """Whether the explained label is known, if there is one."""
         return self.explains is None or self.explains.done
 
     def propose(self, model: Geometry, most: int, floor: float) -> Proposal:
-        """What the decoder must read next, and after it a draft."""
+        """The tokens that the decoder must read next, then a draft."""
         read = self.tokens[-1:] or self._decoder_prefix(model.decoder_start_id)
         draft: list[int] = []
         right: list[float] = []
@@ -54,7 +53,7 @@ class TextSequence(Sequence):
     def accept(
         self, proposal: Proposal, next_ids: list[int], logprobs: list[float], end_id: int
     ) -> range:
-        """Adds what is right of the draft, and the token chosen after it."""
+        """Adds the draft's right tokens, and the token that the decoder chose after them."""
         draft, before = proposal.ids[proposal.least :], proposal.least - 1
         chosen = next_ids[before:]
         right = 0
@@ -63,7 +62,7 @@ class TextSequence(Sequence):
         new = chosen[: right + 1]
         self.tokens += new
         for logprob in logprobs[before : before + right + 1]:
-            self.logprob += logprob  # one by one as without drafts, so that no digit differs
+            self.logprob += logprob  # one by one, as without drafts: no digit differs
         self.drafted += len(draft)
         self.accepted += right
         if self.drafter is not None:
@@ -76,7 +75,7 @@ class TextSequence(Sequence):
     def scores(
         self, calibration: Calibration, decode: Callable[[list[int]], str]
     ) -> tuple[Score, ...]:
-        """One score: how likely the whole text is to be right."""
+        """One score: the probability that the whole text is right."""
         return (Score(decode(self.tokens), confidence_of(self.logprob, calibration)),)
 
     def _decoder_prefix(self, start_id: int) -> list[int]:

@@ -1,1 +1,1 @@
-"""ASGI middleware, one concern a module."""
+"""ASGI middleware, one module for each concern."""

@@ -1,4 +1,4 @@
-"""Every request gets an id, a line in the log, and a place in the metrics."""
+"""Gives every request an id, logs it, and counts it in the metrics."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ from service.metrics import Metrics
 
 REQUEST_ID: Final = "x-request-id"
 ACCEPTED_ID = re.compile(r"[!-~]{1,128}")  # printable, and short
-CLIENT_CLOSED_REQUEST: Final = 499  # as nginx has it; nobody is there to read it
+CLIENT_CLOSED_REQUEST: Final = 499  # nginx's status, only for the log: the client has left
 STAGES = ("tokenization", "queue", "inference")
 PROBES: Final = {  # paths that load balancers and monitors ask all day
     *("/livez", "/readyz", "/health", "/metrics"),
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class Access:
     """ASGI middleware: gives each request an id, and logs its outcome.
 
-    The answer has the id in its header x-request-id. A request may bring an id in that header.
-    Nothing of a request's body or query is logged. Probes that succeed are logged as debug.
+    The answer has the id in its header x-request-id. A request may bring an id in that header. The
+    log has nothing of the body or the query. Successful probes are logged as debug.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -82,6 +82,6 @@ class Access:
 
 
 def _route(scope: Scope) -> str:
-    """The template of the path, as /models/{name}; `other` where no route has matched."""
+    """The template of the path, as /models/{name}; `other` if no route matches."""
     path: str = getattr(scope.get("route"), "path", "") or "other"
     return path

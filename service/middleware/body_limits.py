@@ -1,4 +1,4 @@
-"""The limits on a request's body: its size, declared or not, and the time that it may take."""
+"""Limits the size of a request's body, and the time in which it must arrive."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from service.middleware.access import CLIENT_CLOSED_REQUEST
 
 
 class BodyLimits:
-    """ASGI middleware: reading a request's body may raise an HTTP error.
+    """ASGI middleware: raises HTTPException while the application reads a bad body.
 
-    413 where it has more than `max_bytes`, 408 where it is not whole after `max_seconds`, and 499
-    where the client leaves. Starlette's own limit answers in plain text where the size was
-    declared, and takes a client that leaves for an error in the service.
+    413: the body has more than `max_bytes`. 408: it is not complete after `max_seconds`. 499: the
+    client leaves. Starlette's own limit ignores the application's error handlers if the size is
+    declared: it answers in plain text. It also takes a leaving client for an error in the service.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, max_seconds: float) -> None:
@@ -29,7 +29,7 @@ class BodyLimits:
 
         async def receive_within_limits() -> Message:
             nonlocal received, whole
-            if whole:  # all that can come is the client's leaving
+            if whole:  # now only http.disconnect can come
                 return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
@@ -37,11 +37,11 @@ class BodyLimits:
             except TimeoutError as error:
                 raise HTTPException(
                     408,
-                    f"the body is not whole after {self.max_seconds:g} seconds",
+                    f"the body is not complete after {self.max_seconds:g} seconds",
                     {"connection": "close"},
                 ) from error
             if message["type"] == "http.disconnect":
-                raise HTTPException(CLIENT_CLOSED_REQUEST, "the client left amid its body")
+                raise HTTPException(CLIENT_CLOSED_REQUEST, "the client left before its body ended")
             whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > self.max_bytes:

@@ -1,10 +1,10 @@
-"""HEAD, on every route that has GET."""
+"""Answers HEAD on every route that has GET."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Head:
-    """ASGI middleware: answers HEAD as GET is answered, without the body (RFC 9110, 9.3.2)."""
+    """ASGI middleware: answers HEAD like GET, without the body (RFC 9110, 9.3.2)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,23 +1,23 @@
-"""Headers for browsers: what a page may load, and that content types are not guessed."""
+"""Headers for browsers: limit what a page may load, and forbid guessing content types."""
 
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A page may use what this service serves, and nothing else.
+# A page may load files of this service, and nothing else.
 POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-# Swagger's page holds a script, and styles, in itself.
+# Swagger's page has an inline script and inline styles.
 DOCS_POLICY: Final = (
     POLICY + "; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 )
 
 
 class PageHeaders:
-    """ASGI middleware: a policy for pages (CSP level 3), and no guessing of types for anything."""
+    """ASGI middleware: adds a policy (CSP level 3) to pages, and `nosniff` to every answer."""
 
     def __init__(self, app: ASGIApp, docs_path: str) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Overload: requests that find no room are refused before any other work."""
+"""Overload: refuses requests before any other work if there is no room."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from service.registry import Registry
 
 
 class Shedding:
-    """ASGI middleware: refuses requests for predictions, with 429, while there is no room at all.
+    """ASGI middleware: refuses requests for predictions with 429 while there is no room at all.
 
-    It looks at the path alone, before keys and body are read. A refusal takes half as long here as
-    in the route, and under overload ten requests may be refused for each that is answered.
+    It looks only at the path, and reads neither keys nor body. A refusal takes half as long here as
+    in the route. Under overload, ten requests may be refused for each that is answered.
 
-    `routes` that take a POST are those for predictions.
+    `routes` are the routes for predictions; only POST counts.
     """
 
     def __init__(self, app: ASGIApp, models: Registry, routes: Sequence[BaseRoute]) -> None:

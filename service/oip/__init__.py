@@ -1,1 +1,1 @@
-"""The Open Inference Protocol (KServe v2): its tensors, and its routes below /v2."""
+"""The Open Inference Protocol (KServe v2): its tensors and its routes below /v2."""

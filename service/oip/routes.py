@@ -1,4 +1,4 @@
-"""The Open Inference Protocol (KServe's v2): what tritonclient and KServe's clients speak."""
+"""The routes of the Open Inference Protocol (KServe's v2), for tritonclient and KServe clients."""
 
 import reprlib
 import time
@@ -53,7 +53,7 @@ class ServerMetadata(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """-1 stands for any size."""
+    """A tensor of a model. In its shape, -1 stands for any size."""
 
     name: str
     datatype: str
@@ -73,7 +73,7 @@ def _errors(errors: dict[int, str]) -> dict[int | str, dict[str, Any]]:
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without references, which FastAPI resolves for the bodies alone that it reads."""
+    """A schema without references. FastAPI resolves references only for bodies that it reads."""
     definitions = schema.pop("$defs", {})
 
     def resolve(part: Any) -> Any:
@@ -90,7 +90,7 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 UNKNOWN: Final = {404: "no model has this name and version"}
-UNREADY: Final = UNKNOWN | {503: "it cannot answer now"}
+UNREADY: Final = UNKNOWN | {503: "the model cannot answer now"}
 FACTS: Final[dict[str, Any]] = {
     "prefix": INFERENCE_PROTOCOL,
     "tags": ["open inference protocol"],
@@ -103,7 +103,7 @@ router = APIRouter(**FACTS)
 def _of_model(
     method: Callable[..., Any], path: str, name: str, **facts: Any
 ) -> Callable[[Endpoint], Endpoint]:
-    """A route of a model, whose version may stand in the path."""
+    """Registers a route of a model, with and without the version in the path."""
 
     def register(endpoint: Endpoint) -> Endpoint:
         for version, suffix in (("", ""), ("/versions/{version}", "_of_version")):
@@ -172,7 +172,7 @@ INFER: Final[dict[str, Any]] = {
     "responses": {
         200: {
             "description": "JSON; with the binary extension, the header "
-            f"{JSON_SIZE} says how many bytes of the body are JSON",
+            f"{JSON_SIZE} has the number of bytes that are JSON",
             "content": {"application/octet-stream": {"schema": {"type": "string"}}},
         }
     }
@@ -180,13 +180,13 @@ INFER: Final[dict[str, Any]] = {
         {
             400: "the body is not JSON, or an input is empty",
             404: "no model has this name and version",
-            408: "the body did not come in the time that it may take",
-            413: "the body is too large, or the batch",
+            408: "the body did not arrive in time",
+            413: "the body or the batch is too large",
             415: "the body is compressed",
-            422: "a tensor or a parameter is not as it should be, or an input has too many tokens",
-            429: "too many inputs are in work; the header retry-after says for how many seconds",
+            422: "a tensor or a parameter is wrong, or an input has too many tokens",
+            429: "too many inputs are in work; try again after retry-after seconds",
             503: "the model cannot answer now",
-            504: "there was no answer in the time that a request may take",
+            504: "the answer was not ready in time",
         }
     ),
     "openapi_extra": {
@@ -214,11 +214,11 @@ async def infer(
         int | None, Header(ge=0, description="bytes of the body that are JSON; without it, all")
     ] = None,
 ) -> Response:
-    """Labels for a batch: a BYTES tensor [N] or [N,1] for each of the task's fields.
+    """Predicts labels for a batch. Each field of the task is a BYTES tensor [N] or [N,1].
 
-    A field that holds the labels to choose from is [N,K]; a row with fewer ends in empty texts.
-    `explain`, `top_k`, `max_rationale_tokens` and `truncate` are parameters of the request. Asking
-    for the output `rationale` sets `explain`.
+    A field that holds the labels to choose from is [N,K]; shorter rows end in empty texts.
+    `explain`, `top_k`, `max_rationale_tokens` and `truncate` are parameters of the request. A
+    request for the output `rationale` implies `explain`.
     """
     started = time.perf_counter()
     body, elements = read_request(await request.body(), inference_header_content_length)

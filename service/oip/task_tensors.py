@@ -9,12 +9,12 @@ from service.oip.tensors import DataType, InputTensor, OutputTensor
 from service.schemas import check_inputs
 from tasks.task import Task
 
-TEXT: Final = "text"  # names the field of a task that has only one, whatever it is called
+TEXT: Final = "text"  # also names the field of a task with only one field
 PADDING: Final[dict[DataType, str | float]] = {"BYTES": "", "FP64": 0.0}
 
 
 class Output(NamedTuple):
-    """A tensor [N] or, where a prediction gives several values, [N,K]."""
+    """An output tensor: [N], or [N,K] if a prediction gives several values."""
 
     name: str
     datatype: DataType
@@ -23,7 +23,7 @@ class Output(NamedTuple):
 
 
 def outputs_of(task: Task, *, explain: bool) -> dict[str, Output]:
-    """The outputs that a model of this task has, by name."""
+    """The outputs of a model for this task, by name."""
     outputs = [
         Output("label", "BYTES", lambda given: given.label),
         Output("confidence", "FP64", lambda given: given.confidence),
@@ -38,7 +38,7 @@ def outputs_of(task: Task, *, explain: bool) -> dict[str, Output]:
 
 
 def tensor_of(output: Output, predictions: Sequence[Prediction]) -> OutputTensor:
-    """The tensor of an output: rows with fewer values than others end in empty texts or zeros."""
+    """The tensor of an output, [N] or [N,K]. Shorter rows end in empty texts or zeros."""
     data, shape = [output.values(prediction) for prediction in predictions], [len(predictions)]
     if output.dims == 2:
         width = max(map(len, data))
@@ -51,9 +51,9 @@ def tensor_of(output: Output, predictions: Sequence[Prediction]) -> OutputTensor
 def inputs_of(
     task: Task, tensors: Sequence[InputTensor], elements: Sequence[list[Any]]
 ) -> list[Input]:
-    """One input for each row of the tensors, whose flat `elements` these are.
+    """One input for each row of the tensors. `elements` has the flat elements of each tensor.
 
-    Raises InvalidParameter, and InvalidInput where an element is no text.
+    Raises InvalidParameter, and InvalidInput if an element is not a text.
     """
     columns: dict[str, list[Any]] = {}
     for tensor, flat in zip(tensors, elements, strict=True):
@@ -74,13 +74,13 @@ def _rows(tensor: InputTensor, flat: list[Any], *, lists: bool) -> Iterator[Any]
     if not lists:
         if rest not in ([], [1]):
             raise InvalidParameter(
-                f"{tensor.name}: shape {tensor.shape}, but [N] or [N,1] is expected"
+                f"{tensor.name}: expected shape [N] or [N,1], got {tensor.shape}"
             )
         yield from flat
         return
     if rest in ([], [0]):
         raise InvalidParameter(
-            f"{tensor.name}: shape {tensor.shape}, but [N,K] is expected, and K of at least 1"
+            f"{tensor.name}: expected shape [N,K] with K of at least 1, got {tensor.shape}"
         )
     for i in range(count):
         row = flat[i * rest[0] : (i + 1) * rest[0]]

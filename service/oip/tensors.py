@@ -1,8 +1,8 @@
 """Requests and answers of the Open Inference Protocol (KServe's v2), with its binary extension.
 
-In the extension the body begins with JSON. The tensors that give a `binary_data_size` there follow
-it, in their order: numbers in little-endian order, texts in UTF-8, each after its size in bytes as
-a little-endian uint32.
+With the extension, the body begins with JSON. The tensors that have a `binary_data_size` in the
+JSON follow it, in the same order. Numbers are little-endian. A text is its size in bytes, as a
+little-endian uint32, and then the text in UTF-8.
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
 """
 
@@ -41,7 +41,7 @@ Size = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 
 
 def _encodable(text: str) -> str:
-    text.encode()  # JSON's \ud800 is half of a character, and raises a ValueError
+    text.encode()  # raises a ValueError for JSON's \ud800, half of a character
     return text
 
 
@@ -50,17 +50,17 @@ class _Part(BaseModel):
 
 
 class TensorParameters(_Part):
-    binary_data_size: Size | None = Field(None, description="bytes of it after the JSON")
+    binary_data_size: Size | None = Field(None, description="the tensor's bytes after the JSON")
 
 
 class InputTensor(_Part):
-    """Texts, for one field of the task."""
+    """The texts of one field of the task."""
 
     name: str
     shape: list[Size] = Field(min_length=1, max_length=2)
     datatype: Literal["BYTES"]
     parameters: TensorParameters = TensorParameters()
-    data: list[JsonValue] | None = Field(None, description="flat, or nested as the shape")
+    data: list[JsonValue] | None = Field(None, description="flat, or nested like the shape")
 
 
 class OutputParameters(_Part):
@@ -73,14 +73,14 @@ class RequestedOutput(_Part):
 
 
 class InferParameters(_Part):
-    """As in the body of /predict."""
+    """The parameters that the body of /predict has, too."""
 
     explain: StrictBool = False
     top_k: StrictInt | None = Field(None, ge=1)
     max_rationale_tokens: StrictInt | None = Field(None, ge=1)
     truncate: StrictBool = False
     binary_data_output: StrictBool = Field(
-        False, description="whether outputs that do not say it themselves are binary"
+        False, description="whether outputs are binary that have no `binary_data` of their own"
     )
 
 
@@ -91,7 +91,7 @@ class InferRequest(_Part):
     parameters: InferParameters = InferParameters()
     inputs: list[InputTensor] = Field(min_length=1, max_length=MAX_TENSORS)
     outputs: list[RequestedOutput] = Field(
-        [], max_length=MAX_TENSORS, description="without any: all that there are"
+        [], max_length=MAX_TENSORS, description="the outputs to return; without any, all"
     )
 
 
@@ -111,10 +111,10 @@ class InferResponse(BaseModel):
 
 
 def read_request(body: bytes, json_size: int | None) -> tuple[InferRequest, list[list[Any]]]:
-    """A request, and the elements of each of its inputs in flat order.
+    """The request, and the elements of each of its inputs in flat order.
 
-    `json_size` is how many bytes of the body are JSON, None for all. Elements of JSON are not
-    checked to be texts. Raises InvalidJson, InvalidParameter.
+    `json_size` is the number of bytes of the body that are JSON; None: all. Elements from JSON may
+    be other values than texts. Raises InvalidJson, InvalidParameter.
     """
     size = len(body) if json_size is None else json_size
     if size > len(body):
@@ -154,7 +154,10 @@ def read_request(body: bytes, json_size: int | None) -> tuple[InferRequest, list
 
 
 def write_response(response: InferResponse, binary: Sequence[bool]) -> tuple[bytes, int | None]:
-    """A body, and how many bytes of it are JSON: None for all. `binary` goes by output."""
+    """The body, and the number of its bytes that are JSON (None: all).
+
+    `binary` says, for each output, whether it is binary.
+    """
     packed = []
     for tensor, wanted in zip(response.outputs, binary, strict=True):
         if wanted:

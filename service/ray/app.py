@@ -1,6 +1,6 @@
-"""The service on Ray Serve: replicas of the same application, which Ray starts, heals and scales.
+"""The service on Ray Serve: Ray starts, heals and scales replicas of the same application.
 
-`serve deploy service/ray/app.yaml` deploys it; that file tells what can be set.
+`serve deploy service/ray/app.yaml` deploys it. That file shows the settings.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from service.folders import find_bundles
 from service.registry import Registry, load_engine
 from service.settings import Settings, problem_of
 
-MAX_MODELS: Final = 3  # of a replica, as Ray has it
+MAX_MODELS: Final = 3  # of a replica; Ray's own default
 RETRY_SECONDS: Final = 1  # a request takes less
 
 
 class MultiplexedRegistry(Registry):
-    """At most `max_models` of the settings' models: those that were asked for last.
+    """Holds at most `max_models` of the settings' models: the most recently used ones.
 
-    A request may name its model in Ray's header, serve_multiplexed_model_id, too, and is then sent
+    A request may also name its model in Ray's header serve_multiplexed_model_id. Ray then sends it
     to a replica that has the model, if there is one.
     """
 
@@ -52,31 +52,31 @@ class MultiplexedRegistry(Registry):
         async def hold(name: str) -> SimpleNamespace:
             if name not in self._loaded:
                 await self.load_model(name)
-            # Ray awaits it when the model has to make room
+            # Ray awaits __del__ when it drops the model
             return SimpleNamespace(__del__=partial(self.unload_model, name))
 
         self._hold = serve.multiplexed(max_num_models_per_replica=max_models)(hold)
 
     async def hold_loaded(self) -> None:
-        """Tells Ray of the models that are loaded."""
+        """Tells Ray which models are loaded."""
         for name in list(self._loaded):
             await self._hold(name)
 
     async def require(self, name: str | None, version: str | None = None) -> Engine:
-        """Loads the model if it is not, in the place of the one that was asked for longest ago.
+        """The engine of the model. Loads it in place of the least recently used one if needed.
 
-        Raises ModelNotFound, and ModelRefused where its bundle cannot be loaded.
+        Raises ModelNotFound, and ModelRefused if the bundle cannot be loaded.
         """
         name = name or serve.get_multiplexed_model_id() or self.default_name
         if name in self._folders:
             await self._hold(name)
-            while name not in self._loaded:  # it had to make room meanwhile
+            while name not in self._loaded:  # Ray has dropped it meanwhile
                 await self._hold(name)
         return self.get(name, version)
 
 
 class Duet:
-    """A replica."""
+    """A replica of the service."""
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self, settings: Settings, max_models: int
@@ -91,17 +91,17 @@ class Duet:
         return create_app(self._settings, self._models)
 
     async def check_health(self) -> None:
-        """Raises EngineUnavailable where only a new replica helps, as /livez does."""
+        """Raises EngineUnavailable if only a new replica helps, as /livez does."""
         for engine in self._models:
             if not engine.alive:
                 raise EngineUnavailable(f"the engine of {engine.manifest.name} has died")
 
 
 def app(arguments: dict[str, Any]) -> serve.Application:
-    """What `serve deploy` deploys. `arguments` are settings by their names, and `max_models`.
+    """The application that `serve deploy` deploys. `arguments` are settings and `max_models`.
 
-    A replica takes as many requests at a time as its engine has slots and places in its queue; the
-    others wait in Ray's proxy, where the death of a replica does not reach them. Raises ValueError.
+    A replica takes at most `max_rows` + `max_queue` requests at a time. The others wait in Ray's
+    proxy, so they are not lost if a replica dies. Raises ValueError.
     """
     arguments = dict(arguments)
     max_models = arguments.pop("max_models", MAX_MODELS)
@@ -115,8 +115,8 @@ def app(arguments: dict[str, Any]) -> serve.Application:
         settings = settings.model_copy(update={"max_queue": settings.max_rows})
     if settings.admin:
         raise ValueError(
-            "admin_keys: on Ray there are none, for a replica alone would load or unload; deploy "
-            "the new bundle in place of the old one"
+            "admin_keys: not possible on Ray, because only one replica would load or unload the "
+            "model; deploy the new bundle in place of the old one"
         )
     return (
         serve.deployment(serve.ingress()(Duet))

@@ -22,13 +22,13 @@ from service.bulk.survey import Survey
 from service.bulk.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 
-SHARDS_AT_ONCE = 2  # of an engine, so that it stays full when a shard ends
+SHARDS_AT_ONCE = 2  # for each engine: it stays full when a shard ends
 
 
 class ClusterWorker:
     """A worker in a Ray actor. Several threads call it.
 
-    It returns failures as values: Ray would print an exception at length, and try again.
+    It returns failures as values. Ray would print a long traceback of an exception, and try again.
     """
 
     def __init__(self, settings: BulkSettings, todo: list[int], survey: Survey) -> None:
@@ -58,7 +58,7 @@ def answer_on_cluster(
 ) -> Tally:
     """The tally of the shards. A shard is given out again if its node or process dies.
 
-    Raises WorkFailed. Raises Stopped after SIGINT or SIGTERM; the shards in work are lost.
+    Raises WorkFailed. Raises Stopped after SIGINT or SIGTERM; the current shards are lost.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints what it tries again
@@ -100,13 +100,13 @@ def _answer(settings: BulkSettings, todo: list[int], survey: Survey, progress: P
 def _connect() -> None:
     if "RAY_ADDRESS" in os.environ:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
-    else:  # a cluster on this machine, which reports nothing to anybody
+    else:  # a cluster on this machine, without usage reports
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the first cause, as Ray adds many lines."""
+    """The first line of the first cause. Ray adds many lines."""
     while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
         error = cause
     first, _, _ = str(error).strip().partition("\n")

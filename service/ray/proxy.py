@@ -1,6 +1,6 @@
-"""What Ray Serve's proxy itself answers, in the service's own shape.
+"""Gives the answers of Ray Serve's proxy itself the shape of the service's answers.
 
-Ray's processes find it by the variable of their environment
+Ray's processes need this environment variable:
 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=service.ray.proxy.middlewares
 """
 
@@ -26,12 +26,11 @@ def middlewares() -> list[Middleware]:
 
 
 class ProxyAnswers:
-    """ASGI middleware: has requests answered whose replica died, and errors in one shape.
+    """ASGI middleware: repeats requests whose replica died, and gives all errors one shape.
 
-    Where a replica dies before it has begun to answer, the proxy answers nothing. Such a request is
-    sent to another one: what is asked of the service changes nothing in it. Errors in plain text,
-    as only the proxy has them, become an `ErrorBody`; x-request-id, which the proxy adds though it
-    is there, stands in an answer once.
+    If a replica dies before it begins to answer, the proxy answers nothing. Such a request is sent
+    to another replica, because requests do not change the service. The proxy's own errors are plain
+    text; they become an `ErrorBody`. The proxy adds a second x-request-id; only one is kept.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -55,10 +54,10 @@ class ProxyAnswers:
 
 
 class _Request:
-    """Can be received again."""
+    """A request that can be received again."""
 
     def __init__(self, receive: Receive) -> None:
-        self.left = False  # whether the client has
+        self.left = False  # whether the client has left
         self._receive = receive
         self._received: list[Message] = []
         self._next = 0
@@ -78,7 +77,7 @@ class _Request:
 
 
 class _Answer:
-    """Goes to the client, but for a refusal by the proxy, which is kept."""
+    """Passes an answer to the client, but keeps a refusal by the proxy."""
 
     def __init__(self, send: Send) -> None:
         self.started = False
@@ -91,7 +90,7 @@ class _Answer:
             self.started = True
             headers = MutableHeaders(scope=message)
             if REQUEST_ID in headers:
-                headers[REQUEST_ID] = headers[REQUEST_ID]  # and no other one
+                headers[REQUEST_ID] = headers[REQUEST_ID]  # drops the second one
             plain = headers.get("content-type", "").startswith("text/plain")
             if plain and message["status"] >= 400:
                 self.refusal = message

@@ -24,13 +24,13 @@ class LoadBody(BaseModel):
 
     folder: Path | None = Field(
         None,
-        description="the bundle's folder, in the service's model folders; without it, the one that "
-        "the model came from last",
+        description="the bundle's folder, in the service's model folders; without it, the folder "
+        "that the model came from last",
     )
 
 
 class Unloaded(BaseModel):
-    """A model that is not served any more, and is out of memory."""
+    """A model that is no longer served and no longer in memory."""
 
     name: str
     version: str
@@ -42,17 +42,17 @@ class Unloaded(BaseModel):
     responses=responses(
         {
             400: "the body is not JSON",
-            408: "the body did not come in the time that it may take",
+            408: "the body did not arrive in time",
             413: "the body is too large",
-            422: "the bundle is refused, and the answer says why; nothing has changed",
+            422: "the bundle is refused; the answer says why; nothing has changed",
         }
     ),
 )
 async def load(name: str, models: Models, body: LoadBody | None = None) -> ModelInfo:
-    """Reads a bundle from its folder and serves it, in place of the one that has its name now.
+    """Reads a bundle from its folder, and serves it in place of the bundle with the same name.
 
-    First its files are verified and its golden examples reproduced. Requests that are in work
-    finish on the old one, whose memory has been given back when the answer comes.
+    First verifies its files and reproduces its golden examples. Open requests finish on the old
+    bundle. When the answer comes, the old bundle's memory is free.
     """
     engine = await models.load_model(name, body.folder if body else None)
     return describe(engine, models)
@@ -60,9 +60,9 @@ async def load(name: str, models: Models, body: LoadBody | None = None) -> Model
 
 @router.post("/unload", operation_id="unload_model")
 async def unload(name: str, models: Models) -> Unloaded:
-    """Takes no more requests for a model, and answers when those in work are finished.
+    """Refuses new requests for a model, and answers when its open requests are finished.
 
-    Its memory has been given back by then. It can be loaded again.
+    The model's memory is free then. The model can be loaded again.
     """
     version = models.get(name).manifest.version
     await models.unload_model(name)

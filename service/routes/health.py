@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can answer."""
+"""Health checks: whether the service is alive, and whether it can answer."""
 
 from fastapi import APIRouter
 
@@ -11,11 +11,11 @@ router = APIRouter(tags=["health"])
 
 @router.get(
     "/livez",
-    summary="Restart the service where this fails",
+    summary="Restart the service if this fails",
     responses=responses({503: "an engine's thread has died, or is stuck"}),
 )
 async def live(models: Models) -> Health:
-    """Every engine's thread runs and moves, however much there is to do."""
+    """Succeeds if every engine's thread runs and is not stuck, even under overload."""
     for engine in models:
         if not engine.alive:
             raise EngineUnavailable(f"the engine of {engine.manifest.name} has died or is stuck")
@@ -24,7 +24,7 @@ async def live(models: Models) -> Health:
 
 @router.get(
     "/readyz",
-    summary="Send requests where this succeeds",
+    summary="Send requests if this succeeds",
     responses=responses({503: "an engine cannot answer, or its queue is full"}),
 )
 @router.get(
@@ -34,10 +34,10 @@ async def live(models: Models) -> Health:
     responses=responses({503: "as /readyz"}),
 )
 async def ready(models: Models) -> Health:
-    """Every model is loaded, its engine runs and answers, and more requests may come in."""
+    """Succeeds if a model is loaded, and every model answers and has room in its queue."""
     await live(models)
     if not list(models):
-        raise EngineUnavailable("no model is loaded; the admin's route /admin/models loads one")
+        raise EngineUnavailable("no model is loaded; POST /admin/models/NAME/load loads one")
     for engine, admission in models.served():
         if engine.broken:
             raise EngineUnavailable(f"the model of {engine.manifest.name} fails again and again")

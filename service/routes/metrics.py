@@ -18,6 +18,6 @@ router = APIRouter(tags=["health"])
 async def metrics(
     current: CurrentMetrics, accept: Annotated[str, Header(include_in_schema=False)] = ""
 ) -> Response:
-    """For Prometheus, in its text format, or in OpenMetrics' where that is accepted."""
+    """The metrics for Prometheus: in its text format, or as OpenMetrics if that is accepted."""
     encode, content_type = choose_encoder(accept)
     return Response(encode(current.collectors), headers={"content-type": content_type})

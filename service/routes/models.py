@@ -30,7 +30,7 @@ def describe(engine: Engine, models: Registry) -> ModelInfo:
 
 @router.get("/info")
 async def info(models: Models, settings: CurrentSettings) -> ServiceInfo:
-    """What serves, and within which limits."""
+    """The service's version, its models and its limits."""
     return ServiceInfo(
         version=__version__,
         default_model=models.default_name,

@@ -1,4 +1,4 @@
-"""The page on which one can try the models, and its files."""
+"""The page to try the models, and its files."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.staticfiles import StaticFiles
 
 
 class Web(StaticFiles):
-    """Files that browsers do not keep, so that files of two versions never meet."""
+    """Files that browsers do not cache, so files of two versions never mix."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)

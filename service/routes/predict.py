@@ -46,14 +46,14 @@ async def _require_json(request: Request) -> None:
         {
             400: "the body is not JSON, or an input is empty",
             404: "no model has this name",
-            408: "the body did not come in the time that it may take",
-            413: "the body is too large, or the list of inputs too long",
+            408: "the body did not arrive in time",
+            413: "the body is too large, or the list of inputs is too long",
             415: "the content type is not application/json",
-            422: "a field is not as it should be, or an input has too many tokens",
-            429: "too many inputs are in work; the header retry-after says for how many seconds",
-            500: "an error inside the service, at this request",
+            422: "a field is wrong, or an input has too many tokens",
+            429: "too many inputs are in work; try again after retry-after seconds",
+            500: "an error inside the service",
             503: "the model cannot answer now",
-            504: "there was no answer in the time that a request may take",
+            504: "the answer was not ready in time",
         }
     ),
 )
@@ -69,13 +69,12 @@ async def predict(
 ) -> PredictAnswer | list[PredictAnswer] | PredictionStream:
     """A label for one input, or a list of labels for a list, with rationales if asked for.
 
-    With `stream`, server-sent events: `label` with the label, its scores and value; `rationale`
-    again and again, each with a piece of its text; `done` with all that the answer is without
-    `stream`. What goes wrong after the first event is told in a last one, `error`.
+    With `stream`, the answer is server-sent events. `label` has the label, its scores and value.
+    Each `rationale` has a piece of the text. `done` has the whole answer, as without `stream`.
+    After an error behind the first event, the last event is `error`.
 
-    The headers x-total-time, x-tokenization-time, x-queue-time and x-inference-time tell where
-    the time went, in milliseconds: for a list, that of the slowest input; for a stream, until its
-    label.
+    The headers x-total-time, x-tokenization-time, x-queue-time and x-inference-time are in
+    milliseconds. For a list, they are of the slowest input; for a stream, until the label.
     """
     started = time.perf_counter()
     many = isinstance(body.inputs, list)
@@ -105,7 +104,7 @@ async def predict(
 async def _stream(
     models: Registry, name: str | None, request: PredictRequest, timeout: float | None
 ) -> AsyncIterator[AnswerStream]:
-    """The answer of the model of that name, with a place in its admission."""
+    """Yields the model's answer as a stream, and holds a place for it in the model's admission."""
     with named("inputs"):
         async with models.admit(name, 1, timeout) as engine, engine.stream(request) as answer:
             yield answer

@@ -25,7 +25,7 @@ PAYLOADS: Final[dict[str, type[BaseModel]]] = {
 }
 EVENTS: Final[dict[int | str, dict[str, Any]]] = {  # as OpenAPI 3.2 describes server-sent events
     200: {
-        "description": "the answer, or with stream its events",
+        "description": "the answer, or its events with stream",
         "headers": {
             f"x-{stage}-time": {"description": "in milliseconds", "schema": {"type": "number"}}
             for stage in ("total", *STAGES)
@@ -62,8 +62,8 @@ logger = logging.getLogger(__name__)
 class PredictionStream(EventSourceResponse):
     """The events `label`, `rationale` (any number) and `done`.
 
-    An error before the label is raised, for an answer with a status of its own. A later one is the
-    last event, `error`. `started` is when the request came, by `time.perf_counter`.
+    An error before the label is raised, so its answer has its own status. A later error becomes the
+    last event, `error`. `started` is the time of the request, by `time.perf_counter`.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PredictionStream(EventSourceResponse):
         self._metrics = metrics
         self._started = started
         self.headers["cache-control"] = "no-cache"
-        self.headers["x-accel-buffering"] = "no"  # else nginx would collect the pieces
+        self.headers["x-accel-buffering"] = "no"  # else nginx buffers the pieces
 
     async def stream_response(self, send: Send) -> None:
         async with aclosing(self._body) as events:

@@ -1,4 +1,4 @@
-// The answer: label, confidence, rationale, and what it took.
+// Shows the answer: label, confidence, rationale, times and tokens.
 
 import { byId, element } from "./dom.js";
 
@@ -13,7 +13,7 @@ function percent(part) {
   return share.format(part);
 }
 
-/** Empties the place for the answer, which is about to come. */
+/** Clears the old answer before a new one. */
 export function clearAnswer() {
   byId("nothing").hidden = true;
   byId("result").hidden = true;
@@ -47,7 +47,7 @@ export function addRationale(text) {
   byId("rationale").append(text);
 }
 
-/** `timings` are the service's until the label, `elapsed` is the page's own, both in ms. */
+/** Shows figures. `timings`: the service's, until the label; `elapsed`: the page's; both in ms. */
 export function showFigures(answer, timings, elapsed) {
   const { usage } = answer;
   const written = usage.label_tokens + usage.rationale_tokens;
@@ -65,7 +65,7 @@ export function showFigures(answer, timings, elapsed) {
   say(`${byId("status").textContent}${rationale}`);
 }
 
-/** Tells of an error, or that it was stopped, after the label has come. */
+/** Shows an error or a stop that came after the label. */
 export function breakOff(message) {
   byId("answer-error").textContent = message;
   say(message);

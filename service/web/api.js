@@ -1,6 +1,6 @@
-// The service's HTTP interface, as far as this page uses it.
+// The part of the service's HTTP interface that this page uses.
 
-/** What went wrong with a request, in words; without a status where there was no answer at all. */
+/** The error of a request, in words. It has no status if there was no answer. */
 export class ServiceError extends Error {
   constructor(message, type, status) {
     super(message);
@@ -15,7 +15,7 @@ export async function listModels(key) {
 }
 
 /**
- * Asks for a prediction. Gives its timings until the label in milliseconds, and its events as
+ * Asks for a prediction. Returns its timings until the label, in milliseconds, and its events as
  * `{name, data}`: label, rationale (any number), done. Both throw a ServiceError.
  */
 export async function predict(body, key, signal) {

@@ -1,4 +1,4 @@
-// The command that asks what the page asks, for a POSIX shell.
+// The curl command for the page's request, for a POSIX shell.
 
 export function curl(body, key) {
   const url = new URL("predict", document.baseURI).href;

@@ -1,4 +1,4 @@
-// Short forms for what every part of the page does.
+// Short helpers for the DOM.
 
 export function byId(id) {
   return document.getElementById(id);

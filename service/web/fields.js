@@ -1,8 +1,8 @@
-// The fields of a task's input, as text areas. Texts and lists of choices, which stand one a line.
+// The fields of a task's input, as text areas: texts, and lists with one choice per line.
 
 import { element } from "./dom.js";
 
-/** Makes the fields of `task` in `container`, empty. */
+/** Makes empty fields for `task` in `container`. */
 export function makeFields(container, task) {
   container.replaceChildren(...task.fields.map((name, i) => makeField(name, i, choicesOf(task))));
 }
@@ -28,7 +28,7 @@ export function fillFields(container, example) {
   }
 }
 
-/** What the fields hold, as /predict takes it: one text alone is sent as such. */
+/** The input for /predict from the fields. A single text is sent as a string. */
 export function readFields(container, task) {
   const areas = [...container.querySelectorAll("textarea")];
   const choices = choicesOf(task);
@@ -38,7 +38,7 @@ export function readFields(container, task) {
   );
 }
 
-/** The field that a message of the service is about, if it is about one. */
+/** The field that a message of the service names, if any. */
 export function fieldOf(container, message) {
   const areas = [...container.querySelectorAll("textarea")];
   if (!message.startsWith("inputs")) return null;
@@ -50,7 +50,7 @@ export function fieldOf(container, message) {
   );
 }
 
-/** An example in a line. */
+/** An example in one line. */
 export function summary(example) {
   return Object.values(example)
     .map((value) => (Array.isArray(value) ? value.join(", ") : value))

@@ -1,4 +1,4 @@
-// The page: what is asked goes to the service, what it says goes to its place.
+// The page: sends the form to the service, and shows the answer or the error.
 
 import { addRationale, breakOff, clearAnswer, showFigures, showLabel } from "./answer.js";
 import { ServiceError, listModels, predict } from "./api.js";
@@ -21,7 +21,7 @@ function key() {
   return byId("key").value.trim();
 }
 
-/** What is sent, but for `stream`: who copies the command wants an answer in one piece. */
+/** The request without `stream`: the copied command returns the answer in one piece. */
 function body() {
   const asked = { inputs: readFields(fields, model().task) };
   if (models.length > 1) asked.model = model().name;
@@ -122,7 +122,7 @@ async function ask() {
   }
 }
 
-/** Shows an error beside what it is about, and leads there. */
+/** Shows an error beside its field, and moves the focus there. */
 function showError(error) {
   if (!(error instanceof ServiceError)) throw error;
   let [control, place] = [null, byId("form-error")];
@@ -150,7 +150,7 @@ function clearErrors() {
   }
 }
 
-/** The service's messages begin with the place that they are about, which the page shows. */
+/** Removes the place from the start of a service's message: the page shows the place itself. */
 function sentence(message) {
   const text = message.replace(/^inputs: /, "");
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.?!…]$/.test(text) ? "" : ".");
@@ -162,7 +162,7 @@ async function copy() {
     await navigator.clipboard.writeText(command.textContent);
     byId("copy").textContent = "Copied";
   } catch {
-    getSelection().selectAllChildren(command); // over plain HTTP a page may not write there
+    getSelection().selectAllChildren(command); // over plain HTTP, a page may not write to the clipboard
     byId("copy").textContent = "Selected";
   }
   setTimeout(() => (byId("copy").textContent = "Copy"), 2000);
@@ -182,7 +182,7 @@ form.addEventListener("input", (event) => {
   else if (models.length > 0) showCommand();
 });
 byId("copy").addEventListener("click", copy);
-fetch("docs").then( // a service may have them closed
+fetch("docs").then( // a service may have no docs
   ({ ok }) => (byId("docs").hidden = !ok),
   () => {},
 );

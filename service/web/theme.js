@@ -1,4 +1,4 @@
-// The theme: the system's, until the reader chooses. Loaded before the page is drawn.
+// The theme: the system's until the reader chooses one. Loaded before the page is drawn.
 
 const root = document.documentElement;
 const system = matchMedia("(prefers-color-scheme: dark)");

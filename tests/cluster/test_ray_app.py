@@ -50,7 +50,7 @@ def test_the_environment_has_settings_too(monkeypatch: pytest.MonkeyPatch) -> No
         ({"max_rows": 0}, r"--max-rows \(DUET_MAX_ROWS\): .*greater than or equal to 1, got 0"),
         ({"maxrows": 5}, r"--maxrows .*not permitted"),
         ({"max_models": 0}, "max_models: expected a whole number from 1 on, got 0"),
-        ({"admin_keys": ["key"]}, "admin_keys: on Ray there are none"),
+        ({"admin_keys": ["key"]}, "admin_keys: not possible on Ray"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: dict[str, Any], message: str) -> None:

@@ -143,7 +143,7 @@ def test_a_service_that_does_not_fit(
 
 @pytest.mark.parametrize(
     ("key", "complaint"),
-    [(None, "a key is needed: "), ("wrong", "the key is none of this service's, ")],
+    [(None, "a key is needed: "), ("wrong", "this service does not know the key, ")],
 )
 def test_a_key_that_is_missing_or_wrong(
     key: str | None,

@@ -186,7 +186,7 @@ def test_a_key_is_asked_for_where_one_is_needed(
         accessible(page)
         field.fill("guess")
         field.press("Enter")
-        expect(field).to_have_accessible_description(re.compile("none of this service's"))
+        expect(field).to_have_accessible_description(re.compile("does not know the key"))
         field.fill("s3cret")
         field.press("Enter")
         ask(page)

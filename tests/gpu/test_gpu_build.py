@@ -71,7 +71,7 @@ def test_auto_without_a_gpu_serves_on_the_cpu_and_says_so(
     with serve(tmp_path / "log", **settings) as server:
         log = server.log.read_text()
         assert "Duet serves svamp-numbers on the CPU." in log
-        said = "svamp-numbers is not computed on the GPU: no CUDA GPU can be used" in log
+        said = "svamp-numbers cannot use the GPU: no CUDA GPU can be used" in log
         assert said == (settings.get("DUET_DEVICE") != "cpu")
         assert predicts_its_golden_examples(server.url)
 

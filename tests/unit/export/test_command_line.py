@@ -32,7 +32,7 @@ def test_no_environment_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (["--version", "a b"], "--version: String should match pattern '.*', got 'a b'"),
         (["--precision", "int4"], "--precision: Input should be 'fp32', .*, got 'int4'"),
-        (["--layout", "optimum", "--precision", "int8"], "the layout optimum has no --precision"),
+        (["--layout", "optimum", "--precision", "int8"], "the layout optimum has only --precision"),
     ],
 )
 def test_a_value_that_is_wrong(arguments: list[str], complaint: str) -> None:

@@ -15,7 +15,7 @@ def test_requests_come_in_whole_or_not_at_all() -> None:
     async def run() -> None:
         admission = Admission(4, timeout=60)
         async with admission.admit(3):
-            with pytest.raises(Overloaded, match="3 inputs are in work already, and 4 may be"):
+            with pytest.raises(Overloaded, match="3 of at most 4 inputs are in work already"):
                 async with admission.admit(2):
                     pytest.fail("it came in")
             assert admission.inputs == 3

@@ -111,7 +111,7 @@ def test_a_ring_without_keys_opens_to_nobody() -> None:
     for headers in ({}, {"x-api-key": "user"}):
         response = client.get("/", headers=headers)
         assert response.status_code == 403
-        assert "DUET_ADMIN_KEYS sets some" in response.json()["error"]
+        assert "set some with DUET_ADMIN_KEYS" in response.json()["error"]
 
 
 def test_a_key_may_have_so_much_in_work(

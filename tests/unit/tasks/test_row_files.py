@@ -136,8 +136,8 @@ def test_a_text_of_parquet_that_is_none_costs_its_row(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("rows.xlsx", b"", "expected a file named *.jsonl, *.csv or *.parquet"),
-        ("rows.csv", b"a,,b\n1,2,3\n", "line 1: a column has no name, or another's"),
-        ("rows.csv", b"a,a\n1,2\n", "line 1: a column has no name, or another's"),
+        ("rows.csv", b"a,,b\n1,2,3\n", "line 1: a column has no name, or two have the same name"),
+        ("rows.csv", b"a,a\n1,2\n", "line 1: a column has no name, or two have the same name"),
         ("rows.csv", b"\xff\n", "line 1: no header of a CSV file (not UTF-8 at byte 0"),
         ("rows.parquet", b"PAR1 and more that is none", "cannot be read as Parquet ("),
     ],

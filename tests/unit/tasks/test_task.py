@@ -49,7 +49,7 @@ def test_numbers_are_masked_where_no_label_can_have_one() -> None:
     assert TASKS["svamp"].codec("Ann has 5").text == "Ann has 5"
     assert Task(**fields, labels=["a", "b"]).codec("Ann has 5").text == "Ann has n0"
     for labels in (["a", "5"], {"field": "text"}):
-        with pytest.raises(ValidationError, match="numbers: they can only be masked where"):
+        with pytest.raises(ValidationError, match="numbers: they can only be masked if"):
             Task(**fields, labels=labels)
 
 

@@ -32,7 +32,7 @@ def test_a_wrong_row_has_its_record_and_stops_nothing(
     assert run("--input", path, "--output", out, "--model", tiny_bundle, "--keep", "id") == 1
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"2 of 6 rows are answered, in {out}"
-    assert told[1].startswith("4 could not be (")
+    assert told[1].startswith("4 failed (")
     assert "), the first in line 1; " in told[1]
     records = [json.loads(line) for line in (out / "part-00000.jsonl").read_text().splitlines()]
     assert [record.get("error_type") for record in records] == [
@@ -58,7 +58,7 @@ def test_another_input_or_model_is_refused_unless_forced(
     newer = copy_bundle(tiny_bundle, tmp_path / "newer", version="2")
     path.write_text("text\ntwo\n")
     refused = complaint(capsys, *job, newer)
-    assert refused.startswith(f"--output: {out} is of a job that differs: input.sha256: ")
+    assert refused.startswith(f"--output: {out} belongs to another job: input.sha256: ")
     assert 'model.version: "1" → "2"' in refused
     assert contents(out) == before
     assert run(*job, newer, "--force") == 0
@@ -75,7 +75,10 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
         ((), "--input (DUET_INPUT): Field required"),
         (("--input", tmp_path / "no.csv"), f"[Errno 2] No such file or directory: '{tmp_path}/no"),
         (("--input", path, "--model", tmp_path), f"{tmp_path}: not a bundle"),
-        (("--input", path), f"{path}: there is no 'text', but body; --columns FIELD=COLUMN"),
+        (
+            ("--input", path),
+            f"{path}: there is no 'text', but body; say where a field is with --columns FIELD=COLUMN",
+        ),
         (("--input", path, "--columns", "body"), "--columns (DUET_COLUMNS): Value error, expected"),
     ):
         told = complaint(capsys, "--output", tmp_path / "out", *arguments)

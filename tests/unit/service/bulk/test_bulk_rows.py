@@ -59,13 +59,18 @@ def test_a_row_gives_the_fields(task: Task, columns: str, row: Any, given: Any) 
 @pytest.mark.parametrize(
     ("task", "columns", "row", "message"),
     [
-        (ONE, "", {"other": "a"}, "there is no 'text', but other; --columns FIELD=COLUMN tells"),
+        (ONE, "", {"other": "a"}, "there is no 'text', but other; say where a field is"),
         (ONE, "text=body", {"text": "a"}, "there is no 'body', but text"),
         (PAIR, "", {"input": "a"}, "there is no 'premise', but input"),
         (ONE, "", {"text": None}, "row['text']: expected a string or a list of strings, got null"),
         (ONE, "", {"text": date(2026, 1, 1)}, "row['text']: expected a string or a list of "),
         (ONE, "", {"input": 5}, "row: expected a string or an object with the task's fields"),
-        (CHOICES, "", {"question": "a", "choices": "b, c"}, 'choices: expected a list, as ["a"'),
+        (
+            CHOICES,
+            "",
+            {"question": "a", "choices": "b, c"},
+            'choices: expected a JSON list, as ["a"',
+        ),
     ],
 )
 def test_a_wrong_row_is_told(task: Task, columns: str, row: Any, message: str) -> None:

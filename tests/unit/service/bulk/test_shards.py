@@ -53,7 +53,7 @@ def test_tallies_add_up() -> None:
 def test_a_shard_that_was_changed_is_told(tmp_path: Path) -> None:
     with Output(tmp_path) as output:
         write(output, 0, record(1))
-        with pytest.raises(OutputError, match=r"part-00000\.jsonl: has 1 records where 2 should"):
+        with pytest.raises(OutputError, match="was changed: it has 1 records, but should have 2"):
             output.finished(SURVEY)
 
 

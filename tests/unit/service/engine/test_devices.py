@@ -91,7 +91,7 @@ def test_a_missing_cupy_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("gpu_build")
 def test_a_missing_driver_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     use_cupy(monkeypatch, no_driver)
-    with pytest.raises(DeviceError, match=rf"no CUDA GPU can be used \({NO_DRIVER}\); it takes"):
+    with pytest.raises(DeviceError, match=rf"no CUDA GPU can be used \({NO_DRIVER}\); Duet needs"):
         cuda()
 
 
@@ -123,7 +123,7 @@ def test_auto_falls_back_and_says_so(
     source = verify.read(tiny_bundle)
     with caplog.at_level(logging.WARNING):
         assert OnnxRunner.on("auto", source, threads=1).device is CPU
-    assert f"tiny is not computed on the GPU: no CUDA GPU can be used ({NO_DRIVER})" in caplog.text
+    assert f"tiny cannot use the GPU: no CUDA GPU can be used ({NO_DRIVER})" in caplog.text
     with pytest.raises(DeviceError, match="no CUDA GPU"):
         OnnxRunner.on("cuda", source, threads=1)
     caplog.clear()
@@ -140,7 +140,7 @@ def test_int8_is_for_the_cpu(
     write_bundle(tmp_path / "bundle", student, precision="int8")
     source = verify.read(tmp_path / "bundle")
     assert OnnxRunner.on("auto", source, threads=1).device is CPU
-    with pytest.raises(BundleError, match=r"in int8, which is for CPUs, .* fp32 or fp16 or bf16"):
+    with pytest.raises(BundleError, match=r"precision int8 is for CPUs, .* fp32 or fp16 or bf16"):
         OnnxRunner.on("cuda", source, threads=1)
 
 
@@ -150,7 +150,7 @@ def test_auto_without_a_gpu_refuses_precisions_for_gpus(
 ) -> None:
     use_cupy(monkeypatch, no_driver)
     write_bundle(tmp_path / "bundle", student, precision="fp16")
-    with pytest.raises(BundleError, match=r"in fp16, which is for GPUs, .* fp32 or int8"):
+    with pytest.raises(BundleError, match=r"precision fp16 is for GPUs, .* fp32 or int8"):
         OnnxRunner.on("auto", verify.read(tmp_path / "bundle"), threads=1)
 
 

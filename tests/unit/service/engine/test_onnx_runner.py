@@ -140,5 +140,5 @@ def test_a_broken_graph_is_a_bundle_error(tiny_bundle: Path, tmp_path: Path) -> 
 
 def test_a_precision_for_gpus_is_a_bundle_error(student: Student, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", student, precision="fp16")
-    with pytest.raises(BundleError, match=r"in fp16, which is for GPUs, .* fp32 or int8"):
+    with pytest.raises(BundleError, match=r"precision fp16 is for GPUs, .* fp32 or int8"):
         OnnxRunner(verify.read(tmp_path / "bundle"), threads=1)

@@ -72,7 +72,7 @@ def test_a_stalled_body_is_408() -> None:
         with pytest.raises(HTTPException) as refused:
             asyncio.run(read(sent))
         assert refused.value.status_code == 408
-        assert refused.value.detail == "the body is not whole after 0.01 seconds"
+        assert refused.value.detail == "the body is not complete after 0.01 seconds"
 
 
 def test_a_client_who_leaves_amid_a_body_is_499() -> None:

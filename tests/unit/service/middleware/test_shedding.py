@@ -55,7 +55,7 @@ def test_without_any_room_neither_key_nor_body_is_looked_at(models: Models, cont
     response = models.post({"a", "b"}, "/predict", content=content)
     assert response.status_code == 429
     assert response.json()["error_type"] == "overloaded"
-    assert response.json()["error"].startswith("4 inputs are in work already, and 4 may be")
+    assert response.json()["error"].startswith("4 of at most 4 inputs are in work already")
     assert int(response.headers["retry-after"]) >= 1
     assert response.headers["x-request-id"]
     status = 413 if len(content) > 10_000 else 401

@@ -93,7 +93,12 @@ CASES: list[tuple[str, Write, str, list[str]]] = [
     ("a.csv", text("text,label\n"), "a.csv: 0 rows", []),
     ("a.csv", text("text,label\na,b\nc\n"), "line 3: 1 values, but the header names 2", []),
     ("a.csv", text("text,label\na,b,c\n"), "line 2: 3 values, but the header names 2", []),
-    ("a.csv", text("text,text\na,b\n"), "a.csv, line 1: a column has no name, or another's", []),
+    (
+        "a.csv",
+        text("text,text\na,b\n"),
+        "a.csv, line 1: a column has no name, or two have the same name",
+        [],
+    ),
     ("a.csv", text("text,\na,b\n"), "a.csv, line 1: a column has no name", []),
     ("a.csv", text('text,label\na,b\n"c,d\n'), "a.csv, line 3: not a row of CSV", []),
     ("a.csv", text("text,label\na,b\n" + "c" * 200_000), "a.csv, line 3: not a row of CSV", []),
