@@ -65,9 +65,7 @@ def test_a_students_three_commands(tmp_path: Path) -> None:
         return [*shlex.split(command), *more]
 
     for command in (distill, export):
-        done = subprocess.run(
-            make(command), cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(make(command), cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert serving.endswith('"')
     answer = served(make(f'{serving[:-1]} --port 0"'), tmp_path / "log", row["ticket"])
