@@ -1,7 +1,7 @@
 """Distils the students of an ablation, and compares them: `python training/ablate.py PLAN.yaml`.
 
-The same command goes on where a stopped one was. Given once more meanwhile, in another terminal,
-it takes on the students that nobody works on.
+The same command continues a stopped ablation. Started again in another terminal meanwhile, it
+distils the students that no other process works on.
 """
 
 import argparse
@@ -70,7 +70,7 @@ class Workbench:
     out: Path
 
     def missing(self) -> list[Cell]:
-        """The cells without a result. Raises ConfigError where one has that of another plan."""
+        """The cells without a result. Raises ConfigError where a result is of another plan."""
         return [cell for cell in self.ablation.cells() if self.found(cell) is None]
 
     def found(self, cell: Cell) -> Found | None:
@@ -88,9 +88,9 @@ class Workbench:
         return Found(task, [Record(**one) for one in record["records"]], record["mi_bound"])
 
     def distil_missing(self) -> None:
-        """Distils what is missing, but for cells that another process has in work."""
+        """Distils the missing students, except those that another process works on."""
         cells, missing = self.ablation.cells(), self.missing()
-        for cell in missing:  # all before any: a wrong arm should not be found after hours
+        for cell in missing:  # check all first, so that a wrong arm is not found after hours
             self.ablation.config(cell, self.out / str(cell))
         start, waiting = time.monotonic(), len(missing)
         for cell in missing:
@@ -131,7 +131,7 @@ class Workbench:
         return records
 
     def write_report(self) -> str:
-        """Writes `report.md` and `report.json` of what there is, and returns the Markdown."""
+        """Writes `report.md` and `report.json` on the finished cells, and returns the Markdown."""
         cells = self.ablation.cells()
         found = {cell: one for cell in cells if (one := self.found(cell)) is not None}
         missing = [cell for cell in cells if cell not in found]
@@ -159,7 +159,7 @@ def answer_test_rows(config: DistillConfig, examples: list[Example]) -> list[Rec
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether the folder is this process's while it is open; the system frees it if it dies."""
+    """Whether this process got the folder's lock. The system frees the lock if it dies."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = open_locked(folder / "lock")

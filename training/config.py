@@ -105,9 +105,9 @@ class DistillConfig(_Section):
     )
 
     objective: Objective = Field(DEFAULT_OBJECTIVE, description="what training minimises")
-    alpha: Fraction = Field(0.5, description="weight of the predict pass; the rest is explain's")
+    alpha: Fraction = Field(0.5, description="weight of the predict pass; explain has the rest")
     beta: float = Field(0.1, ge=0, description="weight of the objective's third term")
-    # Options of some objectives; what the chosen one does not know stays null. See OPTIONS.
+    # Options of some objectives. One that the objective does not know stays null. See OPTIONS.
     alpha_by_entropy: bool | None = Field(
         None, description="give each row its own alpha, by how sure the student is of the label"
     )
@@ -118,7 +118,7 @@ class DistillConfig(_Section):
         None, description="steps in which beta rises from 0"
     )
     reduction: Literal["max", "mean"] | None = Field(
-        None, description="how a pass's distributions become one, over its target positions"
+        None, description="how the distributions at a pass's target positions become one"
     )
     detach: Literal["predict", "explain", "none"] | None = Field(
         None, description="the pass that the third term does not train"
@@ -149,11 +149,11 @@ class DistillConfig(_Section):
     weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
     eval_every: int = Field(250, gt=0, description="steps between two evaluations")
     early_stopping_patience: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="evaluations without a better one, after which training stops"
+        None, description="stop after this many evaluations without a better one"
     )
     average_last: Annotated[int, Field(gt=1)] | None = Field(
         None,
-        description="last evaluated steps, whose mean becomes the student; null: the best one",
+        description="average the weights of the last steps, this many; null: keep the best step",
     )
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
         "none", description="where the numbers of a run go, beside the terminal"
@@ -261,7 +261,7 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
 
 
 def dump_config(config: DistillConfig) -> str:
-    """The whole recipe, with what it took by default, as YAML that `load_config` reads as equal."""
+    """The whole recipe, defaults included, as YAML that `load_config` reads as equal."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

@@ -221,7 +221,7 @@ def _compare(arguments: argparse.Namespace, command: str) -> tuple[Page, Verdict
 
 
 def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
-    """Fits the temperature on validation rows, whatever rows the report is of."""
+    """Fits the temperature on validation rows, even if the report is on other rows."""
     folder = Path(arguments.model)
     if not (folder / "student.json").is_file():
         raise ModelError(
@@ -260,7 +260,7 @@ def _opened(name: str, out: Path, served_name: str | None) -> Iterator[Model]:
         with served(folder, out / "service.log") as model:
             yield model
     elif (folder / "student.json").is_file():
-        from training.evaluation.checkpoint import Checkpoint  # only here torch must be there
+        from training.evaluation.checkpoint import Checkpoint  # torch is needed only here
 
         yield Checkpoint.load(folder)
     else:

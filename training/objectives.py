@@ -1,4 +1,4 @@
-"""The objectives: each a pure function of what the two passes gave.
+"""The objectives: each is a pure function of the outputs of the two passes.
 
 The loss is L = α·L_predict + (1 − α)·L_explain + β·L_MI (arXiv 2403.03348, eq. 8). An objective
 returns `Losses`: L as "loss", and its terms without their weights as "loss_predict",
@@ -20,7 +20,7 @@ Losses = dict[str, Tensor]  # by name, scalars in nats; "alpha" is a share
 
 
 class Options(NamedTuple):
-    """The recipe's options. An objective reads only those that it knows (`config.OPTIONS`)."""
+    """The recipe's options. An objective reads only those that it knows (see `config.OPTIONS`)."""
 
     alpha: float = 0.5
     beta: float = 0.1
@@ -32,7 +32,7 @@ class Options(NamedTuple):
     mask_same_label: bool = False
 
     def at_step(self, step: int) -> "Options":
-        """The options at a step of the optimizer, from 0: β rises linearly from 0, then stays."""
+        """The options at a step of the optimizer (from 0): β rises linearly from 0, then stays."""
         if step >= self.beta_warmup_steps:
             return self
         return self._replace(beta=self.beta * step / self.beta_warmup_steps)
@@ -89,7 +89,8 @@ def mi_infonce(predict: Pass, explain: Pass, options: Options, whole: WholeBatch
         temperature=options.temperature,
         mask_same_label=options.mask_same_label,
     )
-    # the gradient of all rows, as each has this part's among its negatives; the value of this part
+    # The gradient is that of all rows, because each has this part's rows among its negatives. The
+    # value is that of this part.
     term = per_row.sum() - per_row.sum().detach() + per_row[whole.of_part].sum().detach()
     term = term / whole.rationale_rows
     return _with_term("loss_mi", term, dss(predict, explain, options, whole), options)

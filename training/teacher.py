@@ -1,4 +1,4 @@
-"""Asks a teacher about rows: `python training/teacher.py --help` tells of every setting."""
+"""Asks a teacher about rows. `python training/teacher.py --help` lists all settings."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ from training.yaml_files import ConfigError
 
 
 def main(argv: list[str] | None = None, prog: str = "teacher.py") -> int:
-    """Returns 0 where every row has its result, 1 where some lack one, 2 where it cannot go on."""
+    """Returns 0 where every row has a result, 1 where some lack one, 2 where it cannot go on."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for client in ("httpx", "httpx2"):  # a line for every request
         logging.getLogger(client).setLevel(logging.WARNING)
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None, prog: str = "teacher.py") -> int:
         return _tell(str(error).removeprefix("error parsing CLI: "))
     try:
         return _run(settings)
-    except BrokenPipeError:  # of a reader who has seen enough, such as `head`
+    except BrokenPipeError:  # the reader of stdout has ended, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ConfigError, DataError, StoreError, OSError) as error:
@@ -73,7 +73,7 @@ def _run(settings: TeacherSettings) -> int:
     body = {"temperature": settings.temperature, "max_tokens": settings.max_tokens} | settings.body
     if settings.budget is not None and answer_limit(body) is None:
         raise ConfigError(
-            f"--budget: an answer could cost anything; name {' or '.join(LIMITS)} in --body"
+            f"--budget: the cost of an answer has no limit; set {' or '.join(LIMITS)} in --body"
         )
     dialogue = Dialogue(
         task,
@@ -91,7 +91,7 @@ def _run(settings: TeacherSettings) -> int:
         label_given=settings.given_label,
     )
     count = 0
-    for source in rows:  # all are looked at before any is asked about
+    for source in rows:  # check all rows before asking about any
         dialogue.exchange(source.row, 0, lambda key: None)
         count += 1
     if not count:
@@ -217,7 +217,7 @@ def _failures(rows: Rows, samples: int, dialogue: Dialogue, store: AnswerStore) 
 def _print_requests(
     rows: Rows, settings: TeacherSettings, dialogue: Dialogue, store: AnswerStore | None
 ) -> int:
-    """What would be sent next about each row that is not done; what follows depends on answers."""
+    """Prints the next request about each unfinished row. Later requests depend on the answers."""
     retried = set[str]()
     if store is not None and settings.retry_failed:
         retried = _failures(rows, settings.samples, dialogue, store)

@@ -227,7 +227,7 @@ def _padded_pass(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Pass
 
 
 class _Terms:
-    """Sums of an objective's terms, on their device: reading a number would wait for it."""
+    """Sums of an objective's terms, on their device, because reading a number would wait for it."""
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}

@@ -59,7 +59,7 @@ def _key_of(problem: ErrorDetails, content: Any) -> str:
 
 
 def parse_yaml(text: str) -> Any:
-    """Raises ValueError, with the line and column where there are such."""
+    """The value of a YAML text. Raises ValueError, with line and column where they are known."""
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -67,7 +67,7 @@ def parse_yaml(text: str) -> Any:
         assert mark is not None
         problem = error.problem or error.context
         raise ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {problem}") from error
-    # ValueError comes of numbers and dates, such as 2024-13-45
+    # numbers and dates, such as 2024-13-45, raise ValueError
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(" ".join(str(error).split())) from error
 

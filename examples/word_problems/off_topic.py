@@ -14,7 +14,7 @@ from examples.word_problems.templates import Resolve, expand, parsed
 from examples.word_problems.words import FOLDER, Words
 from training.yaml_files import parse_yaml
 
-TWO_STEPS = 0.2  # of the labels: so the four operations, and several steps, are equally likely
+TWO_STEPS = 0.2  # of the labels, so that the four operations and several steps are equally likely
 RATIONALE = "This does not read like a word problem."
 
 _NUMBER = re.compile(r"(?<![\w.])[0-9]+")

@@ -1,4 +1,4 @@
-"""Duet beside its peers: `python -m tests.benchmarks --help` tells what can be left out."""
+"""Measures Duet beside its peers. `python -m tests.benchmarks --help` lists the options."""
 
 import argparse
 import os
@@ -19,13 +19,13 @@ from training.reports.markdown import rewrite_block
 
 CASES = ("generation", "svamp", "serving", "costs")
 PEERS = {"optimum": "optimum", "ctranslate2": "ctranslate2", "litserve": "litserve"}  # modules
-BUNDLE = ROOT / "tests" / "fixtures" / "svamp-mini"  # of the checkpoint that the peers load
+BUNDLE = ROOT / "tests" / "fixtures" / "svamp-mini"  # made of the checkpoint that the peers load
 BASE_ROUNDS = 2
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parse(argv)
-    # for the peers' processes, which inherit it
+    # the peers' processes inherit it
     os.environ |= {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     report = Report(f"{machine.processor()}. {machine.versions()}. 2 threads each.")
     effort = QUICK if arguments.quick else FULL
@@ -51,18 +51,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=CASES, nargs="+", default=CASES, help="these cases")
+    parser.add_argument("--only", choices=CASES, nargs="+", default=CASES, help="only these cases")
     parser.add_argument(
-        "--peers", choices=PEERS, nargs="*", default=PEERS, help="beside transformers (all)"
+        "--peers", choices=PEERS, nargs="*", default=PEERS, help="peers beside transformers (all)"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a tiny geometry, once: to try the program itself"
+        "--quick", action="store_true", help="try the program once, with a tiny geometry"
     )
     parser.add_argument(
         "--checkpoint",
         type=Path,
         default=Path("runs/svamp-mini"),
-        help="of svamp-mini, for the peers to load (runs/svamp-mini)",
+        help="the checkpoint of svamp-mini, which the peers load (runs/svamp-mini)",
     )
     parser.add_argument(
         "--data",

@@ -29,12 +29,12 @@ from training.reports.markdown import rewrite_block, table
 MAX_ROWS = 32
 CONCURRENCY = 64  # requests at the engine
 CASES = {"labels": False, "labels and rationales": True}  # whether it explains
-LEAST = 90  # % of the engine's rows/s
+LEAST = 90  # % of the engine's rows/s, the aim
 
 
 @dataclass(frozen=True)
 class Bulk:
-    """A run of the command, from its start to its end."""
+    """A whole run of the command."""
 
     seconds: float
     cpu_seconds: float
@@ -42,7 +42,7 @@ class Bulk:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits with 1 where an aim is not held."""
+    """Runs the benchmark. Exits with 1 where an aim is missed."""
     arguments = _parse(argv)
     report = Report(
         f"{machine.processor()}. {machine.versions()}. {arguments.threads} threads.",
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bulk", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--explained", type=int, default=5000, help="of the rows (5,000)")
-    parser.add_argument("--kills", type=int, default=3, help="of a run that is resumed (3)")
+    parser.add_argument("--explained", type=int, default=5000, help="rows to explain (5,000)")
+    parser.add_argument("--kills", type=int, default=3, help="kills of the resumed run (3)")
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("BULK.md"))
     parser.add_argument("--readme", type=Path, help="Markdown whose block is rewritten too")
@@ -75,7 +75,7 @@ def _measure(report: Report, folder: Path, arguments: argparse.Namespace) -> Non
         count = arguments.explained if explain else arguments.rows
         rows = folder / f"{count}.jsonl"
         write_rows(rows, count)
-        # on both sides of the command, so that a machine that gets slower, or faster, is no matter
+        # half before and half after the command, in case the machine gets slower or faster
         halves = (0, count // 2), (count // 2, count)
         seconds = []
         for half in halves:
@@ -133,7 +133,7 @@ def write_rows(path: Path, count: int) -> None:
 
 
 def drive_engine(rows: Path, half: tuple[int, int], explain: bool, threads: int) -> float:
-    """Seconds that the engine takes for some of the rows, asked by CONCURRENCY callers."""
+    """Seconds that the engine takes for some of the rows, with CONCURRENCY callers."""
     map_large_arrays()
     texts = [json.loads(line)["text"] for line in rows.read_text().splitlines()[slice(*half)]]
     engine = Engine.load(EMBEDDED_STUDENT, device="cpu", threads=threads, max_rows=MAX_ROWS)
@@ -175,7 +175,7 @@ def run_command(rows: Path, out: Path, explain: bool, threads: int) -> Bulk:
 
 
 def kill_and_resume(rows: Path, out: Path, explain: bool, threads: int, kills: int) -> None:
-    """Kills it whenever it has written another part of the shards, and lets it finish at last."""
+    """Kills the command each time that it has written a part of the shards; then lets it finish."""
     shards = -(-sum(1 for _ in rows.open()) // 1000)
     for kill in range(1, kills + 1):
         process = subprocess.Popen(
@@ -202,7 +202,7 @@ def differing(one: Path, other: Path) -> list[str]:
 
 
 def core_hours(bulk: Bulk, rows: int) -> float:
-    """Of a million rows."""
+    """Core-hours for a million rows."""
     return bulk.cpu_seconds / rows * 1e6 / 3600
 
 

@@ -14,7 +14,7 @@ OURS = "Duet"  # every name of ours begins with it
 
 @dataclass(frozen=True)
 class Comparison:
-    """Medians in seconds, and by peer how it did the work, and its texts beside the others'."""
+    """Medians in seconds. By peer: how it did the work, and how many texts are the others'."""
 
     case: str
     seconds: Mapping[str, float]
@@ -31,7 +31,7 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times as long the fastest peer takes."""
+        """How many times as long as Duet the fastest peer takes."""
         return self.seconds[self.best_peer] / self.seconds[self.best_of_ours]
 
     def _of(self, name: str) -> float:
@@ -41,9 +41,9 @@ class Comparison:
 def compare(
     workers: Workers, cases: Mapping[str, Work], effort: Effort, log: Callable[[str], None]
 ) -> list[Comparison]:
-    """Every round has all cases, every case a turn of all peers, each by its fastest way.
+    """Measures every case in every round. All peers take turns, each in its fastest way.
 
-    Raises RuntimeError where a peer did not write as many tokens as it should.
+    Raises RuntimeError where a peer wrote another number of tokens than it should.
     """
     ways: dict[str, dict[str, str]] = {}
     for case, work in cases.items():
@@ -73,7 +73,7 @@ def compare(
 
 
 def equal_texts(answers: Mapping[str, Answers]) -> dict[str, tuple[int, int]]:
-    """By peer, how many of its texts are those of the first peer that has such, and of how many."""
+    """By peer: how many texts equal those of the first peer that has them, and of how many."""
     labels = next((given.labels for given in answers.values() if given.labels), [])
     rationales = next(iter(answers.values())).rationales
     equal = {}

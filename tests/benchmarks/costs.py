@@ -1,6 +1,6 @@
-"""What Duet costs beside answering: HTTP, its start, memory; and how near a step is to the memory.
+"""Duet's own costs: HTTP, the start, memory, and how a step compares with the memory's bandwidth.
 
-Speculation is off throughout.
+Speculation is off in all of them.
 """
 
 import statistics
@@ -25,12 +25,12 @@ from tests.benchmarks.serving import CLIENTS, bodies
 from tests.benchmarks.work import Wants, Work, work_on
 from tests.benchmarks.workers import Workers, in_a_process
 
-ARRAY_BYTES = 2**29  # many times a processor's caches
+ARRAY_BYTES = 2**29  # much more than a processor's caches
 
 
 @dataclass(frozen=True)
 class Step:
-    """A decoder step of one row: seconds, and bytes of weights that it reads."""
+    """A decoder step of one row: its seconds, and the bytes of weights that it reads."""
 
     precision: str
     seconds: float
@@ -46,7 +46,7 @@ class Footprint:
 
 
 def http_overhead(geometry: Geometry, folder: Path, effort: Effort) -> tuple[float, float]:
-    """Median seconds of a label through HTTP, and through the engine's door, in turns."""
+    """Median seconds of a label, through HTTP and from the engine directly, in turns."""
     bundle = folder / "int8-closed"
     work = _work(geometry, bundle, "label")
     body = {"inputs": work.texts[0]}
@@ -65,7 +65,7 @@ def http_overhead(geometry: Geometry, folder: Path, effort: Effort) -> tuple[flo
 
 
 def footprint(geometry: Geometry, folder: Path, precision: str, effort: Effort) -> Footprint:
-    """Of a server of one bundle: the median of some starts, and memory after traffic."""
+    """The footprint of a server of one bundle: medians of some starts, and memory after traffic."""
     bundle = folder / f"{precision}-closed"
     ready = []
     for number in range(effort.starts):
@@ -81,7 +81,7 @@ def footprint(geometry: Geometry, folder: Path, precision: str, effort: Effort) 
 
 
 def steps(geometry: Geometry, folder: Path, effort: Effort) -> list[Step]:
-    """A step by the difference between long and short texts, so without encoder and set-up."""
+    """Decoder steps. The difference of long and short texts excludes the encoder and the set-up."""
     measured = []
     for precision in PRECISIONS:
         long, short = folder / f"{precision}-open", folder / f"{precision}-short"
@@ -103,14 +103,14 @@ def steps(geometry: Geometry, folder: Path, effort: Effort) -> list[Step]:
 
 
 def memory_bandwidth() -> float:
-    """Bytes per second that as many threads as a peer has can read: the best of some tries."""
+    """Bytes per second that a peer's number of threads can read, the best of some tries."""
     array = np.ones(ARRAY_BYTES // 4, np.float32)
     parts = np.split(array, THREADS)
     best = float("inf")
     with ThreadPoolExecutor(THREADS) as threads:
         for _ in range(10):
             started = time.perf_counter()
-            list(threads.map(np.max, parts))  # the reduction that numpy is quickest at
+            list(threads.map(np.max, parts))  # numpy's fastest reduction
             best = min(best, time.perf_counter() - started)
     return array.nbytes / best
 

@@ -1,4 +1,4 @@
-"""Duet as a peer: through its engine's own door, text in and text out."""
+"""Duet as a peer: its engine is called directly, text in and text out."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ MAX_ROWS = 32
 
 
 class Duet(Peer):
-    """Engines of one or more bundles, one for each want; several inputs are concurrent requests."""
+    """Engines of one or more bundles, one for each want. Several inputs are concurrent requests."""
 
     def __init__(self, bundles: Mapping[Wants, Path], speculate: bool) -> None:
         engines = {
@@ -48,6 +48,6 @@ class Duet(Peer):
         return {"predict": (lambda: self.loop.run(predict()), read)}
 
     def take_usages(self) -> list[Usage]:
-        """What was used of the decoder since the last time, by request."""
+        """The usage of the decoder since the last call, by request."""
         taken, self.usages = self.usages, []
         return taken

@@ -1,4 +1,4 @@
-"""How often each thing is measured."""
+"""How often each case is measured."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Effort:
     batches: tuple[int, ...]
     rounds: int  # of turns
-    turn_seconds: float  # that a peer repeats one case for
+    turn_seconds: float  # for which a peer repeats one case
     questions: int  # at most
     passes: int  # over the questions
     requests: int  # to a server under load, in each of its rounds

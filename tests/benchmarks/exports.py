@@ -1,4 +1,4 @@
-"""What the peers load: one checkpoint, in the form that each of them wants. Needs torch."""
+"""Exports one checkpoint to the forms that the peers load. Needs torch."""
 
 import os
 import shutil
@@ -22,10 +22,9 @@ from tests.support.tiny_students import Student, save_checkpoint
 
 
 def random_student(geometry: Geometry) -> Student:
-    """A T5 v1.0 that writes on for ever: its end token is never the most probable one.
+    """A T5 v1.0 that never stops writing: its end token is never the most probable one.
 
-    Its layers write larger values than T5's initialisation has them write, so that outputs depend
-    on inputs.
+    Its weights are larger than in T5's initialisation, so that outputs depend on inputs.
     """
     tokenizer = _word_tokenizer(geometry.words)
     torch.manual_seed(0)
@@ -43,14 +42,14 @@ def random_student(geometry: Geometry) -> Student:
                 weight *= 4
         model.shared.weight *= 0.2
         model.decoder.final_layer_norm.weight *= 10
-        # These ids keep a logit near nought, far below the best of so many.
+        # The logits of these ids stay near 0, far below the best one.
         model.shared.weight[:FIRST_WORD] *= 0.01
         model.shared.weight[-UNUSED:] *= 0.01
     return Student(model, tokenizer)
 
 
 def _word_tokenizer(words: int) -> PreTrainedTokenizerFast:
-    """A token for each word, so that text and token ids are exactly one another's."""
+    """A tokenizer with a token for each word: texts and token ids correspond one to one."""
     special = ["<pad>", "</s>", "<unk>"]
     known = [*special, "predict:", "explain:", *(f"w{i}" for i in range(FIRST_WORD, words))]
     tokenizer = Tokenizer(
@@ -68,8 +67,8 @@ def _word_tokenizer(words: int) -> PreTrainedTokenizerFast:
 def export_random(geometry: Geometry, folder: Path, peers: Collection[str]) -> None:
     """Fills `folder` with a checkpoint and with what Duet and the peers load.
 
-    Beside the bundle of closed labels, of each precision, stands one whose label is what the
-    other's rationale is, and one whose label has LABEL_TOKENS tokens of it.
+    For each precision there are three bundles. The first has closed labels. The label of the second
+    is the rationale of the first. The label of the third is the first LABEL_TOKENS tokens of that.
     """
     torch.set_num_threads(2)
     transformers.logging.set_verbosity_error()
@@ -117,7 +116,7 @@ def export_to_peers(checkpoint: Path, folder: Path, peers: Collection[str]) -> N
 
 
 def _relabel(source: Path, folder: Path, manifest: Manifest, tokens: int) -> None:
-    """A bundle of the same files, whose label is the beginning of what the other explains."""
+    """A bundle of the same files. Its label is the first `tokens` tokens of their rationale."""
     folder.mkdir()
     for path in source.iterdir():
         if path.name != bundle.MANIFEST:
@@ -127,7 +126,7 @@ def _relabel(source: Path, folder: Path, manifest: Manifest, tokens: int) -> Non
     verify.seal(folder, manifest.model_copy(update={"task": task, "limits": limits}))
 
 
-if __name__ == "__main__":  # a T5-small with random weights, into a folder made anew
+if __name__ == "__main__":  # writes a T5-small with random weights to a new folder
     made = Path(sys.argv[1])
     shutil.rmtree(made, ignore_errors=True)
     export_random(SMALL, made, peers=())

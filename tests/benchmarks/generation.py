@@ -1,4 +1,4 @@
-"""Case (a): T5 geometries with random weights, without speculation's help."""
+"""Case (a): T5 geometries with random weights, without speculation."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,9 +17,9 @@ from tests.benchmarks.workers import Workers, in_a_process
 
 
 def peers_of(checkpoint: Path, folder: Path, peers: Collection[str]) -> dict[str, tuple[Any, ...]]:
-    """How to make the peers of a checkpoint, from a folder that `exports` filled.
+    """The makers of the peers of a checkpoint, from a folder that `exports` filled.
 
-    transformers, the reference, is the first.
+    transformers, the reference, comes first.
     """
     makers: dict[str, tuple[Any, ...]] = {"transformers": (Transformers, checkpoint)}
     if "optimum" in peers:
@@ -41,7 +41,7 @@ def duet_of(folder: Path, precision: str) -> tuple[Any, ...]:
 
 
 def export(geometry: Geometry, folder: Path, peers: Collection[str]) -> None:
-    """Fills `folder` with what the peers load, in a process that ends with its torch."""
+    """Fills `folder` with what the peers load, in a process of its own, because it needs torch."""
     in_a_process(_export, geometry, folder, peers)
 
 

@@ -1,11 +1,11 @@
-"""T5 geometries with random weights: fixed by a seed, and so that no text ends early."""
+"""T5 geometries with random weights from a fixed seed. No text ends early."""
 
 import random
 from dataclasses import dataclass
 from typing import Any
 
 FIRST_WORD = 5  # the ids before it are special tokens and prefixes
-UNUSED = 28  # ids at the end of the vocabulary that T5 has and its tokenizer has not
+UNUSED = 28  # ids at the end of T5's vocabulary that its tokenizer does not have
 
 
 @dataclass(frozen=True)

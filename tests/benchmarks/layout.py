@@ -1,4 +1,4 @@
-"""Where `exports` writes what the peers load. Knows no torch, so anyone may import it."""
+"""Where `exports` writes what the peers load. It needs no torch, so every module may import it."""
 
 from export.bundle import Precision
 

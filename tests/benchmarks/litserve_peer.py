@@ -12,7 +12,7 @@ from tests.benchmarks.runtimes import Translator
 
 
 class LabelAndRationale(litserve.LitAPI):
-    """Answers a batch by one call for all labels, and one for the rationales asked for."""
+    """Answers a batch with one call for all labels, and one for the rationales asked for."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(max_batch_size=options.max_batch_size, batch_timeout=options.batch_timeout)
@@ -24,7 +24,7 @@ class LabelAndRationale(litserve.LitAPI):
             options.checkpoint, options.folder, options.compute_type, 1, options.threads
         )
         self.candidates = [self.peer.tokenizer.encode(label).ids for label in options.candidates]
-        # the faster way to labels, as it is on this machine
+        # the faster way to labels on this machine
         prompts = [self._ids("predict: ", "w9 " * (options.input_tokens - 2))] * 8
         ways = self.score, self.write
         for way in ways:

@@ -1,7 +1,7 @@
 """A load generator: clients on keep-alive connections, each with one request at a time.
 
-It speaks HTTP itself, as a client library would take more of the processor than is left beside the
-servers that it measures.
+It speaks HTTP itself. A client library would take processor time from the servers that it
+measures, on the same cores.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def _run(
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        for number in numbers:  # of all clients together
+        for number in numbers:  # shared by all clients
             started = time.perf_counter()
             writer.write(encoded[number % len(encoded)])
             answers.append(await _answer(reader))

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""The machine and the versions that the numbers were measured with."""
 
 import platform
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ PACKAGES = (
 
 
 def processor() -> str:
-    """The processor's name, its cores here, and what matters of its instructions."""
+    """The processor's name, its cores, its relevant instructions, and the memory."""
     facts: dict[str, str] = {}
     for line in _lines("/proc/cpuinfo"):
         name, _, value = line.partition(":")

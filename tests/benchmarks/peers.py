@@ -17,7 +17,7 @@ THREADS = 2
 TRIAL_SECONDS = 0.1
 
 Ids = list[list[int]]
-Way = tuple[Callable[[], Any], Callable[[Any], Answers]]  # what is timed, and what reads the result
+Way = tuple[Callable[[], Any], Callable[[Any], Answers]]  # what is timed; what reads its result
 
 
 class Peer(ABC):
@@ -25,10 +25,10 @@ class Peer(ABC):
 
     @abstractmethod
     def ways(self, work: Work) -> dict[str, Way]:
-        """Every correct way to do the work, with its inputs made ready."""
+        """Every correct way to do the work, with its inputs prepared."""
 
     def fastest(self, works: Sequence[Work]) -> str:
-        """The way that takes the shortest time, warmed up: the best of what fits TRIAL_SECONDS."""
+        """The way that takes the shortest time when warm: the best of the runs in TRIAL_SECONDS."""
         seconds: dict[str, float] = defaultdict(float)
         for work in works:
             for name, (run, _) in self.ways(work).items():
@@ -40,7 +40,7 @@ class Peer(ABC):
         return min(seconds, key=lambda name: seconds[name])
 
     def turn(self, work: Work, way: str, at_least: float) -> tuple[float, Answers]:
-        """The median of the seconds that the work took, again and again for `at_least` seconds."""
+        """The median seconds of the work, repeated for `at_least` seconds, and the answers."""
         run, read = self.ways(work)[way]
         times: list[float] = []
         while sum(times) < at_least:
@@ -49,7 +49,7 @@ class Peer(ABC):
         return statistics.median(times), read(result)
 
     def each(self, works: Sequence[Work], way: str) -> list[tuple[float, Answers]]:
-        """Seconds and answers of each, one by one; the first is done once more before."""
+        """Seconds and answers of each work, one by one. The first is done once before, untimed."""
         done = []
         for work in [works[0], *works]:
             run, read = self.ways(work)[way]
@@ -72,11 +72,11 @@ class Generator(Peer):
 
     @abstractmethod
     def generation(self, prompts: Ids, tokens: int, exact: bool) -> Callable[[], Ids]:
-        """What generates greedily, of at most (or of exactly) `tokens` tokens."""
+        """A function that generates greedily, at most (or exactly) `tokens` tokens."""
 
     @abstractmethod
     def scoring(self, prompts: Ids, candidates: Ids) -> Callable[[], list[int]]:
-        """What finds the most probable of the candidates, for each prompt."""
+        """A function that finds the most probable candidate for each prompt."""
 
     def ways(self, work: Work) -> dict[str, Way]:
         write = self.generation(work.rationale_prompts, work.rationale_tokens, work.exact)
@@ -85,7 +85,7 @@ class Generator(Peer):
         closed = work.candidates is not None
         label = self.generation(work.label_prompts, work.label_tokens, work.exact)
         pick = None
-        if work.candidates is not None:  # and then the label may be written too, as if by luck
+        if work.candidates is not None:  # a label that is written may be a candidate by chance
             encoded = [self.tokenizer.encode(text).ids for text in work.candidates]
             pick = self.scoring(work.label_prompts, encoded)
 

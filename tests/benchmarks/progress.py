@@ -1,4 +1,4 @@
-"""What long work tells of its progress."""
+"""The log of long work."""
 
 import sys
 import time

@@ -25,13 +25,13 @@ from tests.support.simple_problems import problem
 from training.reports.markdown import rewrite_block, table
 
 CLIENTS = 64  # more than one replica has slots
-TURNS = (1, 2, 1)  # replicas: one on both sides of two, should the machine get slower or faster
-LEAST = 1.6  # times the throughput
-SHARE = 0.6  # of a core, to each replica: so the clients and Ray's proxy have the rest
+TURNS = (1, 2, 1)  # replicas: one before and after two, in case the machine gets slower or faster
+LEAST = 1.6  # times the throughput of one replica, the aim
+SHARE = 0.6  # of a core for each replica: the clients and Ray's proxy have the rest
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits with 1 where an aim is not held."""
+    """Runs the benchmark. Exits with 1 where an aim is missed."""
     arguments = _parse(argv)
     report = Report(
         f"{machine.processor()}. {machine.versions()}. Each replica has one thread, "
@@ -73,9 +73,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tests.benchmarks.replicas", description=__doc__
     )
     parser.add_argument(
-        "bundle", type=Path, help="of a T5-small, as `python -m tests.benchmarks.exports` writes it"
+        "bundle", type=Path, help="a T5-small, as `python -m tests.benchmarks.exports` writes it"
     )
-    parser.add_argument("--requests", type=int, default=1000, help="of each turn (1000)")
+    parser.add_argument("--requests", type=int, default=1000, help="requests of each turn (1000)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RAY.md"))
     parser.add_argument("--readme", type=Path, help="Markdown whose block is rewritten too")
     return parser.parse_args(argv)
@@ -89,11 +89,11 @@ def word_problems() -> list[dict[str, Any]]:
 def measure(
     case: str, url: str, bundle: Path, asked: list[dict[str, Any]], requests: int
 ) -> dict[int, list[Load]]:
-    """By the number of replicas, each turn's load."""
+    """The load of each turn, by the number of replicas."""
     loads: dict[int, list[Load]] = {}
     name = read_manifest(bundle).name
     for replicas in TURNS:
-        log(f"{case}: {replicas} of it")
+        log(f"{case}: replicas: {replicas}")
         arguments = {"models": [str(bundle.resolve())]}
         options = {"num_cpus": 1}
         deployed = deploy(url, arguments, num_replicas=replicas, ray_actor_options=options)
@@ -107,9 +107,10 @@ def measure(
 
 
 def give_each_a_part(replicas: list[int]) -> None:
-    """Keeps each on a core of its own, to SHARE of it, as the limit of a container would.
+    """Pins each replica to a core of its own, limited to SHARE of it, as a container's limit would.
 
-    It encodes beside its decoder steps, and would use two cores. Raises OSError without root.
+    Otherwise a replica would use two cores, because it encodes beside its decoder steps. Raises
+    OSError without root.
     """
     for core, replica in zip(sorted(os.sched_getaffinity(0)), replicas, strict=False):
         for thread in psutil.Process(replica).threads():
@@ -124,7 +125,7 @@ def _limit(process: int) -> None:
         limits = {"cpu.cfs_period_us": f"{period}", "cpu.cfs_quota_us": f"{SHARE * period:.0f}"}
     else:
         group, limits = groups / f"duet-{process}", {"cpu.max": f"{SHARE * period:.0f} {period}"}
-    group.mkdir(exist_ok=True)  # the one of two that stays has it
+    group.mkdir(exist_ok=True)  # the replica that stays has it already
     for name, value in limits.items():
         (group / name).write_text(value)
     (group / "cgroup.procs").write_text(str(process))

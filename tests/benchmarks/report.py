@@ -1,4 +1,4 @@
-"""The report: Markdown tables of what was measured, and of what was aimed at."""
+"""The report: Markdown tables of the measurements and of the aims."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from training.reports.markdown import table
 
 @dataclass(frozen=True)
 class Target:
-    """Something aimed at, and whether it was reached."""
+    """An aim, and whether it was reached."""
 
     what: str
     aim: str
@@ -43,14 +43,14 @@ class Report:
         most: float | None = None,
         unit: str = "×",
     ) -> None:
-        """Holds a measured value to what it should be at least, or at most."""
+        """Compares a measured value with the least, or the most, that it should be."""
         bound, sign = (least, "at least") if least is not None else (most, "at most")
         assert bound is not None
         held = measured >= bound if least is not None else measured <= bound
         self.targets.append(Target(what, f"{sign} {bound:g}{unit}", f"{measured:.2f}{unit}", held))
 
     def summary(self) -> str:
-        """What a README shows: the machine, and what sections show."""
+        """The text for a README: the machine, and the shown part of each section."""
         parts = [self.head]
         for section in self.sections:
             if section.shown:
@@ -58,7 +58,7 @@ class Report:
         return "\n\n".join(parts)
 
     def markdown(self) -> str:
-        """All that was measured."""
+        """The whole report."""
         parts = ["# Benchmarks", f"Written by `{self.command}`. Times are medians.", self.head]
         for section in self.sections:
             parts += [f"## {section.title}", section.shown, section.details]
@@ -73,7 +73,7 @@ class Report:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
-    """Medians in ms, the fastest peer's and ours in bold."""
+    """A table of medians in ms. The fastest peer's and Duet's are bold."""
     names = list(comparisons[0].seconds)
     rows = []
     for comparison in comparisons:
@@ -89,7 +89,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
 
 
 def ways_table(comparisons: Sequence[Comparison]) -> str:
-    """How each peer was fastest, and how many of its texts are the first peer's."""
+    """A table of each peer's fastest way, and of how many of its texts are the first peer's."""
     names = list(comparisons[0].seconds)
     rows = []
     for comparison in comparisons:

@@ -92,7 +92,7 @@ class Optimum(Transformers):
 
 
 class Translator(Generator):
-    """CTranslate2 that computes a batch in as many parts as it has `workers`, side by side."""
+    """CTranslate2, which computes a batch in `workers` parts at the same time."""
 
     def __init__(
         self, checkpoint: Path, folder: Path, compute_type: str, workers: int, threads: int

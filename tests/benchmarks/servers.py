@@ -1,4 +1,4 @@
-"""The servers under load, each in processes of its own, that end with the `with` block."""
+"""The servers under load, in processes of their own, which end with the `with` block."""
 
 import socket
 import subprocess
@@ -21,7 +21,7 @@ from tests.support.server_process import ROOT, TIMEOUT, Server, serve
 
 @contextmanager
 def duet_server(bundle: Path, log: Path) -> Iterator[Server]:
-    """Ready. Without speculation, as random weights write in circles, easy to draft."""
+    """A ready server, without speculation: random weights write repetitions, which drafts guess."""
     settings = ("--device", "cpu", "--threads", str(THREADS), "--speculate", "false")
     with serve(log, "--models", str(bundle), *settings) as server:
         wait_until_ready(f"{server.url}/readyz", server.process)
@@ -79,7 +79,7 @@ def litserve_server(
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Raises RuntimeError where the server ends first, or takes too long."""
+    """Waits for a server. Raises RuntimeError where it ends first, or takes too long."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         try:

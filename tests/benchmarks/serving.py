@@ -1,4 +1,4 @@
-"""Case (c): servers under load, half of the requests asking to be explained."""
+"""Case (c): servers under load; half of the requests ask to be explained."""
 
 import statistics
 from collections.abc import Callable, Collection, Iterator
@@ -19,7 +19,7 @@ TRIAL_REQUESTS = 64
 
 @dataclass(frozen=True)
 class Served:
-    """What clients saw of a server: latencies in seconds."""
+    """What clients measured of a server. Latencies are in seconds."""
 
     server: str
     requests: int
@@ -40,7 +40,7 @@ def measure(
     effort: Effort,
     log: Callable[[str], None],
 ) -> list[Served]:
-    """Duet's server, and LitServe with the settings that were best for it. In turns."""
+    """Measures Duet's server, and LitServe with its best settings, in turns."""
     servers: dict[str, Callable[[], Any]] = {"Duet int8": lambda: _duet(folder)}
     if "litserve" in peers:
         best = _best_settings(geometry, folder, log)
@@ -57,7 +57,7 @@ def measure(
 def _best_settings(
     geometry: Geometry, folder: Path, log: Callable[[str], None]
 ) -> LitServeSettings:
-    """Of batch sizes and workers the best, then of timeouts, then of precisions."""
+    """The best batch size and workers, then the best timeout, then the best precision."""
     rates: dict[LitServeSettings, float] = {}
 
     def best_of(candidates: Iterator[LitServeSettings]) -> LitServeSettings:

@@ -1,4 +1,4 @@
-"""Case (b): svamp-mini on real questions, one by one, label and rationale of each."""
+"""Case (b): svamp-mini answers real questions one by one, each with label and rationale."""
 
 import json
 import statistics
@@ -19,19 +19,19 @@ from tests.benchmarks.generation import peers_of
 from tests.benchmarks.work import Answers, work_on
 from tests.benchmarks.workers import Workers, in_a_process
 
-BLOCK = 10  # questions, that a peer answers at a stretch
+BLOCK = 10  # questions that a peer answers in one turn
 DRAFTING = "Duet fp32"
 
 
 @dataclass(frozen=True)
 class Questions:
     comparison: Comparison
-    tokens_per_step: float  # of each text alone
+    tokens_per_step: float  # of a single text
     tokens_per_request_step: float  # of label and rationale together, which share steps
 
 
 def read_questions(data: Path) -> list[str]:
-    """The test rows in the layout of Distilling Step-by-Step's archive. Raises OSError."""
+    """The questions of the test rows, from Distilling Step-by-Step's archive. Raises OSError."""
     lines = (data / "svamp" / "svamp_test.json").read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["input"].strip() for line in lines if line.strip()]
 
@@ -56,7 +56,7 @@ def measure(
     effort: Effort,
     log: Callable[[str], None],
 ) -> Questions:
-    """Times are medians over all questions."""
+    """Measures all peers. Times are medians over all questions."""
     manifest = read_manifest(bundle)
     tokenizer = Tokenizer.from_file(str(bundle / TOKENIZER))
     works = [
@@ -99,7 +99,7 @@ def measure(
 
 
 def tokens_per_step(usages: Sequence[Usage]) -> tuple[float, float]:
-    """Of each text alone, and of a request, whose texts share steps."""
+    """Tokens per step: of a single text, and of a request, whose texts share steps."""
     tokens = sum(usage.label_tokens + usage.rationale_tokens for usage in usages)
     accepted = sum(usage.accepted_tokens for usage in usages)
     return tokens / (tokens - accepted), tokens / sum(usage.decoder_steps for usage in usages)

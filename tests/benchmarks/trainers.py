@@ -1,4 +1,4 @@
-"""What trains, each in a process of its own: Duet, and the usual ways beside it."""
+"""The trainers, each in a process of its own: Duet's, and the usual ways beside it."""
 
 import resource
 import time
@@ -41,11 +41,11 @@ WARM_UP = 1  # steps before the clock starts
 class Turn:
     seconds: float  # of a step, on average
     losses: list[float]  # of every step, the first ones too
-    peak: int  # bytes that the process had at most, beyond what it had before it trained
+    peak: int  # most bytes of the process, beyond what it had before it trained
 
 
 class Trained:
-    """Trains some steps from the same weights, on the same batches, in every turn."""
+    """Trains some steps in every turn, from the same weights and on the same batches."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Steps(TrainerCallback):
 
 
 class _OnTheSameBatches(Seq2SeqTrainer):
-    """transformers' trainer, with the batches that Duet's has."""
+    """transformers' trainer with the batches of Duet's trainer."""
 
     def __init__(
         self, model: T5ForConditionalGeneration, plan: ShuffledBatchSampler, **kwargs: Any
@@ -181,7 +181,7 @@ def _reduced(one: Pass) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _PredictAlone:
-    """The usual collator on the rows' predict pass."""
+    """The usual collator, for the predict pass of the rows."""
 
     collator: DataCollatorForSeq2Seq
 

@@ -1,4 +1,4 @@
-"""Duet's trainer beside the usual loops: `python -m tests.benchmarks.training`."""
+"""Measures Duet's trainer beside the usual loops: `python -m tests.benchmarks.training`."""
 
 import argparse
 import os
@@ -18,9 +18,9 @@ from tests.support.simple_problems import write_problems
 from training.reports.markdown import table
 
 RECIPE = Path(__file__).parents[2] / "training" / "recipes" / "svamp-mini.yaml"
-# By objective, what stands beside Duet. The first has each pass in a forward of its own.
+# The peer of Duet, by objective. "two forwards" computes each pass in a forward of its own.
 PEERS = {"mi-unsafe": "two forwards", "dss": "two forwards", "finetune": "Seq2SeqTrainer"}
-SAME_LOSS = 2e-4  # relative, at every step: they are logged with four digits
+SAME_LOSS = 2e-4  # relative, at every step: losses are logged with four digits
 # glibc gives large temporaries back to the kernel at every step, unless it is told to keep them.
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -48,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m tests.benchmarks.training", description=__doc__
     )
     names = [case.name for case in CASES]
-    parser.add_argument("--only", choices=names, nargs="+", default=names, help="these geometries")
+    parser.add_argument("--only", choices=names, nargs="+", default=names, help="only these sizes")
     parser.add_argument("--objectives", choices=PEERS, nargs="+", default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
-    parser.add_argument("--steps", type=int, help="of a turn (20, and 3 of T5-small)")
+    parser.add_argument("--steps", type=int, help="steps of a turn (20, and 3 of T5-small)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--data", type=Path, default=Path("data/dss"), help="where SVAMP is (data/dss)"
@@ -139,7 +139,7 @@ def _add(
 
 
 def _check_losses(place: str, turns: dict[str, list[Any]]) -> None:
-    """Raises RuntimeError where two sides, or two turns of one, did not learn the same."""
+    """Raises RuntimeError where two sides, or two turns of one, have different losses."""
     (first, *_), *_ = turns.values()
     for side, of_side in turns.items():
         for turn in of_side:

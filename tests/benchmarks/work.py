@@ -1,4 +1,4 @@
-"""What the peers are asked to do, and what comes back: plain data that goes between processes."""
+"""The work of the peers, and their answers: plain data that processes exchange."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,23 +10,23 @@ Wants = Literal["label", "rationale", "both"]
 
 @dataclass(frozen=True)
 class Work:
-    """Some inputs of one task, to be answered together. Token ids hold the end token."""
+    """Some inputs of one task, to be answered together. Token ids include the end token."""
 
     wants: Wants
     texts: tuple[str, ...]
     label_prompts: list[list[int]]
     rationale_prompts: list[list[int]]
     candidates: tuple[str, ...] | None  # None: the label is written freely
-    label_tokens: int  # of every label, or where `exact` is false, of the longest one
-    rationale_tokens: int  # likewise
-    exact: bool  # whether every text has as many tokens as it may have
+    label_tokens: int  # of every label; of the longest one where `exact` is false
+    rationale_tokens: int  # of every rationale; of the longest one where `exact` is false
+    exact: bool  # whether every text has exactly that many tokens
 
 
 @dataclass(frozen=True)
 class Answers:
     """Texts by input, and how many tokens each rationale has.
 
-    No labels where they were written freely though they should be of a closed set.
+    There are no labels where a peer wrote them freely, though they should be of a closed set.
     """
 
     labels: list[str]

@@ -8,15 +8,15 @@ from typing import Any, Self
 
 import psutil
 
-# Threads of an OpenMP runtime spin on for 200 ms after their work.
+# The threads of an OpenMP runtime stay busy for 200 ms after their work.
 SETTLE_SECONDS = 0.25
-BUSY_SECONDS = 0.1  # of processor time, from which on a peer is not idle
+BUSY_SECONDS = 0.1  # of processor time: a peer that uses more is not idle
 
 _held: Any = None
 
 
 def _hold(make: Callable[..., Any], *arguments: Any) -> int:
-    """Keeps what `make` makes in this process."""
+    """Keeps the object that `make` returns in this process."""
     global _held
     _held = make(*arguments)
     return psutil.Process().pid
@@ -27,13 +27,13 @@ def _call(method: str, *arguments: Any) -> Any:
 
 
 def in_a_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns, in a process that ends with what it imported."""
+    """The result of a function that runs in a process of its own, with its imports."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         return executor.submit(function, *arguments).result()
 
 
 class Worker:
-    """An object in a process of its own. What it raises is raised here."""
+    """An object in a process of its own. Its exceptions are raised here."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
@@ -58,7 +58,7 @@ class Worker:
 
 
 class Workers:
-    """Peers by name. While one works, the others must not."""
+    """Peers by name. While one works, the others must be idle."""
 
     def __init__(self, makers: dict[str, tuple[Any, ...]]) -> None:
         self._workers: dict[str, Worker] = {}
@@ -73,7 +73,7 @@ class Workers:
         return iter(self._workers)
 
     def call(self, name: str, method: str, *arguments: Any) -> Any:
-        """Raises RuntimeError where another peer was at work meanwhile."""
+        """Calls a method of a peer. Raises RuntimeError where another peer worked meanwhile."""
         others = [worker for other, worker in self._workers.items() if other != name]
         before = [worker.busy() for worker in others]
         result = self._workers[name].call(method, *arguments)

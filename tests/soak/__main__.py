@@ -1,4 +1,4 @@
-"""A service under load for minutes: `python -m tests.soak soak`, or `overload`."""
+"""Runs a service under load for minutes: `python -m tests.soak soak`, or `overload`."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ SECONDS = {"soak": 600.0, "overload": 20.0}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Exits with 1 where something does not hold."""
+    """Runs the load. Exits with 1 where an aim is missed."""
     arguments = _parse(argv)
     seconds = arguments.seconds or SECONDS[arguments.run]
     with TemporaryDirectory() as folder:
@@ -59,15 +59,15 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seconds",
         type=float,
-        help=f"of load ({', '.join(f'{r}: {s:g}' for r, s in SECONDS.items())})",
+        help=f"seconds of load ({', '.join(f'{r}: {s:g}' for r, s in SECONDS.items())})",
     )
     parser.add_argument(
         "--student",
         choices=("T5-small", "embedded"),
         default="T5-small",
-        help="that is overloaded: one of the usual size, or the embedded one",
+        help="the overloaded student: one of the usual size, or the embedded one",
     )
-    parser.add_argument("--out", type=Path, help="JSON to write (beside this program)")
+    parser.add_argument("--out", type=Path, help="JSON file to write (beside this program)")
     parser.add_argument("--readme", type=Path, help="Markdown whose block is rewritten too")
     arguments = parser.parse_args(argv)
     arguments.out = arguments.out or Path(__file__).with_name(f"{arguments.run}.json")

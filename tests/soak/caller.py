@@ -1,4 +1,4 @@
-"""Sends requests to a service, and keeps a tally of what became of them."""
+"""Sends requests to a service, and counts their outcomes."""
 
 import asyncio
 import random
@@ -13,10 +13,10 @@ import aiohttp
 
 from tests.soak.traffic import Case, WrongAnswer
 
-TIMEOUT = 120  # seconds: more than the service takes for anything
-KEEP_ALIVE = 3  # seconds, fewer than the service's, so that nobody sends where it hangs up
+TIMEOUT = 120  # seconds: longer than any answer of the service takes
+KEEP_ALIVE = 3  # seconds, shorter than the service's, so that the service never hangs up first
 CONNECTIONS = 512
-MAX_FAULTS = 20  # that are told of
+MAX_FAULTS = 20  # that are kept
 
 Answer = tuple[int, Mapping[str, str], bytes]  # status, headers, content
 
@@ -34,11 +34,11 @@ class Tally:
             self.faults.append(text[:1000])
 
     def count(self, *outcomes: str) -> int:
-        """Requests with these outcomes, or all."""
+        """The number of requests with these outcomes, or of all requests."""
         return sum(n for (_, one), n in self.outcomes.items() if not outcomes or one in outcomes)
 
     def centile(self, outcome: str, share: float) -> float:
-        """Seconds that this share of the requests with that outcome did not exceed; 0 for none."""
+        """The seconds that this share of requests with the outcome did not exceed; 0 for none."""
         latencies = sorted(self.latencies[outcome])
         return latencies[int(share * (len(latencies) - 1))] if latencies else 0.0
 
@@ -49,7 +49,7 @@ class Caller:
         self.tally = Tally()
 
     async def call(self, case: Case, *, may_be_refused: bool = False) -> None:
-        """`may_be_refused` is for a service that has been told to stop."""
+        """Sends a request and counts its outcome. A service that stops may refuse it."""
         started = time.perf_counter()
         try:
             outcome = case.check(*await self.send(case))
@@ -60,7 +60,7 @@ class Caller:
             outcome = "turned away" if may_be_refused else "lost"
             if not may_be_refused:
                 self.tally.fault(f"{case.kind}: no answer, but {error!r}")
-        except Exception as error:  # of the client, of time, or of an answer that cannot be read
+        except Exception as error:  # of the client, a timeout, or an answer that cannot be read
             outcome = "lost"
             self.tally.fault(f"{case.kind}: {error!r}")
         self.tally.outcomes[case.kind, outcome] += 1
@@ -73,7 +73,7 @@ class Caller:
             return response.status, response.headers, await response.read()
 
     async def call_and_leave(self, case: Case, rng: random.Random) -> None:
-        """Sends half of the body, or all, or waits for a stream to begin; and closes."""
+        """Sends half of the body, or all, or waits for the first event of a stream. Then closes."""
         assert case.body is not None
         half = rng.random() < 0.3
         begun = case.kind == "stream" and not half
@@ -114,7 +114,7 @@ async def connect(url: str) -> AsyncIterator[Caller]:
 
 
 async def closed_loop(seconds: float, clients: int, call: Callable[[], Awaitable[None]]) -> float:
-    """Calls a second of so many clients, each of which calls again once it has its answer."""
+    """The calls a second of `clients` clients, each of which calls again after its answer."""
     started, calls = time.perf_counter(), 0
 
     async def client() -> None:
@@ -134,9 +134,9 @@ async def open_loop(
     rng: random.Random,
     group: asyncio.TaskGroup,
 ) -> float:
-    """Begins `rate` calls a second in the group, at random moments, whatever became of others.
+    """Starts `rate` calls a second in the group, at random moments, without waiting for answers.
 
-    Returns how many a second it has begun: fewer where this process cannot keep up.
+    Returns the rate that it reached: lower where this process cannot keep up.
     """
     loop = asyncio.get_running_loop()
     began = due = loop.time()
@@ -148,5 +148,5 @@ async def open_loop(
         count += 1
         due += rng.expovariate(rate)
         if delay <= 0 and count % 100 == 0:
-            await asyncio.sleep(0)  # for the calls, where this is late
+            await asyncio.sleep(0)  # lets the calls run where this is late
     return count / max(loop.time() - began, seconds)

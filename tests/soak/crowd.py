@@ -1,7 +1,7 @@
 """A caller that speaks HTTP itself.
 
-A client library takes as much of the processor for a request as the service for a refusal, and
-both run on the same cores.
+A client library would take as much processor time for a request as the service takes for a refusal,
+and both run on the same cores.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
 
 
 class Crowd(Caller):
-    """Waits for a connection where all are in use."""
+    """A caller that waits for a connection while all are in use."""
 
     def __init__(self, url: str) -> None:
         self.url = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Overload: far more requests than a service can answer, in an open loop."""
+"""Overload: far more requests than a service can answer, sent without waiting for answers."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from tests.support.server_process import TIMEOUT, Server, serve
 
 NAME = "student"
 CLIENTS = 32
-EASY = 0.5  # of the capacity: what it is offered before and after
+EASY = 0.5  # of the capacity: the load before and after
 LIVE_EVERY = 0.25  # seconds
 
 
@@ -27,18 +27,18 @@ class Plan:
     seconds: float
     student: str  # its name, for readers
     bundle: Path
-    texts: Sequence[str]  # that it is asked about
+    texts: Sequence[str]  # inputs of the requests
     times: float = 10.0  # the capacity
-    deadline: float = 5.0  # seconds, that the service gives itself for an answer
-    recovery: float = 2.0  # seconds after which all is to be as before
+    deadline: float = 5.0  # seconds that the service has for an answer
+    recovery: float = 2.0  # seconds after which all must be as before
     calm_seconds: float = 4.0  # before and after
-    max_queue: int = 256  # fewer than it answers in `recovery`
+    max_queue: int = 256  # fewer requests than it answers in `recovery`
 
 
 @dataclass
 class Overload:
     capacity: float = 0.0  # requests a second
-    rate: float = 0.0  # the same, as they were sent
+    rate: float = 0.0  # requests a second that were really sent
     before: Tally = field(default_factory=Tally)
     during: Tally = field(default_factory=Tally)
     after: Tally = field(default_factory=Tally)
@@ -47,7 +47,7 @@ class Overload:
 
 
 def run(folder: Path, plan: Plan) -> Overload:
-    """Uses the empty `folder`."""
+    """Runs the plan. `folder` must be empty."""
     copy_bundle(plan.bundle, folder / "student", name=NAME, version="only-0")
     settings = {
         "DUET_MODELS": str(folder / "student"),
@@ -74,7 +74,7 @@ class _Run:
         traffic = Traffic(Answers(plan.texts), (NAME,), self.rng)
         with httpx.Client(base_url=self.server.url, timeout=TIMEOUT) as client:
             traffic.answers.learn(client, NAME)
-        # made now, for later there is no time to lose
+        # made now, because later there is no time
         self.cases = [make() for make in (traffic.label, traffic.explained) for _ in range(100)]
         async with connect(self.server.url) as calm, gather_crowd(self.server.url) as crowd:
             call = self._call(calm)
@@ -104,7 +104,7 @@ class _Run:
                 overload.faults.append(f"some are not answered {TIMEOUT} seconds after the last")
             watch.cancel()
             calm.tally = Tally()
-            await closed_loop(0.5, 1, call)  # one by one, so there is room for all
+            await closed_loop(0.5, 1, call)  # one by one, so that there is room for each
         if calm.tally.count("answered") != calm.tally.count():
             overload.faults.append(f"it does not recover: {calm.tally.outcomes}")
         for tally in (overload.before, overload.during, overload.after, calm.tally):
@@ -119,7 +119,7 @@ class _Run:
             await open_loop(rate, seconds, self._call(caller), self.rng, group)
 
     async def _watch(self) -> None:
-        """On a connection of its own, as who restarts the service where it does not live has."""
+        """Asks /livez on a connection of its own, as an orchestrator does."""
         async with connect(self.server.url) as prober:
             while True:
                 started = time.perf_counter()

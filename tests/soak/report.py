@@ -1,4 +1,4 @@
-"""What is told of a run: a table of its requests, and what it should hold to."""
+"""The report of a run: a table of its requests, and its aims."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from tests.soak.soak import Soak
 from training.reports.markdown import table
 
 MEGABYTE = 2**20
-GROWTH = 5  # % that memory may have grown by in the end
+GROWTH = 5  # % that memory may grow
 REFUSED_WITHIN = 50  # ms, the median
-SLOWER = 2  # times the median latency of before, that counts as normal again
+SLOWER = 2  # times the median latency before the overload: still normal
 GRACE_PERIOD = 10  # seconds, the service's default
 
 
 def report_soak(soak: Soak) -> tuple[Report, dict[str, Any]]:
-    """The second is for programs."""
+    """The report for people, and the same as data for programs."""
     tally, exit_status = soak.tally, soak.exit_status
     first, end = soak.memory_after(min(60, soak.seconds / 2)), soak.memory_after(soak.seconds - 60)
     facts = {
@@ -70,7 +70,7 @@ def report_soak(soak: Soak) -> tuple[Report, dict[str, Any]]:
 
 
 def report_overload(overload: Overload, plan: OverloadPlan) -> tuple[Report, dict[str, Any]]:
-    """The second is for programs."""
+    """The report for people, and the same as data for programs."""
     phases = {"before": overload.before, "overload": overload.during, "after": overload.after}
     facts = {
         "capacity_per_second": round(overload.capacity, 1),

@@ -1,4 +1,4 @@
-"""The soak: a service near its capacity, while models are replaced, and clients err and leave."""
+"""The soak: a service near its capacity, while models are replaced, and clients err or hang up."""
 
 import asyncio
 import itertools
@@ -25,15 +25,15 @@ from tests.support.server_process import TIMEOUT, Server, serve
 from tests.support.tiny_students import problems, tiny_student
 
 EMBEDDED, MADE = "svamp-numbers", "made"
-WEIGHTS = ("a", "b")  # of the made model, which comes with these in turns
+WEIGHTS = ("a", "b")  # of the made model, loaded in turns
 CLOSED = {"labels": ["more", "less", "as many", "more or less"], "answer": None, "examples": []}
 KEY = "secret"
 CLIENTS = 32
-CROWD = 400  # clients: more than the service takes at once, so its memory has been at its most
+CROWD = 400  # clients: more than the service takes at once, so that memory reaches its peak
 LEAVING = 0.1  # share of the requests for predictions whose clients do not wait for the answer
 LAST = 12  # requests in flight when the service is told to stop
 LOAD = 0.8  # of the capacity
-WINDOW = 60.0  # seconds that memory is looked at, a sample each: while models come and go
+WINDOW = 60.0  # seconds of samples whose median is taken, as memory varies while models are loaded
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Plan:
 
 @dataclass
 class Soak:
-    """What came of it. Memory is in bytes and by seconds since the beginning."""
+    """The results. Memory is in bytes, with the seconds since the start."""
 
     tally: Tally
     capacity: float = 0.0  # requests a second
-    rate: float = 0.0  # the same, as they were sent
+    rate: float = 0.0  # requests a second that were really sent
     seconds: float = 0.0
     loads: int = 0  # of models, asked for by POST
     sighups: int = 0
@@ -60,14 +60,14 @@ class Soak:
     exit_status: int | None = None
 
     def memory_after(self, seconds: float) -> float:
-        """The median of the samples of the WINDOW seconds after that time."""
+        """The median memory in the WINDOW seconds after that time."""
         return statistics.median(
             size for at, size in self.memory if seconds <= at <= seconds + WINDOW
         )
 
 
 def run(folder: Path, plan: Plan) -> Soak:
-    """Uses the empty `folder`. Faults stand in the tally."""
+    """Runs the plan. `folder` must be empty. The tally has the faults."""
     bundles = Bundles(folder)
     settings = {
         "DUET_MODELS": str(bundles.served),
@@ -83,7 +83,7 @@ def run(folder: Path, plan: Plan) -> Soak:
 
 
 class Bundles:
-    """The models that are served, and how new versions of them come where they lie."""
+    """The served models, and how new versions replace them."""
 
     def __init__(self, folder: Path) -> None:
         self.served = folder / "models"
@@ -97,7 +97,7 @@ class Bundles:
         shutil.copytree(self._made[WEIGHTS[0]], self.served / MADE)
 
     def replace_made(self, weights: str) -> str:
-        """Writes those weights over the made model. Returns the version that they have now."""
+        """Writes those weights over the made model, and returns their version."""
         shutil.copytree(self._made[weights], self.served / MADE, dirs_exist_ok=True)
         return self._renew(MADE, weights)
 
@@ -180,7 +180,7 @@ class _Run:
             await asyncio.sleep(1)
 
     async def _reload(self) -> None:
-        """In turns by a request and by a signal, half a period after full ones."""
+        """Replaces the models every period, and loads them by requests or by a signal."""
         await asyncio.sleep(self.plan.reload_every / 2)
         for number in itertools.count():
             started = time.perf_counter()
@@ -213,7 +213,7 @@ class _Run:
         await self._wait_while(missing)
 
     async def _check_nothing_is_left(self) -> None:
-        """Of the requests that were answered, and of those whose clients left."""
+        """Checks that the service holds nothing of answered requests, or of clients that left."""
 
         async def left() -> str:
             async with self.caller.session.get("/metrics") as response:
@@ -229,7 +229,7 @@ class _Run:
         await self._wait_while(left)
 
     async def _wait_while(self, complaint: Callable[[], Awaitable[str]]) -> None:
-        """Until there is nothing to complain of; what there is after TIMEOUT is a fault."""
+        """Waits until there is no complaint. One that lasts TIMEOUT seconds is a fault."""
         deadline = time.perf_counter() + TIMEOUT
         while found := await complaint():
             if time.perf_counter() > deadline:
@@ -238,12 +238,12 @@ class _Run:
             await asyncio.sleep(0.1)
 
     async def _stop(self) -> None:
-        """SIGTERM while requests are in flight, which are answered; others may still come."""
+        """Sends SIGTERM. Requests in flight must be answered; those after it may be refused."""
         last = [
             asyncio.create_task(self.caller.call(self.traffic.list(16, explain=True)))
             for _ in range(LAST)
         ]
-        for _ in range(2):  # once this is answered, those have been read
+        for _ in range(2):  # its answer shows that the service has read those requests
             async with self.caller.session.get("/livez") as response:
                 await response.read()
         self.soak.in_flight = sum(not task.done() for task in last)

@@ -1,4 +1,4 @@
-"""What is asked of the service, and which answers are right."""
+"""The requests that are sent to the service, and the answers that are right."""
 
 import json
 import random
@@ -11,17 +11,17 @@ import httpx2 as httpx
 from tests.support.server_process import events
 
 JSON = {"content-type": "application/json"}
-MAX_BODY_BYTES = 200_000  # that the servers under load are set to take
+MAX_BODY_BYTES = 200_000  # the limit of the servers under load
 PREDICTIONS = {"label": 25, "explained": 25, "stream": 15, "list": 8, "infer": 8}  # weights
 OTHERS = {"hurried": 4, "invalid": 10, "look": 5}
 REFUSALS = {429: "overloaded", 504: "too late"}
 
 
 class WrongAnswer(Exception):
-    """An answer that the contract does not allow, or not the one that the request gets alone."""
+    """An answer that breaks the contract, or differs from the one that the request gets alone."""
 
 
-Check = Callable[[int, Mapping[str, str], bytes], str]  # what became of a request, by its answer
+Check = Callable[[int, Mapping[str, str], bytes], str]  # the outcome of a request, by its answer
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Case:
 
 
 class Answers:
-    """The answers that inputs got alone, one after the other, by the weights that gave them.
+    """The answers that inputs got alone, one by one, by the weights that gave them.
 
     A version is the name of its weights, a hyphen and a number.
     """
@@ -64,7 +64,7 @@ class Answers:
     def check_some(
         self, given: Mapping[str, Any], version: str, model: str, text: str, explain: bool
     ) -> None:
-        """Compares those parts of an answer that are given."""
+        """Compares the parts of an answer that are given."""
         right = self._alone[model, _weights(version), text, explain]
         if given != {name: right.get(name) for name in given}:
             raise WrongAnswer(f"{model}, {text!r}, explain={explain}: {given}, not of {right}")
@@ -75,7 +75,7 @@ def _weights(version: str) -> str:
 
 
 def _settled(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """All that neither neighbours nor a new version of the same weights change."""
+    """The part of an answer that neither neighbours nor a new version of the weights change."""
     steps = ("decoder_steps", "accepted_tokens")
     usage = {name: count for name, count in answer["usage"].items() if name not in steps}
     return {name: part for name, part in answer.items() if name != "version"} | {"usage": usage}
@@ -102,7 +102,7 @@ class Traffic:
         return self._predict("explained", explain=True)
 
     def hurried(self) -> Case:
-        """With a deadline that it may or may not reach."""
+        """A request with a deadline that it may miss."""
         seconds = self.rng.choice([0.001, 0.01, 0.1])
         return self._predict("hurried", explain=True, headers={"x-request-timeout": str(seconds)})
 
@@ -142,7 +142,7 @@ class Traffic:
         return Case("list", "/predict", check, _json(body))
 
     def infer(self) -> Case:
-        """In the Open Inference Protocol."""
+        """A request in the Open Inference Protocol."""
         model, _, explain = self._some()
         texts = self.rng.choices(self.answers.texts, k=self.rng.randint(1, 4))
 
@@ -167,7 +167,7 @@ class Traffic:
         return self.rng.choice(self._invalid)
 
     def look(self) -> Case:
-        """At what anyone may ask for at any time."""
+        """A request that anyone may send at any time."""
         path = self.rng.choice(["/livez", "/models", "/info", "/metrics", "/", "/v2"])
         return Case("look", path, _expect(200, ""), headers={})
 
@@ -189,7 +189,7 @@ class Traffic:
 
 
 def invalid_cases() -> Iterator[Case]:
-    """Each with the answer that it must get, and that nothing in the service depends on."""
+    """Invalid requests, each with the error that it must get. They need no state of the service."""
     for body, status, error_type in (
         (b'{"inputs": "a', 400, "invalid_json"),
         (b'{"inputs": " "}', 400, "empty_input"),
@@ -219,7 +219,7 @@ def _expect(wanted: int, error_type: str) -> Check:
 
 
 def _refusal(status: int, headers: Mapping[str, str], content: bytes) -> str:
-    """Which documented refusal an answer is, and "" where it is none."""
+    """The documented refusal that an answer is, or "" where it is none."""
     if status == 200:
         return ""
     if status not in REFUSALS or not json.loads(content)["error"]:

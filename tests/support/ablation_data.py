@@ -1,8 +1,8 @@
 """Writes the data that `make ablate` trains on, beside the archive of Distilling Step-by-Step.
 
 `python -m tests.support.ablation_data data/dss data/ablation`. Tickets, reviews and word problems
-are made; of ANLI the archive's validation rows are parted, by premise, as its training rows are
-large.
+are made by programs. ANLI's rows are the archive's validation rows, split by premise, because its
+training rows are large.
 """
 
 import argparse
@@ -25,13 +25,13 @@ TEST_ROWS = 100
 
 
 def word_problem(rng: random.Random) -> Row:
-    """Of the two kinds of scenes that a student of the ablation's size can learn."""
+    """A word problem of one of the two kinds of scenes that the ablation's student can learn."""
     scenes = [scene for scene in all_scenes() if scene.kind in ("change", "combine")]
     made = problem(rng, scenes=scenes)
     return {"input": made.text, "label": made.label, "rationale": made.rationale}
 
 
-# what makes the rows, and how many are trained on
+# what makes the rows, and how many training rows it makes
 MADE = {"tickets": (ticket, 480), "reviews": (review, 600), "numbers": (word_problem, 4000)}
 
 

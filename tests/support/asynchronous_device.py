@@ -1,8 +1,7 @@
-"""A device for tests, which is the CPU but behaves as a GPU does.
+"""A device for tests: it is the CPU, but behaves like a GPU.
 
-Its arrays are no numpy arrays and do not become any by themselves, as CuPy's. What is done with
-them is done later, when the device is synchronised. New ones hold rubbish until something is
-written to them.
+Like CuPy's, its arrays are not numpy arrays, and do not become numpy arrays by themselves. It runs
+operations later, when the device is synchronised. New arrays hold rubbish until they are written.
 """
 
 import threading
@@ -20,7 +19,7 @@ at_work = threading.Lock()
 
 
 def synchronize() -> None:
-    with at_work:  # so that who waits for it finds all done, by whichever thread
+    with at_work:  # so that a thread that waits finds all done, whichever thread did it
         while pending:
             pending.pop(0)()
 

@@ -37,7 +37,7 @@ LIMITS = Limits(input_tokens=64, label_tokens=12, rationale_tokens=48)
 
 
 class Text(NamedTuple):
-    """What transformers generates greedily."""
+    """A text that transformers generates greedily."""
 
     text: str
     tokens: list[int]
@@ -45,7 +45,7 @@ class Text(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """What it generates in both passes."""
+    """The texts of both passes."""
 
     label: Text
     rationale: Text
@@ -135,7 +135,7 @@ def student() -> Student:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, student: Student) -> Path:
-    """A bundle named tiny. Not to be changed: copy it first."""
+    """A bundle named tiny. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     write_bundle(folder, student)
     return folder
@@ -143,7 +143,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, student: Student) -> P
 
 @pytest.fixture(scope="session")
 def drafting_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
-    """The same with every file that a bundle may have. Not to be changed either."""
+    """The same bundle with every file that a bundle may have. Copy it before you change it."""
     folder = tmp_path_factory.mktemp("drafting") / "tiny"
     shutil.copytree(tiny_bundle, folder)
     write_draft_table(folder / DRAFT, [[5, 6, 7, 8, 1]] * 3, start_id=0, max_bytes=1000)

@@ -1,4 +1,4 @@
-"""Checkpoints to be exported, for tests."""
+"""Checkpoints for tests of the export."""
 
 import json
 import shutil
@@ -11,13 +11,13 @@ from tests.support.tiny_students import learned_student, save_checkpoint, tiny_s
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student with random weights, whose outputs are unsure. Not to be changed: `copy` is."""
+    """A student with random weights, whose outputs are unsure. Change only a copy (`copy`)."""
     return save_checkpoint(tiny_student(), tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student that knows 20 problems by heart. Not to be changed."""
+    """A student that knows 20 problems by heart. Do not change it."""
     return save_checkpoint(learned_student(), tmp_path_factory.mktemp("learned"))
 
 

@@ -1,4 +1,4 @@
-"""A real browser, and what readers of the page do with it."""
+"""A real browser, and what readers do with the page."""
 
 import shutil
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def open_page(browser: Browser, url: str, **context: Any) -> Iterator[Page]:
-    """A page that must ask nothing of other hosts, and break neither scripts nor its policy."""
+    """A page that must not send requests to other hosts, or break its scripts or its policy."""
     hosts, complaints = set(), []
     with browser.new_context(**context) as tab:
         page = tab.new_page()

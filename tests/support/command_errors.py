@@ -1,4 +1,4 @@
-"""What a command says of a command line that it refuses."""
+"""The error message of a command."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def complaint_of(
     main: Callable[[list[str]], int] = main,
     name: str = "distill",
 ) -> str:
-    """Its one line, on stderr, after which there is nothing; it must exit with 2."""
+    """The only line on stderr of a command that must exit with 2."""
     assert main(arguments) == 2
     printed = capsys.readouterr().err
     assert "Traceback" not in printed

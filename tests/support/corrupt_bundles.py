@@ -1,4 +1,4 @@
-"""Ways to tamper with a bundle, and what the refusal must say: which file it is, and why."""
+"""Ways to tamper with a bundle, and what the error must say: which file is wrong, and why."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def put(name: str, content: bytes) -> Tamper:
 
 
 def edit(change: Callable[[dict[str, Any]], object]) -> Tamper:
-    """Changes the manifest's JSON, as someone does who knows how its checksum is made."""
+    """Changes the manifest's JSON and renews its checksum."""
 
     def tamper(folder: Path) -> None:
         path = folder / bundle.MANIFEST
@@ -80,7 +80,7 @@ def claim(name: str, size: int) -> Tamper:
 
 
 def make_huge(folder: Path) -> None:
-    """A file of 10 GB, almost all of it a hole, as the manifest says."""
+    """A file of 10 GB, almost all of it a hole. The manifest gives the same size."""
     with (folder / bundle.ENCODER).open("ab") as file:
         file.truncate(10 * 10**9)
     claim(bundle.ENCODER, 10 * 10**9)(folder)

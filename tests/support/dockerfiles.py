@@ -1,4 +1,4 @@
-"""What a Dockerfile says, without building it."""
+"""The arguments and stages of a Dockerfile, read without a build."""
 
 import re
 from dataclasses import dataclass, field

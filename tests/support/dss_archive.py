@@ -1,4 +1,4 @@
-"""Made data in the layout of Distilling Step-by-Step's archive, for each of its data sets."""
+"""Made-up data in the layout of Distilling Step-by-Step's archive, for each of its data sets."""
 
 import json
 import random
@@ -63,9 +63,9 @@ MAKERS: dict[str, Callable[[random.Random], Made]] = {
 
 
 def write_archive(folder: Path, name: str, splits: dict[str, int]) -> None:
-    """Writes so many rows a split of the data set `name` below `folder`.
+    """Writes the rows of each split of the data set `name` below `folder`.
 
-    The first completion of each split is one that does not parse.
+    `splits` gives their numbers. The first completion of each split does not parse.
     """
     rng = random.Random(0)
     (folder / name / "llm").mkdir(parents=True)

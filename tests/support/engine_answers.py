@@ -1,4 +1,4 @@
-"""What an engine answers, asked from a test without an event loop."""
+"""The answers of an engine, for a test without an event loop."""
 
 import asyncio
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Streamed(NamedTuple):
 
 
 def predict(engine: Engine, *requests: PredictRequest) -> list[Prediction]:
-    """The answers to requests that are made at once."""
+    """The answers to concurrent requests."""
 
     async def gather() -> list[Prediction]:
         return await asyncio.gather(*map(engine.predict, requests))

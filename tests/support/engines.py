@@ -19,7 +19,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def engine(tiny_bundle: Path) -> Iterator[Engine]:
-    """An engine of few rows, so that requests wait for each other."""
+    """An engine with few rows, so that requests wait for each other."""
     engine = Engine.load(tiny_bundle, threads=1, max_rows=4)
     yield engine
     engine.close()
@@ -27,6 +27,6 @@ def engine(tiny_bundle: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def stepped_engine(tiny_bundle: Path, runner: SteppedRunner) -> Iterator[Engine]:
-    """An engine that steps when the test lets it."""
+    """An engine whose steps the test allows."""
     with stepped_engine_of(runner, tiny_bundle) as engine:
         yield engine

@@ -15,7 +15,7 @@ SHORT = Limits(input_tokens=64, label_tokens=6, rationale_tokens=6)
 
 @pytest.fixture(scope="session")
 def brief_checkpoint(tmp_path_factory: pytest.TempPathFactory, student: Student) -> Path:
-    """Of an open task, with texts of 6 tokens at most. Not to be changed: copy it first."""
+    """A student of an open task, with texts of 6 tokens at most. Copy it before you change it."""
     return write_checkpoint(tmp_path_factory.mktemp("brief"), student, "open", SHORT)
 
 

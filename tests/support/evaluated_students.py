@@ -1,4 +1,4 @@
-"""Students, as checkpoint and as bundle, and rows to evaluate them on, for tests."""
+"""Students, as checkpoints and as bundles, and rows to evaluate them on, for tests."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ TASKS = {
 
 
 def write_rows(path: Path, kind: str, count: int) -> Path:
-    """Rows of the task of that kind: some too long, some with choices that stand there twice."""
+    """Writes rows of a kind of task. Some are too long, and some have a choice twice."""
     with path.open("w", encoding="utf-8") as file:
         for i, text in enumerate(problems(count)):
             row: dict[str, Any] = {"text": text, "label": LABELS[i % len(LABELS)]}

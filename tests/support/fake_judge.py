@@ -18,7 +18,7 @@ class Judge(Chat):
     """An endpoint that grades."""
 
     def asked(self) -> list[str]:
-        """The rationales that were asked about."""
+        """The rationales that the judge was asked about."""
         return [
             body["messages"][1]["content"].split("<reasoning>\n")[1].split("\n</reasoning>")[0]
             for body in self.requests
@@ -27,7 +27,7 @@ class Judge(Chat):
 
 @contextmanager
 def judging(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[Judge]:
-    """A judge that replies by a request's body and how many came before it."""
+    """A judge. `reply` gets a request's body and the number of requests before it."""
 
     def respond(body: dict[str, Any], number: int) -> fake_openai.Reply:
         return fake_openai.Reply(*reply(body, number), headers={"retry-after-ms": "1"})

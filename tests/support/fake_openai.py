@@ -1,4 +1,4 @@
-"""An endpoint of OpenAI's chat completions on loopback, for tests, that can misbehave."""
+"""A local endpoint of OpenAI's chat completions for tests, which can misbehave."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from tests.support.server_process import TIMEOUT
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back: with `cut`, only so many bytes of what its length promises."""
+    """A reply. With `cut`, only that many bytes of the promised length are sent."""
 
     status: int
     text: str
@@ -47,7 +47,7 @@ Respond = Callable[[dict[str, Any], int], Reply]
 
 @dataclass
 class Chat:
-    """An endpoint that answers by `respond`, of a request's body and how many came before it."""
+    """An endpoint. `respond` gets a request's body and the number of requests before it."""
 
     respond: Respond
     requests: list[dict[str, Any]] = field(default_factory=list)  # bodies, and `path`
@@ -65,7 +65,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, *arguments: Any) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # of a client that has given up
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # of a client that gave up
             super().handle_error(*arguments)
 
 

@@ -1,4 +1,4 @@
-"""A teacher of the word problems, for tests: what it says, and the command that asks it."""
+"""A teacher of word problems for tests: its answers, and the command that asks it."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from training import teacher
 
 Row = dict[str, Any]
 
-NOBODY = "http://127.0.0.1:9/v1"  # where no endpoint is
+NOBODY = "http://127.0.0.1:9/v1"  # no endpoint listens there
 MUTE = said("I had rather not say.")  # an answer that names no label
 
 
 def problem_of(body: Row) -> dict[str, str]:
-    """The row that a request is about, by its text alone: the prompt's own examples are none."""
+    """The row that a request is about, found by its text. The prompt's examples do not count."""
     texts = (message["content"].split("\n\n")[0] for message in body["messages"])  # a label follows
     (row,) = filter(None, map(solve, texts))
     return row
@@ -51,7 +51,7 @@ def program(*arguments: str) -> list[str]:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's environment without a user's endpoint; this checkout is what is imported."""
+    """This process's environment without a user's endpoint. Commands import this checkout."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
     return clean | {"PYTHONPATH": str(ROOT)} | settings
 
@@ -70,12 +70,12 @@ def complaint(
 
 
 def asked(chat: Chat) -> Counter[str]:
-    """How often each problem was asked about."""
+    """How often the teacher was asked about each problem."""
     return Counter(problem_of(body)["input"] for body in chat.requests)
 
 
 def annotated(row: Row, **more: Any) -> Row:
-    """What OUT holds of a row that the teacher is right about."""
+    """The row of OUT where the teacher is right."""
     return row | {"teacher_label": row["label"], "label_given": False} | more
 
 

@@ -11,8 +11,8 @@ from tests.support.tiny_students import Student
 WIDTH = 48  # M, the entries of a cache
 
 
-# Distances saturate early, so that the tests pass far beyond. The heads together are now as wide as
-# the model, as a T5's are, and now not, as a flan-t5-small's are not.
+# Relative distances saturate early, so that the tests go far beyond. In some students, all heads
+# together are as wide as the model, as in T5. In others they are not, as in flan-t5-small.
 SHAPES: dict[str, dict[str, Any]] = {
     "v1_0": {"kind": "v1_0", "decoder_layers": 3, "relative_attention_max_distance": 20},
     "v1_1": {"kind": "v1_1", "decoder_layers": 3, "relative_attention_max_distance": 20},
@@ -42,7 +42,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 class Decoder:
-    """Steps of the decoder over caches that are kept, as an engine keeps them."""
+    """A decoder. It keeps its caches from step to step, as an engine does."""
 
     def __init__(self, graphs: OnnxStudent, input_ids: list[list[int]]) -> None:
         self.graphs = graphs

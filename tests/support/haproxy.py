@@ -1,4 +1,4 @@
-"""The proxy of docker-compose.yml, HAProxy, before replicas that a name server tells of."""
+"""HAProxy, the proxy of docker-compose.yml, before replicas that a name server lists."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ A_RECORD, IN = 1, 1
 
 @dataclass
 class Names:
-    """A name server, of which every name has the same addresses (RFC 1035)."""
+    """A name server. Every name has the same addresses (RFC 1035)."""
 
     addresses: list[str] = field(default_factory=list)
     port: int = 0
@@ -49,7 +49,7 @@ class Proxy:
     names: Names
 
     def wait_until(self, path: str, status: int) -> httpx.Response:
-        """Asks for the path until it is answered with this status."""
+        """Requests the path until the answer has this status."""
         deadline = time.monotonic() + TIMEOUT
         while True:
             assert self.process.poll() is None, self.log.read_text()
@@ -62,7 +62,7 @@ class Proxy:
 
 @contextmanager
 def proxy(log: Path, replicas: str) -> Iterator[Proxy]:
-    """HAProxy with the configuration as it is. `replicas` is NAME:PORT."""
+    """HAProxy with its real configuration. `replicas` is NAME:PORT."""
     if (haproxy := shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")) is None:
         pytest.skip("needs haproxy: apt-get install haproxy")
     with name_server() as names, log.open("wb") as file:
@@ -109,7 +109,7 @@ def name_server() -> Iterator[Names]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, at this moment."""
+    """Ports that are free at this moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in sockets]
     for listener in sockets:

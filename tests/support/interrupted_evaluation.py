@@ -16,7 +16,7 @@ from training.evaluation.record import Record
 
 
 def evaluate_until(stop_at: int, stop: Callable[[], object], arguments: list[str]) -> int:
-    """The exit status, if `stop` lets it have one."""
+    """The exit status, unless `stop` ends the process."""
     original, written = Predictions.append, 0
 
     def append(self: Predictions, record: Record) -> None:

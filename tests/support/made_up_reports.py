@@ -1,4 +1,4 @@
-"""Evaluations that are made up, and their reports, for tests: with hostile text in every place."""
+"""Made-up evaluations and their reports, for tests, with hostile text in every place."""
 
 import json
 from dataclasses import asdict, replace
@@ -23,7 +23,7 @@ TASK = Task(name="hostile", fields=["text"], template="{{text}}", labels=LABELS)
 
 
 def made_records(seed: int, rows: int = 90) -> list[Record]:
-    """Records of the same rows whatever the seed, with answers that it draws."""
+    """Records of the same rows for every seed. The seed draws the answers."""
     gold = np.arange(rows) % len(LABELS)
     logits = np.random.default_rng(seed).normal(size=(rows, len(LABELS)))
     logits[np.arange(rows), gold] += 1
@@ -41,7 +41,7 @@ def made_records(seed: int, rows: int = 90) -> list[Record]:
 
 
 def write_report(folder: Path, seed: int = 0, **changes: Any) -> EvaluationReport:
-    """A finished evaluation in `folder`. `changes` are to every record."""
+    """Writes a finished evaluation to `folder`. `changes` apply to every record."""
     folder.mkdir(parents=True, exist_ok=True)
     records = [replace(record, **changes) for record in made_records(seed)]
     lines = [json.dumps(asdict(record)) for record in records]

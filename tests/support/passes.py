@@ -1,4 +1,4 @@
-"""Two passes over a vocabulary of three tokens, whose losses can be computed by hand."""
+"""Two passes over a vocabulary of three tokens. Their losses can be computed by hand."""
 
 import math
 

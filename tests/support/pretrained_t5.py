@@ -1,4 +1,4 @@
-"""A pretrained T5 as its authors publish one, but small, with random weights, and made here."""
+"""A small pretrained T5 with random weights, in the form that T5's authors publish."""
 
 import json
 from functools import cache
@@ -12,11 +12,11 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from tests.support.tiny_students import Kind
 
-PIECES = 4000  # and 100 sentinels beside them
+PIECES = 4000  # without the 100 sentinels
 
 
 def prose() -> list[str]:
-    """Much English, of Python's own manual, in lines."""
+    """English text of Python's own manual, in lines."""
     return [
         line.strip() for topic in topics.values() for line in topic.splitlines() if line.strip()
     ]
@@ -62,7 +62,7 @@ def write_pretrained(folder: Path, kind: Kind = "v1_1", **config: float) -> Path
             decoder_start_token_id=0,
         )
     )
-    with torch.no_grad():  # or every output would be the same, whatever the input
+    with torch.no_grad():  # otherwise every output is the same, whatever the input
         for name, weight in model.named_parameters():
             if name.endswith(("o.weight", "relative_attention_bias.weight")):
                 weight *= 4

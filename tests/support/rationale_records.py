@@ -1,4 +1,4 @@
-"""Records with rationales that are written by hand, for tests."""
+"""Records with hand-written rationales, for tests."""
 
 from tasks.builtin import TASKS
 from tasks.task import Fields, Task
@@ -18,7 +18,7 @@ def record(
     confidence: float = 0.5,
     reference: str | None = None,
 ) -> Record:
-    """A record of `task`; its label is the gold one where none is given."""
+    """A record of `task`. Its label is the gold one if none is given."""
     fields = input or {"text": "Ada had 3 red apples. Ben gave her 4 more. How many has Ada?"}
     label = gold if label is None else label
     labels = task.labels_of(fields)

@@ -1,4 +1,4 @@
-"""The student of a bundle as transformers has it, rebuilt from the weights of its graphs."""
+"""A bundle's student in transformers, rebuilt from the weights of the bundle's graphs."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def rebuilt_student(folder: Path) -> Student:
-    """Of an fp32 bundle of the first family. Asserts that it makes the bundle's graphs again."""
+    """The student of an fp32 bundle of T5's first family. Asserts that it exports to its graphs."""
     geometry = read(folder).manifest.model
     encoder, decoder = (weights(ir.load(folder / name)) for name in (ENCODER, DECODER))
     model = T5ForConditionalGeneration(
@@ -61,7 +61,7 @@ def weights(graph: ir.Model) -> Weights:
 
 
 def _fill(stack: Any, weights: Weights) -> None:
-    """Sets the weights of the encoder's or the decoder's layers but those of the cross keys."""
+    """Sets the weights of the encoder's or the decoder's layers, except those of the cross keys."""
     for i, block in enumerate(stack.block):
         attention = block.layer[0].SelfAttention
         parts = weights[f"{i}.attention.qkv"].T.chunk(3)

@@ -1,9 +1,9 @@
-"""Runs `training/distill.py` and writes down the loss of every step, in full.
+"""Runs `training/distill.py` and records the loss of every step.
 
-`python -m tests.support.recorded_losses FILE KILL_AT [argument …]`: FILE gets a line of JSON [step,
-loss] for each batch, with the rank at its name's end. In the middle of step KILL_AT the process
-kills itself. FILE.safetensors, with the rank before the point, gets the gradients of the first
-step.
+`python -m tests.support.recorded_losses FILE KILL_AT [argument …]`. Each process appends its rank
+to the name FILE. That file gets a JSON line [step, loss] for each batch. FILE.safetensors, with the
+rank before the point, gets the gradients of the first step. In the middle of step KILL_AT the
+process kills itself.
 """
 
 import json
@@ -25,7 +25,7 @@ from training.trainer import TwoPassTrainer
 def record(
     patch: pytest.MonkeyPatch, file: Path, stop_at: int = -1, by: int = signal.SIGKILL
 ) -> None:
-    """Lets the trainer write into `file`, and send itself a signal in the step `stop_at`."""
+    """Makes the trainer write to `file`, and send itself a signal in the step `stop_at`."""
     original, init = TwoPassTrainer.training_step, TwoPassTrainer.__init__
 
     def with_gradients(self: TwoPassTrainer, *args: Any, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ def record(
 
 
 def gradients_of(file: Path) -> Path:
-    """Where the gradients of the first step are that `record` writes beside a file of losses."""
+    """The file of the first step's gradients, which `record` writes beside a file of losses."""
     return file.with_name(f"{file.name}.safetensors")
 
 
@@ -67,7 +67,7 @@ class _FirstGradients(TrainerCallback):
 
 
 def losses(file: Path) -> dict[int, float]:
-    """By step, the sum over its batches; of a step that was done twice, the latter's."""
+    """The loss of each step, summed over its batches. Of a repeated step, the last one counts."""
     steps: dict[int, float] = {}
     previous = None
     for line in file.read_text().splitlines():

@@ -1,6 +1,6 @@
-"""Reviews with a mood, and reasons in many wordings: no reason can be told from its review.
+"""Reviews with a mood, and reasons in many wordings. No reason can be predicted from its review.
 
-So a student learns what reasons are like, as of a big model's, and not one text by heart.
+So a student learns how reasons are written, as from a big model, and not one text by heart.
 """
 
 import random

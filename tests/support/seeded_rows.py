@@ -1,4 +1,4 @@
-"""Rows that a program makes from a seed, and files of them to distil from."""
+"""Rows that a program makes from a seed, and files of such rows for distillation."""
 
 import json
 import random

@@ -50,7 +50,7 @@ class Server:
 
     @property
     def resident(self) -> int:
-        """Bytes of memory that it has in use, where /proc tells."""
+        """The resident memory in bytes, if /proc is there."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
@@ -82,7 +82,7 @@ def serve(log: Path, *arguments: str, **settings: str) -> Iterator[Server]:
 
 @contextmanager
 def serve_here(app: ASGIApp) -> Iterator[tuple[str, int]]:
-    """Serves `app` in a thread of this process, on a real port. Gives its address."""
+    """Serves `app` in a thread of this process, on a real port. Yields its address."""
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -107,7 +107,7 @@ def events(stream: str) -> list[tuple[str, Any]]:
 
 
 def admission_of(app: FastAPI, model: str = "tiny") -> Admission:
-    """What bounds the requests for a model that the application serves."""
+    """The admission of a model that the application serves."""
     (found,) = (
         served.admission
         for served in app.state.models.served()

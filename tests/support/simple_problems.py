@@ -42,7 +42,7 @@ def problem(rng: random.Random) -> dict[str, str]:
 
 
 def solve(text: str) -> dict[str, str] | None:
-    """The row of a problem, from what it says: the programmatic teacher. None where it is none."""
+    """The row of a problem's text, by the programmatic teacher; None if it is no problem."""
     for kind in KINDS:
         if found := re.fullmatch(_pattern(kind[0]), text):
             words = found.groupdict()
@@ -62,7 +62,7 @@ def _row(kind: tuple[str, str, str], a: int, b: int, **words: str) -> dict[str, 
 
 @cache
 def _pattern(template: str) -> str:
-    """Of a template's texts: what stands in it twice is the same."""
+    """A pattern of a template's texts. A field that occurs twice has the same value."""
     seen = set[str]()
 
     def group(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""A runner whose steps a test lets happen one by one."""
+"""A runner whose steps a test allows one by one."""
 
 import threading
 from collections.abc import Iterator
@@ -53,15 +53,15 @@ class SteppedRunner(OnnxRunner):
         return super().step(slots, new)
 
     def release(self) -> None:
-        """Lets all further steps happen."""
+        """Allows all further steps."""
         self.allowed.release(10_000)
 
     def hold_encodings(self, *, after: int = 0) -> None:
-        """Lets only so many further prompts be encoded."""
+        """Allows only that many further prompts to be encoded."""
         self.may_encode = threading.Semaphore(after)
 
     def finish_encodings(self, scheduler: Scheduler) -> None:
-        """Those that were begun before the step that waits now."""
+        """Finishes the encodings that began before the step that waits now."""
         self.may_encode.release(10_000)
         encodings = [each for pool in scheduler._pools for _, each in pool.encoding]
         assert not wait(encodings, TIMEOUT).not_done
@@ -77,7 +77,7 @@ def runner(tiny_bundle: Path) -> SteppedRunner:
 
 @pytest.fixture
 def scheduler(runner: SteppedRunner) -> Iterator[Scheduler]:
-    """Three slots of each kind, whose steps happen when the test lets them."""
+    """A scheduler with three slots of each kind, whose steps the test allows."""
     scheduler = Scheduler(runner, max_rows=3)
     yield scheduler
     runner.release()
@@ -85,13 +85,13 @@ def scheduler(runner: SteppedRunner) -> Iterator[Scheduler]:
 
 
 def writing(*max_tokens: int, prompt: tuple[int, ...] = (5, 6, 1)) -> EngineRequest:
-    """A request that has a text written for each of `max_tokens`, after the same prompt."""
+    """A request for one text for each of `max_tokens`, after the same prompt."""
     return EngineRequest([TextSequence(list(prompt), limit) for limit in max_tokens])
 
 
 @contextmanager
 def stepped_engine_of(runner: SteppedRunner, folder: Path, **options: Any) -> Iterator[Engine]:
-    """An engine of that bundle, of few rows, whose steps happen when `runner` may take them."""
+    """An engine of that bundle, with few rows, whose steps `runner` allows."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnnxRunner, "on", lambda *_: runner)
         engine = Engine(verify.read(folder), threads=1, max_rows=3, **options)

@@ -1,6 +1,6 @@
 """Support tickets with four labels and a reason each: the task of a first-time user.
 
-A ticket's wording decides its reason, so a student that learned both can write the very reason.
+A ticket's wording decides its reason. So a student that learned both can write the exact reason.
 """
 
 import random

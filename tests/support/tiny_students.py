@@ -117,7 +117,7 @@ def save_graphs(
 
 
 def save_checkpoint(student: Student, folder: Path, **changes: object) -> Path:
-    """Writes what `training/distill.py` writes of a student. `changes` are to `student.json`."""
+    """Writes what `training/distill.py` writes. `changes` apply to `student.json`."""
     student.model.save_pretrained(folder)
     student.tokenizer.save_pretrained(folder)
     record = {

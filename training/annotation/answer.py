@@ -1,4 +1,4 @@
-"""What a teacher answered: a rationale and a label, or the reason why it is neither."""
+"""A teacher's answer: a rationale and a label, or the reason why it cannot be used."""
 
 import json
 import re
@@ -11,17 +11,17 @@ from training.annotation.prompt import ANSWER
 from training.data.completions import Unparsed, one_of
 from training.data.row import Row
 
-LEAKED_WORDS = 8  # in a row, of the prompt, that a rationale does not hold by chance
-MAX_LABEL_CHARACTERS = 256  # of an open label: more is a text that goes on after its label
+LEAKED_WORDS = 8  # words of the prompt in a row: a rationale with so many repeats the prompt
+MAX_LABEL_CHARACTERS = 256  # of an open label: a longer text goes on after its label
 
-_THOUGHT = re.compile(r"\A.*?</think>", re.DOTALL)  # of a model that reasons aloud first
+_THOUGHT = re.compile(r"\A.*?</think>", re.DOTALL)  # what a model that reasons aloud writes first
 _MARKUP = "*_`"  # around a label
-_ANSWER = re.compile(  # with the markup that models like to put around it
+_ANSWER = re.compile(  # with the markup that models often put around it
     rf"^[\s*_#>]*{ANSWER.removesuffix(':')}[*_]*:[*_]*", re.IGNORECASE | re.MULTILINE
 )
 _WORD = re.compile(r"\w+")
-_LETTER = re.compile(r"\A\([a-z]\)\s*")  # that names a choice
-_TOLD = re.compile(  # that the label was known before
+_LETTER = re.compile(r"\A\([a-z]\)\s*")  # names a choice
+_TOLD = re.compile(  # says that the label was known before
     r"\b(?:known|given|provided) (?:answer|label)\b(?! choices| options)"
     r"|\b(?:answer|label) (?:is|was) (?:already )?(?:known|given|provided)\b",
     re.IGNORECASE,
@@ -30,10 +30,10 @@ _TOLD = re.compile(  # that the label was known before
 
 @dataclass(frozen=True)
 class Annotation:
-    """The label that a teacher gives a row, and its reasons.
+    """The label that a teacher gives a row, and its rationales.
 
-    Of several samples that vote: the label of most, the rationales that led to it, and the share
-    of all samples that have it, failed ones counted.
+    Where several samples vote: the label of most samples, the rationales that led to it, and the
+    share of all samples, failed ones included, that have it.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Annotation:
 
 
 class Parser:
-    """Reads answers strictly: each gives a rationale and a label of the task's, or a reason."""
+    """Parses answers strictly: an answer is a rationale and a label of the task, or an error."""
 
     def __init__(
         self, task: Task, constant_texts: Iterable[str], *, as_json: bool, given_label: bool
@@ -53,7 +53,7 @@ class Parser:
         self._constant = set[tuple[str, ...]]().union(*map(_runs, constant_texts))
 
     def parse(self, answer: str, row: Row) -> Annotation:
-        """Raises Unparsed, with the reason."""
+        """The annotation that an answer gives. Raises Unparsed, with the reason."""
         answer = _THOUGHT.sub("", answer).strip()
         if not answer:
             raise Unparsed("empty answer")
@@ -107,7 +107,7 @@ class Parser:
         return answer
 
     def _refuse_leaks(self, rationale: str, row: Row) -> None:
-        """A student would learn to write what every prompt says, and not what a row is about."""
+        """Raises Unparsed for words of the prompt, because a student would learn to write them."""
         own = _runs(" ".join(texts_in(row.input)))
         if any(run in self._constant and run not in own for run in _runs(rationale)):
             raise Unparsed("rationale that repeats the prompt")
@@ -116,7 +116,7 @@ class Parser:
 
 
 def _runs(text: str) -> set[tuple[str, ...]]:
-    """The runs of LEAKED_WORDS words in a text."""
+    """All sequences of LEAKED_WORDS words in a text."""
     words = [word.casefold() for word in _WORD.findall(text)]
     return {
         tuple(words[start : start + LEAKED_WORDS]) for start in range(len(words) - LEAKED_WORDS + 1)

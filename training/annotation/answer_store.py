@@ -1,4 +1,4 @@
-"""The answer store: every completion that was paid for, kept in an SQLite file as it comes."""
+"""The answer store: an SQLite file that keeps every paid completion as soon as it comes."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from training.annotation.completion import Completion
 APPLICATION = 0x44554554  # "DUET", in the file's header
 VERSION = 1  # of the table
 
-Answers = Iterable[tuple[str, Completion | None]]  # by key; None takes back what the key had
+Answers = Iterable[tuple[str, Completion | None]]  # by key; None forgets the key's completion
 
 _COLUMNS = ", ".join(field.name for field in fields(Completion))
 _SCHEMA = f"""
@@ -49,7 +49,7 @@ class StoreError(ValueError):
 
 @dataclass
 class Spent:
-    """What all completions of a store took, those included that are asked for again."""
+    """The tokens of all completions in a store, including the forgotten ones."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -64,19 +64,19 @@ class Spent:
 
 
 class AnswerStore:
-    """Completions in a file, by the key of their request. A context, of one process at a time.
+    """Completions in a file, by the key of their request. A context manager, for one process.
 
     A completion is on the disk when `keep` returns. The file has a write-ahead log
-    (journal_mode=WAL) and each commit waits for its fsync (synchronous=FULL). That is one fsync a
-    commit, where SQLite's other journals need two or more. SQLite undoes at the next start what a
-    killed process left half written.
+    (journal_mode=WAL), and each commit waits for its fsync (synchronous=FULL). SQLite's other
+    journals need two or more fsyncs for a commit. SQLite removes the half-written data of a killed
+    process at the next start.
 
-    The lock is held to the end (locking_mode=EXCLUSIVE) and dies with the process, so that SQLite
+    The lock is held until the end (locking_mode=EXCLUSIVE) and ends with the process. So SQLite
     needs no shared memory beside the file. Raises StoreError.
     """
 
     def __init__(self, path: Path, earlier: Answers = ()) -> None:
-        """A new file begins with the answers `earlier`."""
+        """Opens the file. A new file begins with the answers `earlier`."""
         self.path = path
         self.spent = Spent()
         self._earlier = earlier
@@ -96,7 +96,7 @@ class AnswerStore:
         self._connection.close()
 
     def get(self, key: str) -> Completion | None:
-        """The completion of a request, None where there is none yet."""
+        """The completion of a request, or None if it has none."""
         with self._errors():
             row = self._connection.execute(_SELECT, (key,)).fetchone()
         if row is None:
@@ -114,7 +114,7 @@ class AnswerStore:
         self.spent.add(completion)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Lets requests be made again; what they cost stays counted."""
+        """Lets requests be made again. Their cost stays counted."""
         with self._errors(), self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany(_FORGET, [(key,) for key in keys])
@@ -140,7 +140,7 @@ class AnswerStore:
         self.spent = Spent(requests, int(asked), int(answered), bool(guessed))
 
     def _create(self) -> None:
-        """In one transaction: a process that is killed meanwhile leaves an empty file."""
+        """Creates the table in one transaction. A process killed meanwhile leaves an empty file."""
         with self._connection:
             self._connection.executescript(_SCHEMA)
             for key, completion in self._earlier:
@@ -162,5 +162,5 @@ class AnswerStore:
 def _damaged(path: Path, problem: str) -> str:
     return (
         f"{path}: damaged ({' '.join(problem.split())}); restore a copy, try SQLite's .recover, or "
-        "move it away, and all is asked again"
+        "move it away and ask everything again"
     )

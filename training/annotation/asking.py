@@ -1,4 +1,4 @@
-"""Holds conversations, many at a time, until all have ended or something stops them."""
+"""Holds many conversations at a time, until all have ended or something stops them."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ GIVE_UP = 20  # requests in a row that failed; then no more are sent
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-Conversation = Callable[[], Request | None]  # what to ask next, by the store; None at the end
+Conversation = Callable[[], Request | None]  # the next request, by the store; None at the end
 
 
 class AllRefused(EndpointError):
@@ -28,8 +28,7 @@ class AllRefused(EndpointError):
 class Ended:
     """How asking ended.
 
-    `why` is what stopped it before all was asked. `unanswered` tells by key why requests have no
-    answer.
+    `why` says what stopped it early. `unanswered` says, by key, why a request has no answer.
     """
 
     why: Exception | None = None
@@ -39,16 +38,16 @@ class Ended:
 
 @dataclass
 class _Row:
-    """How many conversations about a row are still to end."""
+    """How many conversations about a row have not ended."""
 
     left: int
 
 
 class Asking:
-    """Holds conversations and keeps each completion as it comes.
+    """Holds conversations, and stores each completion as it comes.
 
-    The first SIGINT or SIGTERM sets `stopped` and waits for the answers under way, as they are
-    paid for; the second one drops them.
+    The first SIGINT or SIGTERM sets `stopped` and waits for the requests in flight, because their
+    answers are paid for. The second one drops them.
     """
 
     def __init__(
@@ -63,9 +62,9 @@ class Asking:
     async def ask_all(
         self, rows: Iterable[Sequence[Conversation]], progress: Progress, concurrency: int
     ) -> Ended:
-        """Holds the conversations of each row, up to so many requests at a time.
+        """Holds the conversations of each row, with a limited number of requests at a time.
 
-        A row without one was finished before.
+        A row without conversations was finished before.
         """
         waiting = _waiting(rows, progress)  # shared: each conversation goes to one worker
         with self._listening(progress):
@@ -108,7 +107,7 @@ class Asking:
             self._count(completion)
 
     def _count(self, completion: Completion) -> None:
-        """Raises AllRefused where so many were refused and none answered: all others will be."""
+        """Raises AllRefused after GIVE_UP refusals and no answer."""
         self._failed = 0
         if completion.refused is None:
             self._answered += 1
@@ -128,7 +127,7 @@ class Asking:
                 return
             self._ended.signal = number
             self._stopped.set()
-            progress.say("stopping; the answers under way are paid for, so it waits for them")
+            progress.say("stopping; waits for the answers in flight, because they are paid for")
 
         for number in SIGNALS:
             loop.add_signal_handler(number, receive, number)

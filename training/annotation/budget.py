@@ -12,12 +12,12 @@ from training.annotation.tokens import most_tokens
 
 
 class BudgetReached(RuntimeError):
-    """The next request could cost more than what is left."""
+    """The next request could cost more than the budget has left."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Of a million tokens, in whatever money the user counts."""
+    """Prices of a million tokens, in the user's currency."""
 
     input: float
     output: float
@@ -27,7 +27,7 @@ class Prices:
 
 
 class Budget:
-    """Holds what is spent, and what requests under way may yet cost at most, below a cap."""
+    """Keeps the cost below a cap: what is spent, and the most that requests in flight may cost."""
 
     def __init__(self, spent: Spent, prices: Prices | None, cap: float | None) -> None:
         self._spent, self._prices = spent, prices
@@ -37,14 +37,14 @@ class Budget:
 
     @property
     def cost(self) -> float | None:
-        """Of all that was asked so far; None where no prices are known."""
+        """The cost of all requests so far; None without prices."""
         if self._prices is None:
             return None
         return self._prices.cost(self._spent.input_tokens, self._spent.output_tokens)
 
     @asynccontextmanager
     async def reserved(self, body: dict[str, Any]) -> AsyncIterator[None]:
-        """Waits until a request can be paid for, whatever its answer. Raises BudgetReached."""
+        """Waits until the budget covers the most that a request can cost. Raises BudgetReached."""
         most = 0.0 if self._prices is None else self._prices.cost(*most_tokens(body))
         async with self._changed:
             while (self.cost or 0.0) + sum(self._under_way) + most > self._cap:

@@ -1,7 +1,7 @@
-"""A dialogue with the teacher: the question, and once more with what was wrong of the answer.
+"""A dialogue with the teacher: a question, and a second try that says what was wrong.
 
-It is a function of the answers so far. So the same code says what to ask next, goes on where a
-stopped run was, and makes the output of the stored answers without asking anything.
+A dialogue depends only on the answers so far. So the same code chooses the next request, goes on
+after a stop, and makes the output from the stored answers alone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from training.annotation.prompt import ANSWER, Message, Prompt
 from training.data.completions import Unparsed
 from training.data.row import DataError, Row
 
-REPAIRS = 1  # times that a teacher is told what was wrong of its answer
+REPAIRS = 1  # times that a teacher is told what was wrong with its answer
 
 _REPAIR_TEXT = (
     "This cannot be used: {reason}. Give the reasoning again, then a last line of its own that "
@@ -23,7 +23,7 @@ _REPAIR_TEXT = (
 )
 _REPAIR_JSON = "This cannot be used: {reason}. Reply again, with a JSON object alone, as before."
 
-_ENDS = {  # by finish_reason: why an answer is none
+_ENDS = {  # by finish_reason: why an answer cannot be used
     "length": "answer cut off at the limit of tokens",
     "content_filter": "answer withheld by a filter",
     "refusal": "answer refused by the model",
@@ -32,7 +32,7 @@ _ENDS = {  # by finish_reason: why an answer is none
 
 @dataclass(frozen=True)
 class Failure:
-    """Why nothing can be used of what a teacher said, and the last that it said."""
+    """Why nothing that a teacher said can be used, and its last answer."""
 
     reason: str
     answer: str | None
@@ -40,21 +40,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The requests about a row so far; without an outcome, the last one has no answer yet."""
+    """The requests about a row so far. Without an outcome, the last one has no answer yet."""
 
     requests: list[Request]
     outcome: Annotation | Failure | None
 
     @property
     def following(self) -> Request | None:
-        """The request to be made next."""
+        """The request to make next."""
         return self.requests[-1] if self.outcome is None else None
 
 
 class Dialogue:
-    """Asks about rows by one prompt, with one model and its settings.
+    """Asks about rows with one prompt, one model and its settings.
 
-    `settings` are laid over each request's body; None leaves a key out.
+    `settings` replace keys of each request's body; None removes a key.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Dialogue:
         )
 
     def exchange(self, row: Row, sample: int, answered: Answered) -> Exchange:
-        """What was asked about a row, and what came of it.
+        """The requests about a row, and their outcome.
 
-        The samples of a row are dialogues of their own. Raises DataError where the prompt's
-        template fails on the row.
+        Each sample of a row is a dialogue of its own. Raises DataError where the prompt's template
+        fails on the row.
         """
         if self.given_label and row.label is None:
             return Exchange([], Failure("row without a label to explain", None))
@@ -108,9 +108,9 @@ class Dialogue:
     def to_ask(
         self, rows: Iterable[Row], samples: int, answered: Answered
     ) -> Iterator[tuple[Row, dict[int, Request]]]:
-        """Each row with what is to be asked next, by sample: nothing about a row that is done.
+        """Each row with its next requests, by sample; none for a finished row.
 
-        Rows that read the same are asked about once.
+        Rows with the same text are asked about once.
         """
         seen = set[str]()
         for row in rows:
@@ -130,7 +130,7 @@ class Dialogue:
     def _repair(self, failure: Failure) -> list[Message]:
         form = _REPAIR_JSON if self._as_json else _REPAIR_TEXT
         return [
-            {"role": "assistant", "content": failure.answer or "…"},  # none may be empty
+            {"role": "assistant", "content": failure.answer or "…"},  # no message may be empty
             {"role": "user", "content": form.format(reason=failure.reason)},
         ]
 

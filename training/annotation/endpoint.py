@@ -1,4 +1,4 @@
-"""The client of an endpoint of OpenAI's chat completions, which asks until it has an answer."""
+"""A client of an endpoint for OpenAI's chat completions. It retries until it has an answer."""
 
 import asyncio
 import time
@@ -16,26 +16,26 @@ from training.annotation.pace import Pace
 from training.annotation.tokens import guess_tokens, tokens_in
 
 LONGEST_BACKOFF = 30.0  # seconds between two tries, where the endpoint does not say
-LONGEST_PAUSE = 900.0  # seconds that an endpoint may ask to wait; after more, nobody waits
+LONGEST_PAUSE = 900.0  # seconds: where an endpoint asks for a longer wait, the run ends
 
 _backoff = wait_random_exponential(multiplier=0.5, max=LONGEST_BACKOFF)
 
-# What the client would tell of this machine beside the request.
+# Headers in which the client would describe this machine.
 _TELLTALE = ("Arch", "Async", "Lang", "OS", "Package-Version", "Runtime", "Runtime-Version")
 _UNTOLD = {f"X-Stainless-{name}": openai.Omit() for name in _TELLTALE}
 _UNTOLD |= {"x-stainless-retry-count": openai.Omit(), "x-stainless-read-timeout": openai.Omit()}
 
 
 class EndpointError(RuntimeError):
-    """The endpoint will answer nothing more. The message says why."""
+    """The endpoint will not answer any more requests. The message says why."""
 
 
 class Unanswered(RuntimeError):
-    """A request was tried often enough; the next run tries it anew."""
+    """All tries of a request failed. The next run tries it again."""
 
 
 class _Malformed(RuntimeError):
-    """An answer of the endpoint is no chat completion."""
+    """An answer of the endpoint is not a chat completion."""
 
 
 class _Message(BaseModel):
@@ -54,7 +54,7 @@ class _Usage(BaseModel):
 
 
 class _Body(BaseModel):
-    """As much of a completion's JSON as is needed."""
+    """The part of a completion's JSON that is needed."""
 
     choices: list[_Choice] = Field(min_length=1)
     model: str | None = None
@@ -62,28 +62,28 @@ class _Body(BaseModel):
 
 
 class Endpoint:
-    """A context, in an event loop. The key stands in no error message.
+    """An endpoint. A context manager, for one event loop. No error message contains the key.
 
-    Once the pace's `stopped` is set, requests under way are waited for. None is begun or tried
-    again.
+    Once the pace's `stopped` is set, requests in flight are waited for. No request starts or is
+    tried again.
     """
 
     def __init__(
         self, base_url: str | None, key: str | None, pace: Pace, *, timeout: float, tries: int
     ) -> None:
-        """`base_url` ends before `/chat/completions`; None is OpenAI's own.
+        """`base_url` is the address without `/chat/completions`; None is OpenAI's own.
 
-        `timeout` is in seconds, until an answer is whole. A request is tried up to `tries` times.
+        `timeout` is in seconds, for a whole answer. A request is tried up to `tries` times.
         """
         self._key, self._timeout, self._tries = key, timeout, tries
         self._pace = pace
-        self._served = 0  # requests, with an answer of whatever kind
+        self._served = 0  # requests with an answer of any kind
         self.retries = 0
-        self.trouble = ""  # what the last of them was for
+        self.trouble = ""  # the reason for the last retry
         self._client = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=key or "none",
-            max_retries=0,  # it would wait a minute at most, and the others would go on asking
+            max_retries=0,  # the client's own retries would not make other requests wait
             timeout=timeout,
             default_headers={"User-Agent": "duet"},
         )
@@ -101,11 +101,11 @@ class Endpoint:
         await self._client.close()
 
     async def ask(self, body: dict[str, Any]) -> Completion:
-        """The completion of a request, which may be that the endpoint refuses it.
+        """The completion of a request. It may say that the endpoint refused the request.
 
-        What fails in passing is tried again, with random exponential backoff and not before
-        `Retry-After`, for which all requests wait. A rate limit costs a request no try as long as
-        others are served. Raises Unanswered where all tries fail, and EndpointError where no
+        A temporary failure is tried again, with random exponential backoff. If the endpoint sends
+        `Retry-After`, all requests wait. A rate limit does not count as a try as long as other
+        requests are served. Raises Unanswered where all tries fail, and EndpointError where no
         request will succeed.
         """
         served, spared = self._served, 0
@@ -142,7 +142,7 @@ class Endpoint:
         await self._pace.turn(guess)
         if self._pace.stopped.is_set():
             raise Unanswered("stopped")
-        async with asyncio.timeout(self._timeout):  # the client's is between two bytes
+        async with asyncio.timeout(self._timeout):  # the client's own is between two bytes
             text = await self._client.post(
                 "/chat/completions", cast_to=str, body=body, options={"headers": _UNTOLD}
             )
@@ -157,7 +157,7 @@ class Endpoint:
         return completion
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds until the next try, beside a pause of all requests that the endpoint asks for."""
+        """Seconds until the next try. A wait that the endpoint asks for pauses all requests."""
         error = _error(state)
         asked = _retry_after(error) if isinstance(error, openai.APIStatusError) else None
         if asked is not None:
@@ -202,7 +202,7 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether a failure may be over soon."""
+    """Whether a failure may be temporary."""
     if isinstance(error, openai.RateLimitError):
         return error.code != "insufficient_quota"
     if isinstance(error, openai.APIStatusError):

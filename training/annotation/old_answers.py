@@ -1,4 +1,4 @@
-"""Reads OUT.answers.jsonl, in which Duet kept answers before it had a store of them."""
+"""Reads OUT.answers.jsonl, where Duet kept answers before it had the answer store."""
 
 import logging
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ log = logging.getLogger("duet.teacher")
 @dataclass(frozen=True)
 class _Line:
     key: str
-    answer: Completion | None  # None: to be asked for again
+    answer: Completion | None  # None: ask again
 
 
 _LINE = TypeAdapter(_Line)
 
 
 def read_old_answers(path: Path) -> Iterator[tuple[str, Completion | None]]:
-    """Yields keys and completions, in order, and nothing where there is no such file.
+    """Yields keys and completions in order; nothing if the file does not exist.
 
-    Leaves out a last line that was cut off. Raises StoreError for any other line that is wrong.
+    Leaves out an incomplete last line. Raises StoreError for any other invalid line.
     """
     if not path.exists():
         return
@@ -38,7 +38,7 @@ def read_old_answers(path: Path) -> Iterator[tuple[str, Completion | None]]:
                     log.warning("%s: the last line, %d, is cut off: left out", path, number)
                     break
                 raise StoreError(
-                    f"{path}, line {number}: no answer of a teacher; remove the line to lose that "
+                    f"{path}, line {number}: not a teacher's answer; remove the line to lose that "
                     "answer alone, or choose another --out"
                 ) from error
             yield entry.key, entry.answer

@@ -1,4 +1,4 @@
-"""Rate limits, of requests and tokens a minute, and the pauses that an endpoint asks for."""
+"""Limits of requests and tokens a minute, and the pauses that an endpoint asks for."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,10 @@ import time
 
 
 class Pace:
-    """Lets requests through so that neither limit of a minute is passed.
+    """Delays requests so that they stay below both limits.
 
-    Requests and tokens come at even distances (the virtual scheduling of the generic cell rate
-    algorithm, without bursts): an endpoint that counts by the second is content, too.
+    Requests and tokens are spaced evenly (the virtual scheduling of the generic cell rate
+    algorithm, without bursts). So an endpoint that counts by the second accepts them too.
     """
 
     def __init__(
@@ -24,9 +24,9 @@ class Pace:
         self._request_at = self._tokens_at = self._paused_until = 0.0
 
     async def turn(self, tokens: int) -> None:
-        """Waits until a request may be sent that is thought to take so many tokens.
+        """Waits until a request with about this many tokens may be sent.
 
-        Nobody waits once all is stopped.
+        Returns at once when the run is stopped.
         """
         while (wait := self._next() - time.monotonic()) > 0 and not self.stopped.is_set():
             await self.rest(wait)
@@ -35,16 +35,17 @@ class Pace:
         self._tokens_at = max(now, self._tokens_at) + tokens * self._token_seconds
 
     async def rest(self, seconds: float) -> None:
-        """Sleeps for so long, or until all is stopped."""
+        """Sleeps for `seconds`, or until the run is stopped."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.stopped.wait(), seconds)
 
     def correct(self, tokens: int) -> None:
-        """Counts so many tokens more, or fewer, than a request was thought to take."""
+        """Corrects the count by `tokens` more, or fewer if negative, than a request was thought to
+        take."""
         self._tokens_at += tokens * self._token_seconds
 
     def pause(self, seconds: float) -> None:
-        """Lets nothing through for so long."""
+        """Lets no request through for `seconds`."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def _next(self) -> float:

@@ -1,4 +1,4 @@
-"""What a run shows of itself while it lasts."""
+"""The progress of a run, on stderr."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,13 @@ from training.annotation.endpoint import Endpoint
 EVERY = 0.5  # seconds between two looks, in a terminal
 EVERY_IN_LOGS = 30.0
 
-_TROUBLE = 40  # characters of it
+_TROUBLE = 40  # characters of a failure that the bar shows
 
 
 class Progress:
-    """A bar on stderr: rows, rows a second, time left, tokens, cost, and what is tried again.
+    """A bar on stderr: rows, rows a second, time left, tokens, cost, and retries.
 
-    It moves while nothing is answered, too, so that a reader knows why.
+    It also moves while no answers come, so that a user sees why.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Progress:
         self._bar = tqdm(total=rows, desc="asking", unit="row", mininterval=self._every)
 
     def skip(self) -> None:
-        """Counts a row that was done before, and is none of this run's rows a second."""
+        """Counts a row that an earlier run finished. It does not count for the rows a second."""
         self._bar.initial += 1
         self._bar.n += 1
         self._bar.last_print_n += 1

@@ -1,4 +1,4 @@
-"""Prompts: what a teacher is asked about a row, as messages of a chat."""
+"""Prompts: the messages in which a teacher is asked about a row."""
 
 import json
 from pathlib import Path
@@ -41,11 +41,11 @@ class Prompt(BaseModel):
 
     instructions: _Text
     question: _Text  # Jinja2 over the task's fields
-    label: _Text | None = None  # what the label is, to end "… and …"; a task with labels tells them
+    label: _Text | None = None  # describes the label; a task with labels lists them instead
     examples: list[Shot] = []
 
     def opening(self, *, as_json: bool, given_label: bool) -> list[Message]:
-        """The chat before a row's question: the instructions, and the examples."""
+        """The messages before a row's question: the instructions and the examples."""
         form = (_JSON_FORM if as_json else _TEXT_FORM).format(label=self.label or "the answer")
         messages = [{"role": "system", "content": f"{self.instructions.strip()} {form}"}]
         for shot in self.examples:
@@ -54,20 +54,20 @@ class Prompt(BaseModel):
         return messages
 
     def ask(self, fields: Fields, given_label: str | None) -> Message:
-        """The question about an input, which tells its label where one is given."""
+        """The question about an input, with its label where one is given."""
         question = render_template(self.question, fields).strip()
         if given_label is not None:
             question = _GIVEN.format(question=question, label=given_label)
         return {"role": "user", "content": question}
 
     def constant_texts(self) -> list[str]:
-        """The texts that no rationale has a reason to repeat: all that is asked of every row."""
+        """The texts that every request has. A rationale has no reason to repeat them."""
         shots = [text for shot in self.examples for text in (shot.rationale, *_texts(shot.input))]
         return [self.instructions, _TEXT_FORM, _JSON_FORM, _GIVEN, *shots]
 
 
 def load_prompt(task: Task, path: Path | None) -> Prompt:
-    """The prompt of a file, or the task's own. Raises ConfigError, also where it does not fit."""
+    """The prompt in a file, or the task's own. Raises ConfigError if it does not fit the task."""
     if path is None:
         path = PROMPTS / f"{task.name}.yaml"
         if not path.is_file():
@@ -97,7 +97,7 @@ def load_prompt(task: Task, path: Path | None) -> Prompt:
 
 
 def _misfit(shot: Shot, task: Task) -> str | None:
-    """What of an example does not fit the task."""
+    """What in an example does not fit the task, or None."""
     if set(shot.input) != set(task.fields):
         return f"input: expected the fields {', '.join(task.fields)}"
     for name, value in shot.input.items():

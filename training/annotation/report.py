@@ -19,14 +19,14 @@ from training.annotation.dialogue import Failure
 from training.annotation.results import Result
 from training.reports.markdown import as_fenced, as_plain, table
 
-EACH = 3  # rows to read, of a kind
-SEED = 0  # by which they are drawn
+EACH = 3  # rows to read, of each kind
+SEED = 0  # draws them
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 
 
 @dataclass
 class Right:
-    """How many of the teacher's labels are right, of rows whose label is known."""
+    """How many of the teacher's labels are right, among rows with a known label."""
 
     right: int = 0
     rows: int = 0
@@ -41,7 +41,7 @@ class Right:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of Wilson, 1927."""
+        """The 95 % interval of the share (Wilson, 1927)."""
         found = stats.binomtest(self.right, self.rows).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
 
@@ -60,10 +60,10 @@ class Reading:
 
 @dataclass
 class Tally:
-    """Counts over all rows. It keeps a few numbers of each row, and texts of the shown rows only.
+    """Counts over all rows. It keeps a few numbers of each row, and only the texts of shown rows.
 
     The shown rows are drawn evenly from each stratum (Vitter, 1985, algorithm R). The stratum of an
-    annotated row is its gold label, where labels are closed, and whether the teacher is right. The
+    annotated row is whether the teacher is right, with the gold label where labels are closed. The
     stratum of a failed row is the reason.
     """
 
@@ -72,7 +72,7 @@ class Tally:
     label_given: bool
     annotated: int = 0
     not_asked: int = 0
-    repaired: int = 0  # answers that could be used once their teacher was told what was wrong
+    repaired: int = 0  # answers that were used after a repair
     failures: Counter[str] = field(default_factory=Counter)
     failed_samples: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -134,7 +134,7 @@ class Tally:
 
 
 def _kind(failure: Failure) -> str:
-    return failure.reason.split(": ")[0]  # what follows may differ from row to row
+    return failure.reason.split(": ")[0]  # the rest may differ from row to row
 
 
 def counted(found: Iterator[Result], tally: Tally) -> Tally:
@@ -144,7 +144,7 @@ def counted(found: Iterator[Result], tally: Tally) -> Tally:
 
 
 def write_report(out: Path, tally: Tally, facts: dict[str, Any]) -> Path:
-    """Writes the report beside `out`, as Markdown and as JSON; `facts` are of the run."""
+    """Writes the report beside `out`, as Markdown and as JSON; `facts` describe the run."""
     content = {
         "run": facts,
         "rows": {

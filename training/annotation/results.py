@@ -1,4 +1,4 @@
-"""What came of every row: the annotated ones and the failed ones, each in a file of JSON lines."""
+"""The results of all rows: annotated and failed rows, each in a file of JSON lines."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,10 +20,10 @@ from training.data.row import DataError, Row
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a row; `outcome` is None where it was not asked about to the end yet."""
+    """The result of a row; `outcome` is None while its dialogue has not ended."""
 
     source: SourceRow
-    exchanges: list[Exchange]  # one a sample
+    exchanges: list[Exchange]  # one for each sample
     outcome: Annotation | Failure | None
 
 
@@ -35,9 +35,9 @@ def results(
     store: AnswerStore,
     unanswered: Mapping[str, str],
 ) -> Iterator[Result]:
-    """The result of each row, in order, by the stored answers alone.
+    """The result of each row, in order, from the stored answers alone.
 
-    `unanswered` tells, by a request's key, why there is no answer.
+    `unanswered` says, by a request's key, why it has no answer.
     """
 
     def sampled(row: Row, sample: int) -> Exchange:
@@ -55,7 +55,7 @@ def results(
 
 
 def keys_of_failures(found: Iterable[Result]) -> set[str]:
-    """The keys of all requests about the rows that failed."""
+    """The keys of all requests about failed rows."""
     return {
         request.key
         for result in found
@@ -66,12 +66,13 @@ def keys_of_failures(found: Iterable[Result]) -> set[str]:
 
 
 class ResultFiles:
-    """Writes the annotated rows to `out`, the others to `failed`; both are replaced as wholes.
+    """Writes annotated rows to `out` and the others to `failed`. Each file is replaced as a whole.
 
-    An annotated row is what its file had, and `teacher_label`, `rationale` (several as a list),
-    `agreement` where several samples vote, and `label_given`, which is true where the teacher was
-    told the label: such a row has no label of the teacher's. Names are as `columns` maps them.
-    What another run wrote of these goes. Raises DataError where a name is mapped to several.
+    An annotated row has the values of its source. It adds `teacher_label`, `rationale` (a list if
+    there are several), `agreement` where several samples vote, and `label_given`. The last is true
+    where the teacher was told the label: such a row has no `teacher_label`. `columns` maps these
+    names. Values of another run under these names are removed. Raises DataError where a name is
+    mapped to several columns.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class ResultFiles:
 
     @contextmanager
     def writing(self, found: Iterable[Result]) -> Iterator[Iterator[Result]]:
-        """Passes the results on as they are written; what is not asked about is left out."""
+        """Passes the results on as they are written. Rows without an outcome are not written."""
         with replacing(self._out) as annotated, replacing(self._failed) as failed:
 
             def each() -> Iterator[Result]:
@@ -118,7 +119,7 @@ def _one_column(columns: Columns, name: str) -> str:
     column = columns.get(name, name)
     if isinstance(column, list):
         raise DataError(
-            f"data.columns.{name}: the teacher's goes to one column, and here are {len(column)}"
+            f"data.columns.{name}: expected one column for the teacher's, found {len(column)}"
         )
     return column
 
@@ -134,6 +135,6 @@ def _failed(source: SourceRow, failure: Failure) -> dict[str, Any]:
 def _write(file: BinaryIO, row: dict[str, Any]) -> None:
     try:
         line = json.dumps(row, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, in a column that nobody reads
+    except UnicodeEncodeError:  # half of a surrogate pair, in a column that is not read
         line = json.dumps(row, default=str).encode()
     file.write(line + b"\n")

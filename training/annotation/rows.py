@@ -15,7 +15,7 @@ from training.data.row_reader import RowReader
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row: its values by column, as its file has them, and what is read of them."""
+    """A row: its values by column, as in its file, and the row that was read from them."""
 
     values: dict[str, Any]
     row: Row
@@ -23,9 +23,9 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a file, read anew each time they are gone through.
+    """The rows of a file. Each iteration reads the file again.
 
-    With `labelled`, they must have a column of labels, which may be null.
+    With `labelled`, the file must have a column of labels, whose values may be null.
     """
 
     path: Path

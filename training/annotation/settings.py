@@ -75,11 +75,11 @@ Flag = CliImplicitFlag[bool]
 class TeacherSettings(BaseSettings):
     """Asks a big model for the rationale and the label of each row: the data that distil reads.
 
-    The endpoint is any that speaks OpenAI's chat completions. Its address, key and model are in the
-    environment, as OPENAI_BASE_URL, OPENAI_API_KEY and OPENAI_MODEL; flags take their place, but
-    for the key. Beside OUT.jsonl stand OUT.answers.sqlite, which keeps every answer,
-    OUT.failed.jsonl and the report, OUT.report.md. To go on after a stop, give the same command
-    again: it asks nothing twice.
+    Any endpoint with OpenAI's chat completions will do. The environment variables OPENAI_BASE_URL,
+    OPENAI_API_KEY and OPENAI_MODEL give its address, its key and the model. Flags replace the
+    address and the model. Beside OUT.jsonl stand OUT.answers.sqlite, which keeps every answer,
+    OUT.failed.jsonl and the report, OUT.report.md. To continue after a stop, give the same command
+    again: no question is asked twice.
 
     Ends with 0 where every row has its result, 1 where some were not answered or the budget was
     spent, and 2 where it could not go on.
@@ -97,47 +97,47 @@ class TeacherSettings(BaseSettings):
         None, description=f"a built-in task: {', '.join(TASKS)}"
     )
     recipe: Path | None = Field(
-        None, description="in place of --task: a recipe, for its `task` and `data.columns`"
+        None, description="a recipe whose `task` and `data.columns` are used, in place of --task"
     )
     out: Annotated[Path, AfterValidator(_json_lines)] = Field(
         description="the annotated rows, *.jsonl"
     )
-    limit: int | None = Field(None, gt=0, description="take only the first rows, this many")
-    retry_failed: Flag = Field(False, description="ask again about the rows that failed, too")
-    dry_run: Flag = Field(False, description="print each request's body, whole; send nothing")
+    limit: int | None = Field(None, gt=0, description="take only this many rows, from the first")
+    retry_failed: Flag = Field(False, description="also ask again about the rows that failed")
+    dry_run: Flag = Field(False, description="print the whole body of each request; send nothing")
 
     base_url: Annotated[str, AfterValidator(_url)] | None = Field(
         None,
-        description="the endpoint, up to /chat/completions; in place of OPENAI_BASE_URL; without "
-        "either, OpenAI's own",
+        description="the endpoint's address, without /chat/completions; in place of "
+        "OPENAI_BASE_URL (default: OpenAI's own)",
     )
     model: str = Field("", description="the model's name at the endpoint; in place of OPENAI_MODEL")
     prompt: Path | None = Field(None, description="a prompt, *.yaml, in place of the task's own")
     given_label: Flag = Field(
-        False, description="tell the row's label and ask for its rationale alone; OUT marks it"
+        False, description="tell the teacher the label, ask for its rationale alone, and mark OUT"
     )
-    samples: int = Field(1, gt=0, description="answers a row, which vote")
+    samples: int = Field(1, gt=0, description="answers for each row; they vote on the label")
     temperature: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="0 by default, or 0.7 for several samples"
+        None, ge=0, allow_inf_nan=False, description="default: 0, or 0.7 for several samples"
     )
     max_tokens: int = Field(512, gt=0, description="the most tokens of an answer")
     as_json: Flag = Field(
         False,
         validation_alias="json",
-        description="ask for JSON by a schema, where the endpoint can",
+        description="ask for JSON by a schema, if the endpoint supports it",
     )
     body: Annotated[dict[str, Any], NoDecode, BeforeValidator(_overrides)] = Field(
-        {}, description="a JSON object laid over each request's body; null leaves a key out"
+        {}, description="a JSON object whose keys replace those of each body; null removes a key"
     )
 
     concurrency: int = Field(8, gt=0, description="requests at a time")
     requests_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False)
     tokens_per_minute: float | None = Field(None, gt=0, allow_inf_nan=False)
-    timeout: float = Field(120, gt=0, allow_inf_nan=False, description="seconds, of a request")
-    tries: int = Field(8, gt=0, description="of a request that fails, as by a 5xx or broken JSON")
+    timeout: float = Field(120, gt=0, allow_inf_nan=False, description="seconds for a request")
+    tries: int = Field(8, gt=0, description="tries of a request that fails by a 5xx or broken JSON")
     prices: CliVariadicArg[
         Annotated[list[float], NoDecode, BeforeValidator(_separate), AfterValidator(_two_prices)]
-    ] = Field([], description="of a million tokens in and of a million out, in your own money")
+    ] = Field([], description="of a million input tokens and a million output tokens, in any money")
     budget: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="the most that OUT's answers may cost"
     )
@@ -151,7 +151,7 @@ class TeacherSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line alone: no variable such as DATA or MODEL is meant for the teacher."""
+        """The command line alone: variables such as DATA or MODEL are not for the teacher."""
         return (init_settings,)
 
     @model_validator(mode="before")
@@ -175,7 +175,7 @@ class TeacherSettings(BaseSettings):
         if self.budget is not None and not self.prices:
             raise ValueError("--budget: needs --prices")
         if self.samples > 1 and self.temperature == 0:
-            raise ValueError("--samples: several are alike at temperature 0")
+            raise ValueError("--samples: at temperature 0, all samples are the same")
         if self.temperature is None:
             self.temperature = 0.0 if self.samples == 1 else 0.7
         key = self.key or ""
@@ -185,7 +185,7 @@ class TeacherSettings(BaseSettings):
 
     @property
     def key(self) -> str | None:
-        """The endpoint's key; never a flag, as other users see the flags of a process."""
+        """The endpoint's key. It is no flag, because other users see the flags of a process."""
         return os.environ.get("OPENAI_API_KEY", "").strip() or None
 
     @property
@@ -217,6 +217,6 @@ def problem_of(error: ValidationError) -> str:
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0])
-    own = problem["type"] in ("missing", "value_error")  # these tell what is needed
+    own = problem["type"] in ("missing", "value_error")  # these say what is needed
     got = "" if own else f", got {problem['input']!r}"
     return f"--{name.replace('_', '-')}: {message}{got}"

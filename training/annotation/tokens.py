@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-BYTES_A_TOKEN = 3  # of most texts more: guesses are rather too many than too few
+BYTES_A_TOKEN = 3  # most texts have more, so guesses are too high rather than too low
 LIMITS = ("max_completion_tokens", "max_tokens")  # of an answer, in a request's body
 
 
@@ -12,17 +12,17 @@ def tokens_in(text: str) -> int:
 
 
 def answer_limit(body: dict[str, Any]) -> int | None:
-    """The most tokens that the answer to a request may have; None where it may have any number."""
+    """The most tokens of a request's answer; None without a limit."""
     limits = [body[name] for name in LIMITS if isinstance(body.get(name), int)]
     return min(limits, default=None)
 
 
 def guess_tokens(body: dict[str, Any]) -> tuple[int, int]:
-    """The tokens that a request's messages may have, and its answer."""
+    """A guess of the tokens of a request's messages, and of its answer."""
     asked = sum(tokens_in(message["content"]) for message in body["messages"])
     return asked, answer_limit(body) or 0
 
 
 def most_tokens(body: dict[str, Any]) -> tuple[int, int]:
-    """More tokens than a request can have, as each is a byte at least, and its answer's most."""
+    """Upper bounds: the tokens of a request's messages (one for each byte), and of its answer."""
     return len(json.dumps(body, ensure_ascii=False).encode()), answer_limit(body) or 0

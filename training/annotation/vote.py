@@ -9,11 +9,11 @@ from training.annotation.dialogue import Failure
 
 
 def vote(samples: Sequence[Annotation | Failure], task: Task) -> Annotation | Failure:
-    """The label of most samples; where several have as many, the one that came first.
+    """The label of most samples. Among labels with equally many, the one that came first.
 
     Wang et al., 2023, Self-Consistency Improves Chain of Thought Reasoning (arXiv 2203.11171).
-    Two labels are the same where the task takes one as right for the other, such as two equations
-    of one value. Where every sample failed, returns the most frequent failure.
+    Two labels are the same where the task judges one to be right for the other, such as two
+    equations with one value. Where every sample failed, returns the most frequent failure.
     """
     groups: list[list[Annotation]] = []
     for sample in samples:

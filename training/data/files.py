@@ -1,4 +1,4 @@
-"""Reads a file of rows for training: the first row that is wrong ends it."""
+"""Reads a file of rows for training. The first wrong row is an error."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ PlacedRow = tuple[str, dict[str, Any]]  # the row's place, for messages, and its
 
 
 def read_rows(path: Path, file_format: Format | None = None) -> Iterator[PlacedRow]:
-    """Yields the rows of a file. Without a format, the suffix of its name tells it.
+    """Yields the rows of a file. Without a format, the suffix of its name decides.
 
     Raises DataError, which names the file, and the line or row that is wrong.
     """

@@ -10,7 +10,7 @@ from tasks.fields import FieldError, parse_fields
 from tasks.task import Fields, Task
 from training.data.row import DataError, Row, label_of, text_of, texts_of, wrong_column
 
-OUTPUTS = ("label", "teacher_label", "rationale")  # what a row may tell beside its input
+OUTPUTS = ("label", "teacher_label", "rationale")  # what a row may have beside its input
 
 
 class RowReader:

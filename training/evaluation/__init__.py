@@ -1,1 +1,1 @@
-"""Evaluation: what a model says of labelled rows, and how good that is."""
+"""Evaluation: a model's answers to labelled rows, and how good they are."""

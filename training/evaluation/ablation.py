@@ -24,13 +24,13 @@ class Arm(_Part):
     """One way to distil."""
 
     changes: Changes = []
-    shuffle: Fraction = Field(0.0, description="of the rationales: those that change their row")
+    shuffle: Fraction = Field(0.0, description="share of the rationales that move to another row")
 
 
 class DataSet(_Part):
     """What students are distilled on: a recipe, and changes of it that all arms share."""
 
-    recipe: Path = Field(description="beside the plan's own file")
+    recipe: Path = Field(description="path of the recipe, relative to the plan's file")
     changes: Changes = []
 
 
@@ -78,7 +78,7 @@ class Ablation(_Part):
         return self
 
     def cells(self) -> list[Cell]:
-        """By seed first, so that what there is of a stopped ablation can be compared."""
+        """All cells. Those of the first seed come first: a stopped ablation can be compared too."""
         wanted = {
             (dataset, arm)
             for comparison in self.comparisons
@@ -94,7 +94,7 @@ class Ablation(_Part):
         ]
 
     def identity(self, cell: Cell) -> dict[str, Any]:
-        """What decides what a cell's student becomes, the code apart."""
+        """Everything that decides a cell's student, except the code."""
         dataset, arm = self.datasets[cell.dataset], self.arms[cell.arm]
         changes = [*dataset.changes, *arm.changes, f"seed={cell.seed}"]
         return {"recipe": read_yaml(dataset.recipe), "changes": changes, "shuffle": arm.shuffle}
@@ -117,9 +117,10 @@ def load_ablation(path: Path) -> Ablation:
 
 
 def shuffle_rationales(examples: list[Example], share: float, seed: int) -> list[Example]:
-    """Moves a share of the rationales, drawn by `seed`, each to the next of the rows drawn.
+    """Moves a share of the rationales, drawn by `seed`, each to the next of the drawn rows.
 
-    So none of them stays where it was, and no row has more or fewer. Of a single one nothing moves.
+    So each drawn rationale leaves its row, and each row keeps its number of rationales. A single
+    drawn rationale stays.
     """
     places = [place for place, example in enumerate(examples) if example.rationale is not None]
     drawn = random.Random(seed).sample(places, round(share * len(places)))

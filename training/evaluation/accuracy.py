@@ -19,15 +19,15 @@ class ClassScore:
     recall: float | None
     f1: float | None
     support: int  # rows whose gold label it is
-    predicted: int  # rows that it was given to
+    predicted: int  # rows that the model gave it to
 
 
 @dataclass(frozen=True)
 class Classes:
-    """What a model makes of each label of a closed set."""
+    """The scores of each label of a closed set."""
 
     scores: list[ClassScore]
-    macro_f1: float | None  # mean of the labels that occur, as gold or as predicted ones
+    macro_f1: float | None  # mean over the labels that occur, as gold or as predicted ones
     confusion: list[list[int]]  # rows by their gold label, columns by the predicted one
 
 
@@ -35,8 +35,8 @@ class Classes:
 class Accuracy:
     """Shares of rows: `right` as the task judges, `exact` where the label is gold's own text.
 
-    `truncated` is how many rows were too long for the model, and lost their end; `truncated_right`
-    is how many of them are right.
+    `truncated` counts the rows that were too long for the model and lost their end.
+    `truncated_right` counts those of them that are right.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""Arithmetic in prose: the numbers, expressions and statements that a rationale writes."""
+"""Arithmetic in prose: the numbers, expressions and statements in a rationale."""
 
 import math
 import re
@@ -36,14 +36,14 @@ class Number:
     start: int
 
     def states(self, value: float) -> bool:
-        """Whether it is that value, up to sign, or where it has decimals the value rounded."""
+        """Whether it has that value, up to its sign. A number with decimals may be rounded."""
         slack = 0.5 * 10**-self.decimals if self.decimals else 0.0
         return abs(abs(value) - self.value) <= slack + 1e-6 * max(1, self.value)
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Numbers with at least one operator between them, that have a value."""
+    """Numbers with operators between them, which have a value."""
 
     text: str
     value: float
@@ -51,13 +51,13 @@ class Expression:
 
     @property
     def values(self) -> list[float]:
-        """The values of its parts, and at last its own."""
+        """The values of its parts, then its own value."""
         return [value_of(part) for part in operations(equation_tree(self.text))]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """`a op b = c`, also with more operators, and with "is" for the sign."""
+    """`a op b = c`, also with more operators, or with "is" as the equals sign."""
 
     text: str
     true: bool
@@ -65,12 +65,12 @@ class Statement:
 
 @dataclass
 class _Side:
-    """What stands on one side of an equals sign."""
+    """One side of an equals sign."""
 
     tokens: list[str] = field(default_factory=list)
     last: Number | None = None
     end: int = 0
-    partial: bool = False  # it begins with what is no number, as in "some - 7"
+    partial: bool = False  # it does not begin with a number, as in "some - 7"
 
     def read(self) -> tuple[str, float | None]:
         text = " ".join(_without_loose_ends(self.tokens))
@@ -110,7 +110,7 @@ def read_arithmetic(text: str) -> tuple[list[Expression], list[Statement]]:
 
 
 def _equalities(text: str) -> Iterator[list[_Side]]:
-    """Chains of sides with equals signs between them; a side alone is a chain, too."""
+    """Chains of sides with equals signs between them. A single side is a chain too."""
     tokens = list(_TOKEN.finditer(text))
     sides, before = [_Side()], ""
     for token, after in zip_longest(tokens, tokens[1:]):
@@ -152,7 +152,7 @@ def _has_operator(written: str) -> bool:
 
 
 def _without_loose_ends(tokens: list[str]) -> list[str]:
-    """Without operators that lack what follows, and brackets that lack the other one."""
+    """The tokens without operators that nothing follows, and without unmatched brackets."""
     opened: list[int] = []
     loose = set()
     for place, token in enumerate(tokens):

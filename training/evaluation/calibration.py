@@ -1,4 +1,4 @@
-"""How far a model's confidence is from how often it is right."""
+"""Calibration: how far a model's confidence is from its accuracy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from training.evaluation.selective import Selective, measure_selective
 from training.evaluation.significance import Array
 
 BINS = 15  # as in Guo et al., 2017
-MOST_SWEPT = 1000  # bins: only a confidence that parts right from wrong gets so far
-SMALLEST = float(np.finfo(float).eps)  # in a logarithm, so that no row costs more than 36 nats
+MOST_SWEPT = 1000  # bins: reached only if the confidence separates right rows from wrong ones
+SMALLEST = float(np.finfo(float).eps)  # in a logarithm, so that a row costs at most 36 nats
 
 Bins = NDArray[np.int64]  # [N], the number of each row's bin
 
 
 @dataclass(frozen=True)
 class Bin:
-    """A bin of a reliability diagram: rows of a confidence above `low` and up to `high`.
+    """A bin of a reliability diagram: rows with a confidence above `low` and up to `high`.
 
-    The lowest bin holds `low`, too.
+    The lowest bin includes `low`.
     """
 
     low: float
@@ -33,11 +33,12 @@ class Bin:
 
 @dataclass(frozen=True)
 class Probabilities:
-    """How far the probabilities of the labels of closed sets are from what is gold.
+    """How far the probabilities of closed labels are from the gold labels.
 
-    `brier` is Brier's own score (1950), the squares summed over the labels: from 0 to 2. `nll` is
-    of the gold label, in nats. `ace` is the adaptive calibration error (Nixon et al., 2019), over
-    all labels and 15 bins of equally many rows each; None where rows have different label sets.
+    `brier` is Brier's own score (1950): squared errors, summed over the labels, from 0 to 2. `nll`
+    is the negative log-likelihood of the gold label, in nats. `ace` is the adaptive calibration
+    error (Nixon et al., 2019), over all labels and 15 bins of equally many rows. It is None where
+    rows have different label sets.
     """
 
     brier: float
@@ -49,11 +50,11 @@ class Probabilities:
 class MeasuredCalibration:
     """How far the confidence is from the share of rows that are right.
 
-    `ece` and `ece_equal_mass` are the expected calibration error (Guo et al., 2017) with 15 bins of
-    equal width, and with 15 of equally many rows (the AdaECE of Mukhoti et al., 2020); `ece_sweep`
-    takes as many of the latter as leave their accuracies in order, and so is less biased on few
-    rows (Roelofs et al., 2022). `brier` and `nll` (nats) take the confidence as the probability of
-    being right. Bins without rows are left out.
+    `ece` and `ece_equal_mass` are the expected calibration error (Guo et al., 2017), with 15 bins
+    of equal width, and with 15 bins of equally many rows (AdaECE of Mukhoti et al., 2020).
+    `ece_sweep` takes as many bins of equally many rows as possible, while their accuracies rise. It
+    is less biased on few rows (Roelofs et al., 2022). `brier` and `nll` (nats) take the confidence
+    as the probability of being right. Bins without rows are left out.
     """
 
     rows: int
@@ -97,7 +98,7 @@ def measure_calibration(records: Sequence[Record]) -> MeasuredCalibration | None
 
 
 def confidence_and_right(records: Sequence[Record]) -> tuple[Array, Array]:
-    """The confidence [N] of N records, and 1 where one is right and 0 where not [N]."""
+    """The confidence [N] of N records, and whether each is right, as 1 or 0 [N]."""
     return (
         np.array([record.confidence for record in records], float),
         np.array([record.right for record in records], float),
@@ -105,13 +106,15 @@ def confidence_and_right(records: Sequence[Record]) -> tuple[Array, Array]:
 
 
 def equal_width(confidence: Array, bins: int = BINS) -> Bins:
-    """Numbers of bins of equal width from 0 to 1. What is on a bound is in the bin below."""
+    """The bin [N] of each row, for bins of equal width. A bound belongs to the bin below it."""
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
 
 
 def equal_mass(confidence: Array, bins: int = BINS) -> Bins:
-    """Numbers of bins of equally many rows, as far as rows of equal confidence, which share a bin,
-    leave that possible."""
+    """The bin [N] of each row, for bins of equally many rows.
+
+    Rows of equal confidence share a bin, so the bins may differ in size.
+    """
     return np.searchsorted(_mass_bounds(confidence, bins)[1:-1], confidence)
 
 
@@ -120,7 +123,7 @@ def _mass_bounds(confidence: Array, bins: int) -> Array:
 
 
 def _quantiles(values: Array, parts: int) -> Array:
-    """The bounds [parts + 1] of parts of equally many of sorted values [N]."""
+    """The bounds [parts + 1] that cut sorted values [N] into parts of equally many."""
     places = np.linspace(0, len(values) - 1, parts + 1)
     return np.interp(places, np.arange(len(values)), values)
 
@@ -185,7 +188,7 @@ def _measure_probabilities(records: Sequence[Record]) -> Probabilities | None:
 
 
 def gold_probability(record: Record) -> float:
-    """Raises ValueError where the gold label is not one of those that have a probability."""
+    """The probability of the gold label. Raises ValueError where it has none."""
     assert record.probabilities is not None
     if record.gold not in record.probabilities:
         some = ", ".join([*record.probabilities][:20])
@@ -194,7 +197,7 @@ def gold_probability(record: Record) -> float:
 
 
 def _ace(probability: Array, is_gold: Array) -> float:
-    """Mean of the gaps of the bins of one label, each bin counting as much as another."""
+    """The mean gap of one label's bins. Each bin has the same weight."""
     diagram = _diagram(
         probability, is_gold, equal_mass(probability), _mass_bounds(probability, BINS)
     )

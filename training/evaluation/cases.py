@@ -1,4 +1,4 @@
-"""Case studies: rows worth reading, chosen by rule and seed rather than by hand."""
+"""Case studies: rows to read, chosen by rule and seed and not by hand."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Case:
-    """A row to read: what a model said, and of a comparison what the other one said."""
+    """A row to read: what a model said, and in a comparison what the other model said."""
 
     kind: Kind
     record: Record
@@ -43,9 +43,9 @@ def choose_cases(
 ) -> list[Case]:
     """At most `each` cases of a kind, for N records, their faithfulness [N] and their health [N].
 
-    Confidence ranks, and the seed breaks ties; the other kinds are drawn, from the strata in turn:
-    gold labels where labels are closed, the gold equation's operators otherwise. Whether reasoning
-    is wrong is as `Faithfulness.sound` has it.
+    Confidence ranks the cases of the first kinds, and the seed breaks ties. The other cases are
+    drawn from strata in turn: by gold label where labels are closed, else by the operators of the
+    gold equation. `Faithfulness.sound` says whether reasoning is wrong.
     """
     shuffled = random.Random(seed).sample(records, len(records))
     right = [record for record in shuffled if record.right]
@@ -85,9 +85,9 @@ def choose_cases(
 def choose_differences(
     a: Sequence[Record], b: Sequence[Record], *, each: int = 3, seed: int = 0
 ) -> list[Case]:
-    """At most `each` cases of a kind in which two models differ, drawn likewise.
+    """At most `each` cases of a kind in which two models differ, drawn from strata in turn.
 
-    Their records [N] are of the same rows, in the same order.
+    The records [N] of both models are of the same rows, in the same order.
     """
     kinds: dict[Kind, Callable[[Record, Record], bool]] = {
         "only A is right": lambda a, b: a.right and not b.right,

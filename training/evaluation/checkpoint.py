@@ -1,4 +1,4 @@
-"""A checkpoint that answers, by torch."""
+"""A checkpoint that answers rows with torch."""
 
 import hashlib
 import math
@@ -36,7 +36,7 @@ class _Prompts(NamedTuple):
     """The tokens of rows' prompts."""
 
     ids: list[list[int]]
-    truncated: list[bool]  # a text that is too long loses its end
+    truncated: list[bool]  # whether a text was too long and lost its end
 
 
 class _Text(NamedTuple):
@@ -54,9 +54,9 @@ class _Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A student as `training/distill.py` leaves it, on a GPU where there is one.
+    """A student as `training/distill.py` writes it, on a GPU if there is one.
 
-    It answers in fp32 with a temperature of 1: precision and calibration come with a bundle.
+    It answers in fp32 with a temperature of 1. Only a bundle has a precision and a calibration.
     """
 
     folder: Path
@@ -66,7 +66,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: Path) -> "Checkpoint":
-        """Raises ModelError."""
+        """The checkpoint in a folder. Raises ModelError."""
         try:
             record, student = read_record(folder), load_pretrained(folder)
         except StudentError as error:
@@ -82,14 +82,14 @@ class Checkpoint:
     def identity(self) -> dict[str, str]:
         digest = hashlib.sha256()
         for path in sorted([*self.folder.glob("*.safetensors"), *self.folder.glob("*.json")]):
-            if path.name == CALIBRATION:  # on which no answer here depends
+            if path.name == CALIBRATION:  # no answer here depends on it
                 continue
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return {"kind": "checkpoint", "name": self.interface.name, "sha256": digest.hexdigest()}
 
     def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Record]:
-        """Raises DataError where a row brings labels that no service would take."""
+        """The record of each row. Raises DataError for labels that a service would refuse."""
         for some in batched(rows, self.together):
             codecs = [self.task.codec(row.text) for row in some]
             predict = self._prompts(self.interface.predict, codecs)
@@ -169,7 +169,7 @@ class Checkpoint:
         return str(text).strip()
 
     def _names(self, row: LabelledRow) -> list[str]:
-        names = [*dict.fromkeys(self.task.labels_of(row.input) or ())]  # named twice, it is one
+        names = [*dict.fromkeys(self.task.labels_of(row.input) or ())]  # without duplicates
         if len(names) > MAX_LABELS:
             raise DataError(f"{row.place}: {len(names)} labels, but at most {MAX_LABELS} may be")
         return names

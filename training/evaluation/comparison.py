@@ -74,7 +74,7 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """The two-sided p-value of McNemar's exact test: of `only_a` heads and `only_b` tails.
+    """The two-sided p-value of McNemar's exact test, for rows that only A, or only B, has right.
 
     McNemar, 1947, Note on the sampling error of the difference between correlated proportions.
     """

@@ -1,4 +1,4 @@
-"""Whether two scores of the same rows go together, such as a rationale's and being right."""
+"""Whether two scores of the same rows correlate, such as a rationale's score and being right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from training.evaluation.estimate import Estimate, estimate
 from training.evaluation.record import Record
 from training.evaluation.significance import Array
 
-CONSTANT = 1e-12  # a variance below this share of the whole sample's is rounding
+CONSTANT = 1e-12  # a smaller share of the whole sample's variance is rounding
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def correlate(
 def correlate_with_right(
     records: Sequence[Record], scores: Sequence[float | None]
 ) -> ScoreAndRight:
-    """Compares a score [N] of N records by their being right; rows without one are left out."""
+    """Correlates a score [N] of N records with being right. Rows without a score are left out."""
     by_right: dict[bool, list[float]] = {True: [], False: []}
     for record, score in zip(records, scores, strict=True):
         if score is not None:
@@ -79,7 +79,7 @@ def pearson(x: Array, y: Array, weights: Array) -> Array:
 
     NaN where one of them is constant.
     """
-    x, y = x - x.mean(), y - y.mean()  # first, so that no large mean drowns them
+    x, y = x - x.mean(), y - y.mean()  # first, so that a large mean costs no precision
     sums = weights @ np.stack([x, y, x * x, y * y, x * y], axis=1)  # [R, 5], by BLAS
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums / weights.sum(1, keepdims=True)).T
 
@@ -94,7 +94,7 @@ def pearson(x: Array, y: Array, weights: Array) -> Array:
 
 def spearman(x: Array, y: Array, weights: Array) -> Array:
     """Spearman's correlations [R] of two scores [N] under weights [R, N], which count rows."""
-    pairs, cell = np.unique(np.stack([x, y]), axis=1, return_inverse=True)  # K that differ
+    pairs, cell = np.unique(np.stack([x, y]), axis=1, return_inverse=True)  # K different pairs
     counts = _sums_by_group(weights, cell.ravel())  # [R, K]
     middle = (counts.sum(1, keepdims=True) + 1) / 2  # the mean rank
     dx, dy = (_ranks(scores, counts) - middle for scores in pairs)
@@ -103,7 +103,7 @@ def spearman(x: Array, y: Array, weights: Array) -> Array:
         found: Array = np.einsum("rk,rk,rk->r", counts, a, b)
         return found
 
-    # sums of halves are exact, so that of ranks that are all the same it is 0 / 0
+    # sums of halves are exact, so equal ranks give exactly 0 / 0
     found = product(dx, dy) / np.sqrt(product(dx, dx) * product(dy, dy))
     return np.clip(found, -1, 1)
 
@@ -116,7 +116,7 @@ def _ranks(scores: Array, counts: Array) -> Array:
 
 
 def _sums_by_group(values: Array, group: NDArray[np.int64]) -> Array:
-    """Of values [R, N], the sums [R, G] of those with the same number in `group` [N]."""
+    """The sums [R, G] of the values [R, N] that have the same number in `group` [N]."""
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(group.max() + 1))
     found: Array = np.add.reduceat(values[:, order], starts, axis=1)

@@ -20,9 +20,9 @@ class Estimate:
 
 
 def estimate(records: Sequence[Record], statistic: Callable[[Array], Array]) -> Estimate:
-    """Measures a statistic of N records, which takes their weights [R, N] and returns R values.
+    """The estimate of a statistic of N records.
 
-    A value of NaN says that there is none.
+    The statistic takes weights [R, N] of the records and returns R values, NaN where there is none.
     """
     if not records:
         return Estimate(None, None, None)
@@ -35,6 +35,6 @@ def estimate(records: Sequence[Record], statistic: Callable[[Array], Array]) -> 
 
 
 def mean_estimate(records: Sequence[Record], values: Sequence[float] | Array) -> Estimate:
-    """Measures the mean of a value [N] of each record."""
+    """The estimate of the mean of a value [N] of each record."""
     column = np.asarray(values, float)
     return estimate(records, lambda weights: (weights @ column) / weights.sum(1))

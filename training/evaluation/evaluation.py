@@ -1,4 +1,4 @@
-"""Everything that the records of an evaluation come to."""
+"""All measures of the records of an evaluation."""
 
 import logging
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a judge says of all rationales: how many got each score from 1 to 5, and their mean."""
+    """A judge's scores of all rationales: how many got each score from 1 to 5, and their mean."""
 
     model: str
     scores: dict[int, int]
@@ -64,10 +64,10 @@ class Judged:
 class Rationales:
     """How good the rationales are.
 
-    `health` and `reference_health` are the shares of `health_shares`, of the model's and of the
-    teacher's rationales; empty where there are none. `measures` are means of `Faithfulness`, by its
-    names, over the rationales that have such a thing; `true_statements` is a share of statements.
-    `correlations` are those of a score of rationales with being right, by the score's name.
+    `health` and `reference_health` are the `health_shares` of the model's and of the teacher's
+    rationales; empty where there are none. `measures` has the mean of each measure of
+    `Faithfulness`, over the rationales that have it. `true_statements` is a share of statements.
+    `correlations` says how each score of a rationale correlates with being right.
     """
 
     written: int  # rows with a rationale that is not empty
@@ -77,7 +77,7 @@ class Rationales:
     measures: dict[str, Mean]
     true_statements: Mean
     with_reference: int
-    overlap: Overlap | None  # with the teacher's, of the whole corpus
+    overlap: Overlap | None  # with the teacher's, as one corpus
     signatures: dict[str, str]  # sacrebleu's
     judged: Judged | None
     correlations: dict[str, ScoreAndRight]
@@ -88,8 +88,8 @@ class Evaluation:
     """All measures of N records.
 
     `overconfidence` is the mean confidence less the share of right rows. `temperature` was fitted
-    on validation rows; `calibrated` is the calibration of these rows with it, None where these are
-    the rows of the fit. `seed` draws the cases.
+    on validation rows. `calibrated` is the calibration of these rows with it; None if it was fitted
+    on them. `seed` draws the cases.
     """
 
     accuracy: Accuracy
@@ -115,9 +115,9 @@ def evaluate(
 ) -> Evaluation:
     """Measures N records, N > 0, of a model of `task`.
 
-    `fitted_here` says that the temperature is of these very rows. `judge` scores the rationales,
-    and the store `judgements` keeps its answers. Raises ValueError where a label is none of a
-    closed set, EmbedderError and JudgeError.
+    `fitted_here`: the temperature was fitted on these rows. `judge` scores the rationales, and the
+    store `judgements` keeps its answers. Raises ValueError where a label is not in its closed set,
+    EmbedderError and JudgeError.
     """
     calibration = measure_calibration(records)
     if calibration is None:
@@ -206,7 +206,7 @@ def _judged(model: str, records: Sequence[Record], answers: Sequence[Judgement |
 
 
 def _taught(record: Record) -> Record:
-    """The record of a model that says what the teacher said."""
+    """The record, as if the model had said what the teacher said."""
     return replace(record, label=record.gold, rationale=record.reference)
 
 

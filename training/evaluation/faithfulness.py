@@ -1,7 +1,7 @@
-"""Faithfulness: what a rationale's own words say of it, without a reference.
+"""Faithfulness: what the words of a rationale show about it, without a reference.
 
-Everything is parsed from text, so each measure is None where a rationale has nothing of its kind:
-one that draws no conclusion neither agrees with a label nor disagrees.
+All measures are parsed from text. A measure is None where a rationale has nothing to measure: one
+without a conclusion neither agrees with a label nor disagrees.
 """
 
 import re
@@ -31,11 +31,11 @@ _NEGATIONS = frozenset({"not", "no", "never", "nor", "neither", "without", "cann
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Of one rationale. Shares are from 0 to 1."""
+    """The measures of one rationale. Shares are from 0 to 1."""
 
     conclusion: str | None  # the label or expression that it ends in
-    agrees: bool | None  # its conclusion with the predicted label
-    concludes_gold: bool | None  # its conclusion with the gold label
+    agrees: bool | None  # whether its conclusion is the predicted label
+    concludes_gold: bool | None  # whether its conclusion is the gold label
     statements: int  # arithmetic ones, `a op b = c`
     true_statements: int
     input_numbers_used: float | None  # share of the input's different numbers
@@ -59,10 +59,10 @@ class Faithfulness:
 def faithfulness(record: Record, task: Task) -> Faithfulness | None:
     """Measures a record's rationale; None where the model wrote none.
 
-    One that is only a label, as `is_bare_label` has it, concludes nothing. Else, of arithmetic, the
-    conclusion is the last expression, by its exact value, so that a wrong sum at
-    the end is a false statement and not a disagreement as well. Of labels, it is the one that the
-    last sentence with any names and does not negate.
+    A rationale that is only a label (`is_bare_label`) has no conclusion. In arithmetic, the
+    conclusion is the last expression, by its exact value. So a wrong sum at the end is a false
+    statement, but not a disagreement too. With labels, the last sentence that names any decides:
+    the conclusion is the label that it does not negate.
     """
     text = record.rationale
     if text is None:
@@ -92,7 +92,7 @@ def faithfulness(record: Record, task: Task) -> Faithfulness | None:
         numbers_grounded=_numbers_grounded(source, text, expressions),
         input_words_used=_share(content_stems(source), stems),
         input_names_used=_share(names, own_names),
-        # a word that starts a sentence is a name where the input has it as one, else anything
+        # the first word of a sentence is a name if the input has it as one; else it may be any word
         names_grounded=_share(names_in(text, at_starts=False) | (own_names & names), names),
         words=len(words),
         repetition=None if (share := _distinct(words, REPEATED)) is None else 1 - share,
@@ -137,12 +137,12 @@ def _concluded_label(text: str, labels: list[str], *, lettered: bool) -> str | N
 
 
 def _labels_named(text: str, labels: list[str]) -> set[str]:
-    """The labels that stand in the text as they are, or else by the stems of their words."""
+    """The labels that the text names word for word, or else by the stems of their words."""
     return _stand_in(text, labels, str.lower) or _stand_in(text, labels, stem)
 
 
 def _stand_in(text: str, labels: list[str], form: Callable[[str], str]) -> set[str]:
-    """The labels whose words stand in the text, outside of longer labels, and are not negated."""
+    """The labels whose words are in the text, outside of longer labels, and not negated."""
     words = words_in(text)
     forms = [form(word) for word in words]
     taken: set[int] = set()
@@ -169,7 +169,7 @@ def _stated_answer(text: str) -> str | None:
 
 
 def _answer(text: str) -> str | None:
-    """What stands after the last "answer is"."""
+    """The text after the last "answer is"."""
     found = list(_ANSWER.finditer(text))
     return text[found[-1].end() :].strip() or None if found else None
 
@@ -198,6 +198,6 @@ def _share(wanted: set[Any], found: set[Any]) -> float | None:
 
 
 def _distinct(words: Sequence[str], n: int) -> float | None:
-    """Different n-grams over all n-grams."""
+    """The share of different n-grams among all n-grams."""
     grams = list(zip(*(words[start:] for start in range(n)), strict=False))
     return len(set(grams)) / len(grams) if grams else None

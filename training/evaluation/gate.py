@@ -1,6 +1,6 @@
-"""The gate before a model that is in use: its successor must not be significantly worse.
+"""The gate: a new model must not be significantly worse than the model in use.
 
-It compares what the two have said about the same labelled rows.
+It compares what both models said about the same labelled rows.
 """
 
 import logging
@@ -16,10 +16,10 @@ from training.evaluation.predictions import Run
 from training.evaluation.record import Record
 from training.evaluation.significance import Array
 
-SIGNIFICANT = 0.05  # p-values below it, beside which stand intervals of 95 %
-WANTED_ROWS = 200  # fewer tell little
-UNSEEN = 5  # rows that one alone is right on and p is not below 0.05: 2 / 2^5
-SAME = ("name", "fields", "labels", "answer")  # of the tasks of two models that can be compared
+SIGNIFICANT = 0.05  # p-values below it are significant; the intervals are of 95 %
+WANTED_ROWS = 200  # a comparison on fewer rows shows little
+UNSEEN = 5  # rows that only one model has right, with p still above 0.05: 2 / 2^5
+SAME = ("name", "fields", "labels", "answer")  # what the tasks of two compared models must share
 
 FIGURES = (
     "accuracy {accuracy:.1%} against {old_accuracy:.1%} ({points[0]:+.1f} points, 95 % interval "
@@ -36,12 +36,12 @@ log = logging.getLogger("duet.evaluation")
 
 
 class GateError(ValueError):
-    """Two evaluations cannot be held against each other. The message says why."""
+    """Two evaluations cannot be compared by the gate. The message says why."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A finished evaluation: whose it is, the model's task, and what it said."""
+    """A finished evaluation: its run, the model's task, and the records."""
 
     run: Run
     task: Task
@@ -69,9 +69,9 @@ class Decision:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `verdict.json` holds, and `export.admit` stamps on the new bundle.
+    """What `verdict.json` holds, and what `export.admit` writes into the new bundle.
 
-    `new`, `old` and `data` are what the evaluations' `run.json` say of the bundles and the rows.
+    `new`, `old` and `data` describe the bundles and the rows, as in the evaluations' `run.json`.
     """
 
     admitted: bool
@@ -85,8 +85,8 @@ class Verdict:
 def hold_against(new: Evaluated, old: Evaluated) -> Verdict:
     """The verdict on whether the bundle `new` may replace `old`.
 
-    Raises GateError where the two have other tasks, were no bundles, or have one row alone, and
-    DifferentRowsError where their rows are not the same.
+    Raises GateError where the tasks differ, where a model was no bundle, or where there is only one
+    row. Raises DifferentRowsError where the rows differ.
     """
     for letter, one in (("A", new), ("B", old)):
         if "checksum" not in one.run["model"]:
@@ -102,7 +102,7 @@ def hold_against(new: Evaluated, old: Evaluated) -> Verdict:
                 f"is {ours[name]!r} in A, but {theirs[name]!r} in B"
             )
     if len(new.records) < 2:
-        raise GateError(f"--gate: one row tells nothing; give at least {WANTED_ROWS}")
+        raise GateError(f"--gate: one row is not enough; give at least {WANTED_ROWS}")
     decision = decide(new.records, old.records, new.task)
     return Verdict(
         decision.admitted,
@@ -115,21 +115,25 @@ def hold_against(new: Evaluated, old: Evaluated) -> Verdict:
 
 
 def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision:
-    """The decision on two models' records of N >= 2 rows, N being `rows` of what is measured.
+    """The decision on two models' records of the same N >= 2 rows (`rows` in `measured`).
 
-    `accuracy` is the share of right labels, and `p` McNemar's. `brier` is the mean squared error of
-    the confidence as the probability of being right (Brier, 1950): lower is better, but where few
-    labels are right it is low with ease. So `score` adds the share of wrong ones: it is Brier's own
-    score, summed over all labels, where infinitely many share what the given one leaves. Each
-    figure has the new model's value, the old one's in `old_…`, and in `…_difference` new less old,
-    with its 95 % interval by the paired bootstrap, `…_low` to `…_high`. Where both explain,
-    `healthy` and each fault of `Health` are shares of rationales, with `old_…`, and `healthy_p` is
-    McNemar's.
+    `measured` has these figures of the new model, and those of the old one as `old_…`:
+
+    - `accuracy` is the share of right labels. `p` is McNemar's.
+    - `brier` is the mean squared error of the confidence as the probability of being right (Brier,
+      1950). Lower is better, but it is also low where few labels are right.
+    - `score` is `brier` plus the share of wrong labels. That is Brier's own score, summed over all
+      labels, if infinitely many labels share the rest of the probability.
+    - `healthy` and each fault of `Health` are shares of rationales, where both models explain.
+      `healthy_p` is McNemar's.
+
+    The first three also have `…_difference`, new less old. Its 95 % interval, by the paired
+    bootstrap, goes from `…_low` to `…_high`.
 
     The new model is worse where labels are right, or rationales are healthy, less often with
     p < 0.05. It is worse in calibration where the intervals of the differences of `brier` and of
     `score` are both wholly above 0: no gain in accuracy makes up for that. Raises
-    DifferentRowsError where the rows are not the same.
+    DifferentRowsError where the rows differ.
     """
     found = compare(new, old)
     ours, theirs = _columns(new), _columns(old)
@@ -163,7 +167,7 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
         log.info("gate: %s", figures)
         if found.rows < WANTED_ROWS:
             log.warning(
-                "warning: %d rows tell little: a loss of %.1f points of accuracy would pass; a "
+                "warning: %d rows are few: a loss of %.1f points of accuracy would pass; a "
                 "gate should have at least %d",
                 found.rows,
                 100 * min(1, UNSEEN / found.rows),
@@ -173,7 +177,7 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
 
 
 def _health(new: Sequence[Record], old: Sequence[Record], task: Task) -> dict[str, float]:
-    """The shares of `health_shares`, of rows that both explain; empty where there are none."""
+    """The `health_shares` of the rows that both models explain; empty where there are none."""
     pairs = [
         (ours, theirs)
         for ours, theirs in zip(measure_health(new, task), measure_health(old, task), strict=True)
@@ -189,7 +193,7 @@ def _health(new: Sequence[Record], old: Sequence[Record], task: Task) -> dict[st
 
 
 def _health_figures(health: dict[str, float]) -> str:
-    """The shares of healthy rationales, and of the faults that there are more of than before."""
+    """The shares of healthy rationales, and of the faults that are more frequent than before."""
     text = (
         f"; healthy rationales {health['healthy']:.1%} against {health['old_healthy']:.1%} "
         f"(p = {health['healthy_p']:.2g})"
@@ -203,7 +207,7 @@ def _health_figures(health: dict[str, float]) -> str:
 
 
 def _columns(records: Sequence[Record]) -> dict[str, Array]:
-    """What each row [N] adds to the means."""
+    """The values [N] of the rows, by the figure that is their mean."""
     confidence, right = confidence_and_right(records)
     squares = brier(confidence, right)
     return {"accuracy": right, "brier": squares, "score": squares + 1 - right}

@@ -1,8 +1,8 @@
-"""Rationale health: whether a rationale is a reason at all, apart from whether it is a good one.
+"""Rationale health: whether a rationale is a reason at all, be it good or bad.
 
-A student can have every label right and no reason left: its rationales are its labels, or hold
-pieces of them. Accuracy does not see that, and neither does the agreement of label and rationale.
-All is read from the texts by rule, so that it costs nothing, and can be measured while training.
+A student can have every label right and write no reasons: its rationales are its labels, or contain
+pieces of them. Accuracy does not show that. Nor does the agreement of label and rationale.
+Health is found by rules on the texts. So it costs little, and can be measured during training.
 """
 
 import re
@@ -19,26 +19,26 @@ from training.evaluation.record import Record
 from training.evaluation.words import FUNCTION_WORDS, sentences_in, words_in
 from training.student.record import FAULTS
 
-SHORTEST_END = 4  # letters of a label's end that may follow a mark of a sentence
-GRAM = 3  # letters of a label's middle that may follow a word
+SHORTEST_END = 4  # letters of a label's end that is glued to a sentence mark
+GRAM = 3  # letters of a label's middle that is glued to a word
 LONGEST_SUFFIX = 2  # letters that a form of a label may have more
-LOOP = 3  # times that words must stand one after the other, to be a loop
-LONGEST_LOOP = 8  # words
+LOOP = 3  # times in a row that words must be repeated to be a loop
+LONGEST_LOOP = 8  # words of a loop
 
 _ENDS = re.compile(r"[.!?…。！？।؟][\"'”’»)\]]*$")
 _EDGES = "".join(map(chr, range(33, 48))) + ":;<=>?@[\\]^_`{|}~“”‘’«»…"
-_SENTENCE_MARKS = ".,:;!?"  # after which a word begins with a space
+_SENTENCE_MARKS = ".,:;!?"  # a word after them begins with a space
 
 
 @dataclass(frozen=True)
 class Health:
-    """What is wrong with one rationale."""
+    """The faults of one rationale."""
 
     bare_label: bool  # it says no more than a label, or nothing
-    glued: bool  # a word and a piece of a label stand together as one
-    repeats: bool  # a sentence stands twice, or words go round in a loop
-    cut: bool  # it ends within a sentence, where the others end with one
-    shared: bool  # it is the text of a row with another label, too
+    glued: bool  # a word and a piece of a label are one word
+    repeats: bool  # it has a sentence twice, or words in a loop
+    cut: bool  # it ends inside a sentence, and others do not
+    shared: bool  # a row with another label has the same text
 
     @property
     def healthy(self) -> bool:
@@ -46,23 +46,23 @@ class Health:
 
 
 def measure_health(records: Sequence[Record], task: Task) -> list[Health | None]:
-    """The health [N] of N records' rationales; None where a record has none.
+    """The health [N] of N records' rationales; None where a record has no rationale.
 
-    - `bare_label`: without function words, nothing is left of the rationale but words of one label:
-      of the task, or its own, or the value of that.
+    - `bare_label`: apart from function words, all its words are of one label: a label of the task,
+      its own label, or the value of that.
     - `glued`: a word that no input, reference or English dictionary has begins as a known word, and
-      goes on as a label, or a piece of one ("Theyubtraction"); or such a piece follows a mark of a
-      sentence without a space ("books.action").
-    - `repeats`: a sentence stands twice, or up to 8 words stand three times in a row.
-    - `cut`: no bare label, it ends in no mark of a sentence, though most references do. Where there
-      are no references, most rationales.
+      goes on as a label or a piece of one ("Theyubtraction"). Or such a piece follows a sentence
+      mark without a space ("books.action").
+    - `repeats`: it has a sentence twice, or up to 8 words three times in a row.
+    - `cut`: it is no bare label and ends without a sentence mark, but most references end with one.
+      Where there are no references: most rationales.
     - `shared`: a row that got another label has the same rationale, and it is not the reference.
     """
     texts = [record.reference for record in records if record.reference]
     ends = [bool(_ENDS.search(text.strip())) for text in texts or _rationales(records)]
     marked = sum(ends) > len(ends) / 2
     known = _known_words(records, task)
-    labels: dict[str, set[str]] = defaultdict(set)  # by the rationale that they got
+    labels: dict[str, set[str]] = defaultdict(set)  # by the rationale of the rows that got them
     for record in records:
         labels[_normalised(record.rationale or "")].add(record.label)
 
@@ -84,7 +84,7 @@ def measure_health(records: Sequence[Record], task: Task) -> list[Health | None]
 
 
 def is_bare_label(record: Record, task: Task) -> bool:
-    """Whether a rationale says no more than a label, or its value; also where it says nothing."""
+    """Whether a rationale is only a label or its value. An empty rationale is, too."""
     rationale = record.rationale or ""
     if task.answer == "arithmetic" and evaluate_equation(rationale) is not None:
         return True  # an equation alone, whether it is the label or another one
@@ -96,14 +96,14 @@ def is_bare_label(record: Record, task: Task) -> bool:
 
 
 def equals_reference(record: Record) -> bool | None:
-    """Whether a rationale is its row's reference, spaces apart; None where one of them is none."""
+    """Whether a rationale equals its row's reference, apart from spaces; None without either."""
     if record.rationale is None or record.reference is None:
         return None
     return _normalised(record.rationale) == _normalised(record.reference)
 
 
 def health_shares(found: Iterable[Health | None]) -> dict[str, float]:
-    """The shares of `healthy` rationales and of each fault, of those that there are; else empty."""
+    """The shares of `healthy` rationales and of each fault; empty where there are no rationales."""
     there = [one for one in found if one is not None]
     if not there:
         return {}
@@ -125,7 +125,7 @@ def _normalised(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Pieces:
-    """What of labels can be glued to a word."""
+    """The pieces of labels that can be glued to a word."""
 
     words: frozenset[str]
     ends: frozenset[str]  # of words, and the words themselves
@@ -205,5 +205,5 @@ def _repeats(text: str) -> bool:
 
 
 def _has_letters(words: Sequence[str]) -> bool:
-    """Sums that go on, such as 2 + 2 + 2, have none."""
+    """Whether a word has letters. Long sums, such as 2 + 2 + 2, have none, and are no loops."""
     return any(character.isalpha() for word in words for character in word)

@@ -1,8 +1,7 @@
-"""An LLM judge, through any endpoint of OpenAI's chat completions: a score of 1 to 5 a rationale.
+"""An LLM judge at an endpoint for OpenAI's chat completions: a score of 1 to 5 for each rationale.
 
-The paper scores rationales by GPT-4 from 1 to 5 (arXiv 2403.03348). The judge is shown neither the
-gold label nor the student's. So a correlation of its scores with right labels is not of its own
-making.
+The paper scores rationales with GPT-4 from 1 to 5 (arXiv 2403.03348). The judge sees neither the
+gold label nor the student's. So it cannot cause a correlation of its scores with right labels.
 """
 
 import asyncio
@@ -41,42 +40,42 @@ _QUESTION = "<question>\n{text}\n</question>\n<reasoning>\n{rationale}\n</reason
 _AGAIN = 'There was no such line. End with a line that is exactly "Score: N", N from 1 to 5.'
 _SCORE = re.compile(r"^\W*score\W{0,6}([1-5])(?:\s*/\s*5)?\W*$", re.IGNORECASE | re.MULTILINE)
 
-ASKED = 3  # times, of a judge whose answers have no score
+ASKED = 3  # times that a judge is asked, while its answers have no score
 _TOKENS = 512  # of an answer, at most
 
 
 class JudgeError(RuntimeError):
-    """Judging stopped. What was judged is kept; the message says what to do."""
+    """Judging stopped. Finished judgements are kept; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A model that judges, at an address that ends before `/chat/completions`.
+    """A model that judges, at an address without `/chat/completions`.
 
-    The key, where it wants one, is in the environment, as OPENAI_API_KEY.
+    If the endpoint needs a key, the environment variable OPENAI_API_KEY has it.
     """
 
     base_url: str
     model: str
     concurrency: int = 8  # requests at a time
-    timeout: float = 120  # seconds, of a request
+    timeout: float = 120  # seconds for a request
     tries: int = 8  # of a request that fails
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge says of one rationale."""
+    """A judge's answer about one rationale."""
 
-    score: int | None  # 1 to 5; None: unjudged, as no answer of the judge had a score
-    answer: str  # its last one, with the reasons
+    score: int | None  # 1 to 5; None: no answer of the judge had a score
+    answer: str  # the last one, with the reasons
 
 
 def judge_rationales(records: Sequence[Record], judge: Judge, path: Path) -> list[Judgement | None]:
-    """The judgement of each record's rationale; None where there is none.
+    """The judgement of each record's rationale; None where there is no rationale.
 
-    Every answer is kept in the store at `path` as it comes, and asked for once. A rationale that
-    the endpoint refuses, as too long say, is unjudged; the next run asks about it again. Raises
-    JudgeError where the endpoint goes on failing.
+    The store at `path` keeps every answer as it comes, so nothing is asked twice. A rationale that
+    the endpoint refuses, for example as too long, has no score; the next run asks about it again.
+    Raises JudgeError where the endpoint keeps failing.
     """
     asked = [_question(record) for record in records]
     questions = dict.fromkeys(question for question in asked if question is not None)
@@ -89,7 +88,7 @@ def judge_rationales(records: Sequence[Record], judge: Judge, path: Path) -> lis
 
 
 def parse_score(answer: str) -> int | None:
-    """The score of the last line that holds one and nothing else."""
+    """The score in the last line that holds only a score."""
     scores = _SCORE.findall(answer)
     return int(scores[-1]) if scores else None
 
@@ -98,7 +97,7 @@ def _question(record: Record) -> str | None:
     if record.rationale is None:
         return None
     fields = [f"{name}: {_as_text(value)}" for name, value in record.input.items()]
-    if record.probabilities is not None:  # sorted, as their order may tell what the student said
+    if record.probabilities is not None:  # sorted, as their order may show the student's label
         fields.append(f"possible answers: {_as_text(sorted(record.probabilities))}")
     return _QUESTION.format(text="\n".join(fields), rationale=record.rationale)
 
@@ -112,7 +111,7 @@ def _judge_all(questions: list[str], judge: Judge, store: AnswerStore) -> dict[s
         return _last_request(judge.model, question, store.get)
 
     def refused() -> dict[str, str]:
-        """By the keys of the requests that the endpoint refused, why."""
+        """Why the endpoint refused requests, by their keys."""
         completions = {key: store.get(key) for key in (last(one)[0].key for one in questions)}
         return {key: one.refused for key, one in completions.items() if one and one.refused}
 
@@ -139,7 +138,7 @@ def _judge_all(questions: list[str], judge: Judge, store: AnswerStore) -> dict[s
 def _last_request(
     model: str, question: str, answered: Answered
 ) -> tuple[Request, Judgement | None]:
-    """The last request about a rationale, and the judgement unless that has no answer yet."""
+    """The last request about a rationale, and the judgement unless it has no answer yet."""
     messages = [{"role": "system", "content": RUBRIC}, {"role": "user", "content": question}]
     for _ in range(ASKED):
         body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": _TOKENS}
@@ -161,7 +160,7 @@ def _last_request(
 
 
 async def _ask_all(questions: list[str], judge: Judge, store: AnswerStore) -> tuple[Ended, str]:
-    """How asking ended, and the endpoint's name."""
+    """Asks all questions. Returns how asking ended, and the endpoint's name."""
 
     def following(question: str) -> Request | None:
         request, judgement = _last_request(judge.model, question, store.get)

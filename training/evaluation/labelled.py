@@ -24,7 +24,7 @@ log = logging.getLogger("duet.evaluation")
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A row that a model is asked about. `place` names it in messages; `Record` has the rest."""
+    """A row that a model is asked about. `place` names it in messages. `Record` has the rest."""
 
     index: int
     place: str
@@ -37,7 +37,7 @@ class LabelledRow:
 
 @dataclass(frozen=True)
 class Data:
-    """Rows that can be read several times. The rows of a file are not held in memory."""
+    """Rows that can be read several times. The rows of a file are not kept in memory."""
 
     source: str
     read: Callable[[], Iterable[LabelledRow]]
@@ -126,7 +126,7 @@ def _looked_through(
     for row in first():
         count += 1
         content = asdict(row)
-        del content["place"]  # the same rows elsewhere are the same
+        del content["place"]  # the same rows in another file have the same fingerprint
         digest.update(json.dumps(content, sort_keys=True).encode())
     if not count:
         raise DataError(f"{source}: no row can be used")

@@ -1,4 +1,4 @@
-"""What an evaluation needs of a model: its task, its identity, and a record of each row."""
+"""What an evaluation needs from a model: its task, its identity, and a record of each row."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -21,7 +21,7 @@ class Model(Protocol):
 
     @property
     def identity(self) -> dict[str, str]:
-        """Facts that differ between two models, and between two versions of one model."""
+        """Facts that identify a model and its version."""
 
     @property
     def together(self) -> int:

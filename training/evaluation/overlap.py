@@ -1,4 +1,4 @@
-"""Overlap: how near a rationale comes to the teacher's, in words and, by a model, in meaning."""
+"""Overlap: how close a rationale is to the teacher's, in words and, by a model, in meaning."""
 
 import sys
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from training.evaluation.record import Record
 
-# rouge-score brings a log handler of absl's that closes, when logging is configured anew, what
-# stood for stderr when it was imported
+# rouge-score adds a log handler of absl's. When logging is configured again, that handler closes
+# the stream that was stderr at the import.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
@@ -22,10 +22,11 @@ class EmbedderError(RuntimeError):
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of one rationale with its reference, or of all: from 0 to 100, the similarity from -1 to 1.
+    """The overlap of one rationale with its reference, or of all rationales with theirs.
 
-    BLEU (Papineni et al., 2002) and chrF (Popović, 2015) of all are the corpus's, not a mean, and
-    BLEU of one is by its effective order; ROUGE (Lin, 2004) is F1 with stems, and of all its mean.
+    Values are from 0 to 100; the similarity is from -1 to 1. For all, BLEU (Papineni et al., 2002)
+    and chrF (Popović, 2015) are of the corpus, and ROUGE (Lin, 2004), F1 with stems, is the mean.
+    For one, BLEU is by its effective order.
     """
 
     bleu: float
@@ -33,16 +34,16 @@ class Overlap:
     rouge_1: float
     rouge_2: float
     rouge_l: float
-    similarity: float | None = None  # cosine of the embeddings, where a model gives them
+    similarity: float | None = None  # cosine of the embeddings, if there is a model
 
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Of N records: each one's overlap, None without a rationale or reference, and all together."""
+    """The overlap of each of N records (None without rationale or reference), and of all."""
 
     rows: list[Overlap | None]
     corpus: Overlap | None  # None where no row has both
-    signatures: dict[str, str]  # sacrebleu's, by which others compute the same
+    signatures: dict[str, str]  # sacrebleu's, with which others compute the same figures
 
 
 def overlaps(records: Sequence[Record], embedder: str | None = None) -> Overlaps:
@@ -57,7 +58,7 @@ def overlaps(records: Sequence[Record], embedder: str | None = None) -> Overlaps
         if record.rationale is not None and record.reference is not None
     }
     bleu, chrf = BLEU(), CHRF()
-    sentence_bleu = BLEU(effective_order=True)  # as a short text may have no 4-gram that matches
+    sentence_bleu = BLEU(effective_order=True)  # as a short text may have no matching 4-gram
     rouge = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     rows: list[Overlap | None] = [None] * len(records)
     if not pairs:
@@ -91,7 +92,7 @@ def overlaps(records: Sequence[Record], embedder: str | None = None) -> Overlaps
 
 
 def _similarities(embedder: str, texts: list[str], references: list[str]) -> list[float]:
-    from sentence_transformers import SentenceTransformer  # slow to import, and seldom wanted
+    from sentence_transformers import SentenceTransformer  # slow to import, and rarely needed
 
     try:
         model = SentenceTransformer(embedder)

@@ -1,4 +1,4 @@
-"""The files of an evaluation: `predictions.jsonl` has its records, `run.json` what they are of."""
+"""The files of an evaluation: `predictions.jsonl` has the records, `run.json` their origin."""
 
 import json
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ class OutputError(ValueError):
 
 
 class Predictions:
-    """The records of a folder. A context manager, which one process at a time may enter."""
+    """The records in a folder. A context manager, for one process at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / PREDICTIONS
         self._run = folder / RUN
 
     def __enter__(self) -> "Predictions":
-        """Raises OutputError where another process writes to the folder."""
+        """Locks the folder. Raises OutputError where another process writes to it."""
         try:
             self._file = open_locked(self.path)
         except BlockingIOError as error:
@@ -47,15 +47,15 @@ class Predictions:
             if not force:
                 raise OutputError(
                     f"--out: {self.path} is of another evaluation: {'; '.join(changes)}. "
-                    "Choose another folder, or begin anew by --force"
+                    "Choose another folder, or start again with --force"
                 )
             self._file.truncate(0)
         replace_text(self._run, json.dumps(run, indent=2) + "\n")
 
     def keep_whole(self, multiple: int, total: int) -> int:
-        """The number of records that stay: all (`total`), or a multiple of `multiple`.
+        """The number of records that are kept: all (`total`), or a multiple of `multiple`.
 
-        Deletes a last line that a killed process left unfinished, and the lines after the multiple.
+        Deletes an unfinished last line of a killed process, and the lines after the multiple.
         """
         ends = [0]
         self._file.seek(0)
@@ -96,7 +96,7 @@ def read_predictions(folder: Path) -> Iterator[Record]:
 
 
 def read_run(folder: Path) -> Run:
-    """The model and the rows of an evaluation."""
+    """The facts of an evaluation's model and rows."""
     run: Run = json.loads((folder / RUN).read_bytes())
     return run
 

@@ -1,4 +1,4 @@
-"""A model of a running service, asked over HTTP."""
+"""A model of a running service, over HTTP."""
 
 import re
 from collections import deque
@@ -17,11 +17,11 @@ from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import ModelError, batched
 from training.evaluation.record import Record
 
-BATCH = 8  # rows of a request, where the service takes so many
-IN_FLIGHT = 6  # requests: so that a service of 32 rows always has some more waiting
-START = 40  # seconds in which a service must say what it serves
-SLACK = 30  # seconds beyond those after which the service itself gives up
-RETRIES = 20  # of a request that finds the service busy
+BATCH = 8  # rows of a request, if the service accepts so many
+IN_FLIGHT = 6  # requests: a service that answers 32 rows at once always has some more waiting
+START = 40  # seconds that a service has to say what it serves
+SLACK = 30  # seconds that the client waits beyond the service's own deadline
+RETRIES = 20  # of a request while the service is busy
 HINTS = {
     401: "; set DUET_API_KEY to one of the service's keys",
     403: "; DUET_API_KEY must be one of the service's keys",
@@ -30,7 +30,7 @@ HINTS = {
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model of a service. Its answers must come from the same bundle until the end. Close it."""
+    """A model of a service. All its answers must come from the same bundle. Close it."""
 
     url: str
     client: Client
@@ -48,7 +48,7 @@ class RemoteModel:
     ) -> "RemoteModel":
         """The model of that name, or the service's default one.
 
-        `timeout` is in seconds, in which the service must say what it serves; None: no limit.
+        `timeout` is how many seconds the service has to say what it serves; None: no limit.
         Raises ModelError.
         """
         url = url.rstrip("/")
@@ -101,7 +101,7 @@ class RemoteModel:
         return [self._record(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
     def _require_same_bundle(self) -> None:
-        """Raises ModelError where it was replaced meanwhile, perhaps under the same version."""
+        """Raises ModelError where the bundle was replaced, even under the same version."""
         name = self.identity["name"]
         with _told(f"{self.url}/models/{name}"):
             now = self.client.model(name)
@@ -130,7 +130,7 @@ class RemoteModel:
 
 @contextmanager
 def _told(address: str, rows: list[LabelledRow] | None = None) -> Iterator[None]:
-    """Raises ModelError for what the client raises, with the address and the rows' places."""
+    """Turns the client's errors into ModelError, with the address and the rows' places."""
     try:
         yield
     except DuetError as error:
@@ -144,7 +144,7 @@ def _told(address: str, rows: list[LabelledRow] | None = None) -> Iterator[None]
 
 
 def _task(url: str, told: dict[str, Any]) -> Task:
-    # a service of another version may tell less, or more
+    # a service of another version may have fewer fields, or more
     facts = {key: told[key] for key in Task.model_fields if key in told}
     try:
         return Task.model_validate(facts)
@@ -157,7 +157,7 @@ def _bundle(version: str, checksum: str, **_: str) -> str:
 
 
 def _with_places(message: str, rows: list[LabelledRow]) -> str:
-    """With the place of a row in its file, where the service names its place in the request."""
+    """The message with a row's place in its file, where the service names one in the request."""
 
     def place(found: re.Match[str]) -> str:
         number = int(found[1])

@@ -1,4 +1,4 @@
-"""A sample of rows that a student explains during training: are its rationales reasons?"""
+"""A sample of rows that a student explains during training, to measure rationale health."""
 
 import copy
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger("duet.distill")
 
 @dataclass(frozen=True)
 class RationaleSample:
-    """Rows, and the student that explains them as it will be served, with its present weights."""
+    """Rows, and the student that explains them as a service would, with its present weights."""
 
     model: Checkpoint
     rows: list[LabelledRow]
@@ -38,7 +38,7 @@ class RationaleSample:
         shuffled = random.Random(0).sample(examples, len(examples))
         shuffled.sort(key=lambda example: example.rationale is None)
         facts = {name: getattr(config, name) for name in StudentInterface.model_fields}
-        # asking sets a limit in the tokenizer, which is not to be saved with the student
+        # asking sets a limit in the tokenizer, which must not be saved with the student
         student = student._replace(tokenizer=copy.deepcopy(student.tokenizer))
         return cls(
             Checkpoint(config.output_dir, StudentInterface(**facts), student),
@@ -53,7 +53,7 @@ class RationaleSample:
         try:
             records = [*self.model.answers(self.rows)]
         except (ModelError, DataError) as error:
-            log.warning("rationales were not looked at: %s", error)
+            log.warning("rationales were not measured: %s", error)
             return {}
         shares = health_shares(measure_health(records, self.model.task))
         same = [one for record in records if (one := equals_reference(record)) is not None]

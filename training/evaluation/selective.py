@@ -1,4 +1,4 @@
-"""What a model's confidence is good for: to answer the rows it is sure of, and leave the others."""
+"""Selective prediction: a model answers the rows that it is sure of, and leaves the others."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ POINTS = 100  # of a curve, at most
 
 @dataclass(frozen=True)
 class Point:
-    """The most confident rows, as a share of all, and the share of them that is right."""
+    """The most confident rows: their share of all rows, and the share of them that is right."""
 
     coverage: float
     accuracy: float
@@ -23,7 +23,7 @@ class Selective:
     """Selective prediction. Rows of equal confidence count as their mean over all orders.
 
     `auroc` is the probability that a right row is more confident than a wrong one (the area under
-    the receiver operating characteristic), None where there are not both. `aurc` is the area under
+    the receiver operating characteristic), None without both kinds. `aurc` is the area under
     the risk-coverage curve (Geifman et al., 2019): the share of wrong rows among the k most
     confident ones, as the mean over every k. `accuracy_at_80` is the share of right rows among the
     most confident 80 %, rounded up to a row.

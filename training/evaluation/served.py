@@ -1,4 +1,4 @@
-"""Serves a bundle while an evaluation asks it."""
+"""A service that serves a bundle during an evaluation."""
 
 import ctypes
 import os
@@ -14,9 +14,9 @@ from pathlib import Path
 from training.evaluation.model import ModelError
 from training.evaluation.remote import RemoteModel
 
-TIMEOUT = 3600  # seconds of a request: nobody else waits, and a slow machine is no error
-STOP = 10  # seconds to stop in
-KEPT_SETTINGS = ("DUET_DEVICE", "DUET_THREADS")  # those that change no answer's meaning
+TIMEOUT = 3600  # seconds for a request: long, as a slow machine is no error
+STOP = 10  # seconds that the service has to stop
+KEPT_SETTINGS = ("DUET_DEVICE", "DUET_THREADS")  # those that do not change an answer's meaning
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -29,7 +29,7 @@ def served(bundle: Path, log: Path) -> Iterator[RemoteModel]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = _start(bundle, log, listener.fileno())
-    # From here on only the service has the socket: when it ends, connections to it end too.
+    # From here on only the service holds the socket: when it ends, connections to it end too.
     try:
         with closing(_connect(url, process, bundle, log)) as model:
             yield replace(model, identity=model.identity | {"kind": "bundle"})
@@ -54,7 +54,7 @@ def _start(bundle: Path, log: Path, fd: int) -> subprocess.Popen[bytes]:
             stdout=file,
             stderr=subprocess.STDOUT,
             pass_fds=[fd],
-            # not even SIGKILL to us may leave it behind
+            # the service must end with this process, even after SIGKILL
             preexec_fn=lambda: libc.prctl(DIE_WITH_PARENT, signal.SIGTERM),
         )
 

@@ -1,8 +1,8 @@
-"""Whether a difference on a few test rows is more than chance: interval, test, correction.
+"""Whether a difference on few test rows is more than chance: interval, test, correction.
 
-A *cluster* is rows that cannot count as independent: a test problem with the students of all seeds
-that answered it, or problems that are variants of one another. Clusters are what is drawn: these
-students, on other problems like these. That other seeds would give other students is not in it.
+A *cluster* is a set of rows that are not independent: the answers of all seeds' students to one
+test problem, or variants of one problem. Whole clusters are drawn. So a result holds for these
+students on other problems of the same kind. It does not cover students with other seeds.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 RESAMPLES = 9999
-BATCH = 2**20  # rows that are drawn at once, so that memory is bounded
+BATCH = 2**20  # rows that are drawn at once, to bound the memory
 Array = NDArray[np.float64]
 Interval = tuple[float, float] | tuple[None, None]
 
@@ -30,11 +30,12 @@ def clustered(values: Iterable[tuple[str, float]]) -> tuple[Array, Array]:
 def bootstrap_interval(
     clusters: Sequence[Hashable], statistic: Callable[[Array], Array]
 ) -> Interval:
-    """The 95 % interval of a statistic of N rows, which are drawn by whole clusters.
+    """The 95 % interval of a statistic of N rows, by draws of whole clusters.
 
-    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13). `clusters` [N] are the rows' own;
-    `statistic` takes how often each row was drawn, [R, N], and returns R values, NaN where it has
-    none. Nones with fewer than two clusters, and where more than 5 % of the draws give no value.
+    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13). `clusters` [N] says each row's
+    cluster. `statistic` takes how often each row was drawn, [R, N], and returns R values, NaN where
+    it has none. Both bounds are None with fewer than two clusters, or if more than 5 % of the draws
+    give no value.
     """
     names = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     rows = np.array([names[name] for name in clusters], int)
@@ -60,7 +61,7 @@ def bootstrap_interval(
 def confidence_interval(sums: Array, counts: Array) -> Interval:
     """The 95 % interval of the mean, Σ sums / Σ counts, over clusters [C].
 
-    By `bootstrap_interval`; of differences it is the paired bootstrap (Koehn, 2004).
+    By `bootstrap_interval`. For differences, it is the paired bootstrap (Koehn, 2004).
     """
     return bootstrap_interval(range(len(sums)), lambda times: (times @ sums) / (times @ counts))
 
@@ -68,13 +69,13 @@ def confidence_interval(sums: Array, counts: Array) -> Interval:
 def sign_flip_test(sums: Array) -> float:
     """The two-sided p-value of differences, summed by cluster [C], around 0.
 
-    If two ways to distil were alike, each cluster's sum could as well have had the other sign
-    (Fisher's paired randomisation test; Noreen, 1989). All signs are tried where there are at most
-    RESAMPLES ways to set them, and RESAMPLES random ones otherwise, with (b + 1) / (n + 1), by
-    which p is never 0 (Phipson and Smyth, 2010). With one seed and clusters of one row this is
-    McNemar's exact test.
+    If two ways to distil were alike, each cluster's sum could also have the other sign (Fisher's
+    paired randomisation test; Noreen, 1989). If there are at most RESAMPLES ways to set the signs,
+    all are tried. Otherwise RESAMPLES random ones are tried, with p = (b + 1) / (n + 1), which is
+    never 0 (Phipson and Smyth, 2010). With one seed and clusters of one row this is McNemar's exact
+    test.
     """
-    sums = sums[sums != 0]  # what has no sign changes nothing, but the number of ways
+    sums = sums[sums != 0]  # a zero changes only the number of ways
     if len(sums) < 2:
         return 1.0
     found = stats.permutation_test(
@@ -90,8 +91,11 @@ def sign_flip_test(sums: Array) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number, in the order given: no more than 5 % of such families
-    have a false finding below 0.05 (Holm, 1979, A simple sequentially rejective procedure)."""
+    """p-values adjusted for the number of tests, in the order given.
+
+    At most 5 % of such families of tests have a false finding below 0.05 (Holm, 1979, A simple
+    sequentially rejective multiple test procedure).
+    """
     p = np.asarray(p_values, float)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

@@ -1,10 +1,10 @@
 """The temperature of the confidence, fitted on validation rows.
 
-For closed labels it is that of Guo et al., 2017. The confidence of an open label is the probability
-of one decoded sequence among endlessly many. It gets an offset too (Platt, 1999): without one, a
-confidence near 1 would stay there, however often such rows are wrong.
+For closed labels this is the temperature of Guo et al., 2017. The confidence of an open label is
+the probability of one decoded sequence among endlessly many, so it gets an offset too (Platt,
+1999). Without an offset, a confidence near 1 would stay there, however often such rows are wrong.
 
-It stands beside the student in `calibration.json`. Export writes it into the bundle.
+The temperature is kept beside the student in `calibration.json`. Export writes it into the bundle.
 """
 
 import math
@@ -26,8 +26,8 @@ from training.evaluation.calibration import (
 from training.evaluation.record import Record
 from training.evaluation.significance import Array
 
-LOWEST, HIGHEST = 0.05, 20.0  # temperatures: beyond them the rows say nothing of a best one
-FARTHEST = 20.0  # offset
+LOWEST, HIGHEST = 0.05, 20.0  # temperatures: outside, the rows do not determine a best one
+FARTHEST = 20.0  # largest offset
 TINY = float(np.finfo(float).tiny)  # a probability that underflowed
 
 
@@ -89,11 +89,11 @@ def _best(records: Sequence[Record]) -> tuple[float, float | None, str | None]:
 def tempered(
     records: Sequence[Record], temperature: float, offset: float | None = None
 ) -> list[Record]:
-    """The records as a service with this calibration gives them. No label changes.
+    """The records as a service with this calibration would give them. No label changes.
 
-    The log-probabilities of closed labels are divided by the temperature and take the softmax; else
-    the log-probability of the decoded sequence is divided by it, and the offset added to that is
-    the log-odds of being right.
+    For closed labels, the log-probabilities are divided by the temperature, and the softmax of that
+    is taken. For open labels, the log-probability of the decoded sequence is divided by it, and the
+    offset is added: this is the log-odds of being right.
     """
     if temperature == 1 and offset is None:
         return list(records)
@@ -113,10 +113,10 @@ def _tempered(record: Record, temperature: float, offset: float | None) -> Recor
 
 
 def _best_of_open(records: Sequence[Record]) -> tuple[float, float, bool]:
-    """Temperature and offset, and whether they are better than none.
+    """The temperature and offset, and whether they are better than none.
 
-    Rows are aimed at as Platt does, short of 1 and of 0, so that rows which the confidence parts
-    into right and wrong have a best temperature, too.
+    The targets are Platt's: a little below 1 for right rows, and above 0 for wrong ones. So there
+    is a best temperature even where the confidence separates right rows from wrong ones.
     """
     confidence, right = confidence_and_right(records)
     logs = np.log(np.maximum(confidence, TINY))
@@ -147,9 +147,9 @@ def _best_of_open(records: Sequence[Record]) -> tuple[float, float, bool]:
 
 
 def _best_of_closed(records: Sequence[Record]) -> tuple[float, None, bool]:
-    """The temperature, and whether it is better than 1."""
+    """The temperature, no offset, and whether the temperature is better than 1."""
     rows = [record.probabilities or {} for record in records]
-    # label sets may differ in size, and what is missing of one is impossible
+    # label sets may differ in size; a missing label is impossible
     logs = np.full((len(rows), max(map(len, rows))), -np.inf)
     for number, row in enumerate(rows):
         logs[number, : len(row)] = np.log(np.maximum([*row.values()], TINY))

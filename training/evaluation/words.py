@@ -9,7 +9,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _STEMMER = PorterStemmer()
 
-# English's closed classes: what a text must use whatever it is about
+# English's closed word classes: every text uses them, whatever it is about
 _CLOSED_CLASSES = """
     a an the this that these those some any no each every all both either neither such another
     other same own much many more most few fewer less least several enough
@@ -47,9 +47,9 @@ def content_stems(text: str) -> set[str]:
 
 
 def names_in(text: str, *, at_starts: bool) -> set[str]:
-    """The stems of capitalised words, as a list of names is not to be had for every language model.
+    """The stems of capitalised words, which stand for names.
 
-    With `at_starts`, those at the start of a sentence count too, function words apart.
+    With `at_starts`, words at the start of a sentence count too, apart from function words.
     """
     names = set()
     for sentence in sentences_in(text):

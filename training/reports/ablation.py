@@ -79,7 +79,7 @@ Values = dict[int, list[tuple[str, float]]]  # by seed: each row's cluster, and 
 
 
 def results(ablation: Ablation, found: Mapping[Cell, Found]) -> list[Result]:
-    """Each comparison on each of its data sets, as far as there are answers."""
+    """Each comparison on each of its data sets, for the students that are finished."""
     flags = {cell: _flags(one) for cell, one in found.items()}
     return [
         _result(ablation, comparison, dataset, found, flags)
@@ -184,7 +184,7 @@ def as_data(found: list[Result], missing: Iterable[Cell]) -> dict[str, object]:
 
 
 def as_markdown(found: list[Result], cells: int, missing: list[Cell]) -> str:
-    """Two tables of each comparison on each data set: its labels, and its rationales."""
+    """Two tables for each comparison on each data set: labels, and rationales."""
     parts = [f"{cells - len(missing)} of {cells} students."]
     for result in found:
         parts += [f"**{result.title}: {result.dataset}**", _tell(result)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-_SIGNS = re.compile(r"([\\`*_\[\]|~])")  # that Markdown may take for its own, within a line
+_SIGNS = re.compile(r"([\\`*_\[\]|~])")  # what has a meaning for Markdown within a line
 
 
 class NoBlockError(ValueError):
@@ -19,19 +19,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def as_plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line, which it does not begin."""
+    """The text on one line, so that Markdown shows it as it is within a line."""
     return _SIGNS.sub(r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def as_fenced(text: str) -> str:
-    """Text as a block of code, whatever it holds."""
+    """The text as a block of code, whatever it holds."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
 
 
 def rewrite_block(path: Path, name: str, text: str) -> None:
-    """Puts the text between the marks of that name in a Markdown file.
+    """Replaces the text between the marks of that name in a Markdown file.
 
     Raises NoBlockError without marks.
     """

@@ -15,7 +15,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A table. The first column is text and the others are figures; `text`: all are text."""
+    """A table. The first column is text, the others are figures. With `text`, all are text."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -79,10 +79,10 @@ class Page:
     kind: str
     stem: str  # of its files' names
     title: str
-    figure: str  # the one to see first
+    figure: str  # shown first
     figure_of: str
     verdict: Sequence[str]
-    limits: Sequence[str]  # what the figures cannot say
+    limits: Sequence[str]  # what the figures do not show
     sections: Sequence[Section]
     names: Sequence[str]  # of the models in the cases
     cases: dict[str, list[Case]]  # by kind
@@ -94,7 +94,7 @@ class Page:
         return [*zip(self.names, records, strict=True)]
 
     def question(self, case: Case) -> list[tuple[str, str]]:
-        """The fields of the input, by name where there are several."""
+        """The fields of the input. They have names if there are several."""
         fields = case.record.input
         texts = [text if isinstance(text, str) else "; ".join(text) for text in fields.values()]
         return [*zip(fields if len(fields) > 1 else [""], texts, strict=True)]
@@ -135,13 +135,13 @@ def interval_text(found: Estimate, kind: str = "%") -> str:
 
 
 def form(kind: str, value: float | None) -> str:
-    """A share as percent, or a number to so many decimals, with its sign where there is a plus."""
+    """A share as percent, or a number with `kind` decimals. A "+" in `kind` shows the sign."""
     if value is None:
         return NONE
     if kind == "%":
         return f"{100 * value:.1f} %"
     text = f"{value:+.{kind[-1]}f}"
-    if not text.strip("+-0."):  # nothing has no sign
+    if not text.strip("+-0."):  # zero has no sign
         return text[1:]
     return (text if kind.startswith("+") else text.removeprefix("+")).replace("-", "−")
 
@@ -151,5 +151,5 @@ def p_value(value: float) -> str:
 
 
 def p_equals(value: float) -> str:
-    """As a text has it."""
+    """The p-value in a sentence."""
     return f"p {p_value(value)}" if value < 0.001 else f"p = {p_value(value)}"

@@ -56,7 +56,7 @@ def rationales_section(found: Rationales) -> Section:
         counts = [(str(score), str(count)) for score, count in judged.scores.items()]
         tables.append(Table(("the judge's score", "rationales"), counts))
     if found.correlations:
-        head = ("does it go with being right?", "rows", "mean if right", "if wrong")
+        head = ("correlation with being right", "rows", "mean if right", "if wrong")
         rows = [
             (
                 SCORES[key],
@@ -118,7 +118,7 @@ def health_verdict(shares: dict[str, float]) -> str:
 
 
 def _health_table(columns: dict[str, Rationales]) -> list[Table]:
-    """Of the models, and of the teacher, whose rationales are the same for all of them."""
+    """The health of the models' rationales, and of the teacher's, which are the same for all."""
     found = {
         name or "the model": (one.health, percent(one.equal_reference.value))
         for name, one in columns.items()

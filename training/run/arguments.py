@@ -1,4 +1,4 @@
-"""What transformers' trainer is told of a recipe."""
+"""The arguments of transformers' trainer for a recipe."""
 
 import os
 
@@ -16,7 +16,7 @@ def training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTrainingA
     gpu = torch.cuda.is_available()
     if config.precision == "bf16" and gpu and not torch.cuda.is_bf16_supported():
         raise ConfigError("precision: this GPU cannot compute in bf16; use fp32")
-    # else what a launcher, or an earlier run in this process, left there would decide
+    # else values that a launcher, or an earlier run in this process, left there would decide
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if config.precision == "bf16" else "no"
     return Seq2SeqTrainingArguments(
         output_dir=str(config.output_dir / "checkpoints"),
@@ -38,7 +38,7 @@ def training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTrainingA
         save_steps=config.eval_every,
         logging_steps=config.eval_every,
         logging_nan_inf_filter=False,  # it would make every step wait for its loss
-        # beside the best one those to be averaged, and two of interruptions
+        # the best one, those to be averaged, and two of interruptions
         save_total_limit=2 if config.average_last is None else 3 + config.average_last,
         load_best_model_at_end=True,
         metric_for_best_model="selection",

@@ -35,8 +35,8 @@ log = logging.getLogger("duet.distill")
 def distill(config: DistillConfig, splits: Splits, command: str, force: bool = False) -> None:
     """Trains the recipe's student and writes it, with its record, to `output_dir`.
 
-    Goes on from the last checkpoint of the same recipe where there is one, and does nothing where
-    its student is there; `force` goes on with a changed one. The step that is kept is the best by
+    Continues from the last checkpoint of the same recipe if there is one, and does nothing if the
+    student is there already. `force` continues with a changed recipe. It keeps the best step by
     validation accuracy, or with `average_last` the mean of the last ones. Test rows are measured
     at the end alone. SIGINT and SIGTERM save a checkpoint and raise Interrupted.
     """
@@ -88,7 +88,7 @@ def _trainer(
     arguments: Seq2SeqTrainingArguments,
     callbacks: list[TrainerCallback],
 ) -> TwoPassTrainer:
-    """Raises ConfigError where the recipe cannot be trained on these rows, or by FSDP."""
+    """The trainer. Raises ConfigError if the recipe does not fit these rows, or FSDP."""
     model, tokenizer = student.model, student.tokenizer
     pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
     assert pad_id is not None
@@ -143,7 +143,7 @@ def _options(config: DistillConfig) -> Options:
 def _sample(
     config: DistillConfig, splits: Splits, student: Student, size: int
 ) -> RationaleSample | None:
-    """Validation rows to look at rationales of; None where no rationale is learnt."""
+    """Validation rows whose rationales are measured; None where no rationale is learnt."""
     if config.objective == "finetune" or not any(one.rationale for one in splits.train):
         return None
     return RationaleSample.draw(config, student, splits.validation, size)
@@ -165,7 +165,7 @@ def _choose_weights(
 ) -> list[int]:
     """Gives the model the weights that are kept, rounded if the recipe says so.
 
-    Returns the step that they are of, or those whose mean they are.
+    Returns the step of these weights, or the steps whose mean they are.
     """
     steps = [trainer.state.best_global_step or trainer.state.global_step]
     if config.average_last is not None:

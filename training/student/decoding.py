@@ -1,8 +1,8 @@
 """Greedy decoding by torch, and the log-probabilities of texts, for several prompts at once.
 
-What a text is and how probable it is are as the service defines them: the end token counts. A
-*decoder prefix* is what the decoder reads after its start token and before it writes, such as the
-label that a rationale explains.
+A text and its probability are as the service defines them: the end token counts. A *decoder prefix*
+is what the decoder reads after its start token and before it writes, such as the label that a
+rationale explains.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from transformers import LogitsProcessor, LogitsProcessorList, T5ForConditionalG
 
 from training.student.passes import IGNORED
 
-BATCH_TOKENS = 16_384  # of prompts and what may be written after them, padding included
-SCORED_TOKENS = 1024  # of labels at once: each takes memory for the whole vocabulary's logits
+BATCH_TOKENS = 16_384  # of prompts and of the longest texts after them, padding included
+SCORED_TOKENS = 1024  # of labels at once: each token needs memory for the logits of all pieces
 
 Ids = Sequence[int]
 
@@ -30,9 +30,9 @@ class Decoded(NamedTuple):
 
 
 def batches_of(sizes: Sequence[int], written: int) -> Iterator[list[int]]:
-    """The places of prompts in batches, those of like sizes together, the longest first.
+    """The positions of prompts in batches. Prompts of like sizes are together, the longest first.
 
-    `written` is how many tokens may come after each.
+    `written` is the most tokens that may come after each prompt.
     """
     batch: list[int] = []
     for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
@@ -93,7 +93,7 @@ def generate(
 class _GreedyLogprobs(LogitsProcessor):
     """Notes the log-probability of the likeliest token of every step, and changes nothing.
 
-    transformers itself would keep the logits of all steps, whose memory nothing bounds.
+    transformers itself would keep the logits of all steps, which may need any amount of memory.
     """
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ def log_distributions(
 def score(
     model: T5ForConditionalGeneration, prompts: Sequence[Ids], labels: Sequence[Sequence[Ids]]
 ) -> list[Tensor]:
-    """For each prompt, the log-probabilities [L] of its labels, each of which is tokens."""
+    """For each prompt, the log-probabilities [L] of its labels. A label is its token ids."""
     input_ids, mask = _padded(model, prompts)
     encoded = model.get_encoder()(input_ids=input_ids, attention_mask=mask)[0]
     start = model.config.decoder_start_token_id
@@ -139,7 +139,7 @@ def score(
     for some in (pairs[begin : begin + size] for begin in range(0, len(pairs), size)):
         rows = torch.tensor([row for row, _ in some], device=encoded.device)
         targets = pad([ids for _, ids in some], IGNORED).to(encoded.device)
-        # what stands below padding comes after a label's end, so that nothing sees it
+        # padding comes after a label's end, so no token of the label sees it
         read = F.pad(targets[:, :-1].clamp(min=0), (1, 0), value=start)
         logits = model(
             encoder_outputs=(encoded[rows],), attention_mask=mask[rows], decoder_input_ids=read
@@ -157,7 +157,7 @@ def pad(rows: Sequence[Ids], value: int) -> Tensor:
 
 
 def _padded(model: T5ForConditionalGeneration, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-    """Tokens [B,S] on the model's device, and the mask [B,S] of what is one."""
+    """The tokens [B,S], padded, on the model's device, and the mask [B,S] of the real ones."""
     pad_id: Any = model.config.pad_token_id
     mask = pad([[1] * len(row) for row in rows], 0)
     return pad(rows, pad_id).to(model.device), mask.to(model.device)

@@ -1,4 +1,4 @@
-"""A measurement of I(Z;V), what the two passes' states tell of each other, for all objectives."""
+"""A measurement of I(Z;V), the information that the states of both passes share."""
 
 import math
 
@@ -26,9 +26,9 @@ def information_bound(predict: Tensor, explain: Tensor) -> float | None:
     distribution. It is fitted on one half of the rows and judged on the other, then the other way
     round; the mean is returned. The halves are always the same, and no row judges itself.
 
-    So plain a critic may miss much of what the states share. The bound is at most log(N / 2), and
-    around 0 for independent states. Under teacher forcing states hold their targets, and what
-    these share counts too.
+    A critic this simple may miss much of what the states share. The bound is at most log(N / 2),
+    and around 0 for independent states. With teacher forcing, states hold their targets. What the
+    targets share counts too.
     """
     drawn = torch.randperm(len(predict), generator=torch.Generator().manual_seed(0))[:MOST_ROWS]
     z, v = predict[drawn].double(), explain[drawn].double()

@@ -111,7 +111,7 @@ def _is_scaled(config: Any) -> bool:
 
 
 def _joined(ids: list[Tensor]) -> Tensor:
-    """The tokens of all passes, and fillers up to one of few lengths.
+    """The tokens of all passes, with fillers up to one of a few lengths.
 
     oneDNN compiles kernels of 0.7 MB for each length. So only eight lengths are used between a
     power of two and the next.

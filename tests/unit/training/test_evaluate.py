@@ -69,7 +69,7 @@ def test_a_changed_model_or_data_is_shown_and_refused(
     write_rows(rows, "open", 7)
     line = complaint(command, capsys)
     assert 'data.rows: "6" → "7"; data.sha256: ' in line
-    assert "begin anew by --force" in line
+    assert "start again with --force" in line
     write_rows(rows, "open", 6)
 
     changed = tmp_path / "changed"

@@ -50,7 +50,7 @@ def test_any_other_line_that_is_wrong_is_named(tmp_path: Path) -> None:
         (2, line("one") + b'{"key": "two", "ans\n' + line("three")),
     ):
         path.write_bytes(content)
-        complaint = f"line {number}: no answer of a teacher; remove the line to lose that answer"
+        complaint = f"line {number}: not a teacher's answer; remove the line to lose that answer"
         with pytest.raises(StoreError, match=complaint):
             list(read_old_answers(path))
         assert path.read_bytes() == content

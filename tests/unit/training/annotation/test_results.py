@@ -193,7 +193,9 @@ def test_columns_have_the_names_that_a_recipe_gives_them(tmp_path: Path) -> None
     source = FilesSource(format="jsonl", train=tmp_path / "out.jsonl", columns=columns)
     (row,), _ = load_rows(source, SVAMP)
     assert (row.teacher_label, row.rationales) == ("3 + 4", ("3 + 4.",))
-    with pytest.raises(DataError, match=r"data\.columns\.rationale: the teacher's goes to one"):
+    with pytest.raises(
+        DataError, match=r"data\.columns\.rationale: expected one column for the teacher's"
+    ):
         write(tmp_path, [], {"rationale": ["why_1", "why_2"]})
 
 

@@ -103,7 +103,10 @@ def test_the_files_stand_beside_each_other() -> None:
         (["--prices", "1"], "--prices: expected two numbers"),
         (["--temperature", "-1"], "--temperature: Input should be greater than or equal to 0"),
         (["--temperature", "nan"], "--temperature: Input should be a finite number"),
-        (["--samples", "2", "--temperature", "0"], "--samples: several are alike"),
+        (
+            ["--samples", "2", "--temperature", "0"],
+            "--samples: at temperature 0",
+        ),
         (["--body", "{"], "--body: not JSON"),
         (["--body", "[1]"], "--body: expected a JSON object"),
         (["--body", '{"stream": true, "n": 2}'], "--body: leave n, stream out"),

@@ -91,4 +91,4 @@ def test_a_student_that_cannot_be_asked_does_not_stop_its_training(
 
     monkeypatch.setattr(Checkpoint, "answers", answers)
     assert drawn(20).measure() == {}
-    assert "rationales were not looked at: row 3: 2000 labels" in caplog.text
+    assert "rationales were not measured: row 3: 2000 labels" in caplog.text

@@ -36,7 +36,7 @@ def test_what_is_there_is_not_written_over(
     assert out.read_text() == "my own\n"
     out.unlink()
     for name, problem in (
-        ("a.answers.jsonl", "a.answers.jsonl, line 1: no answer of a teacher"),
+        ("a.answers.jsonl", "a.answers.jsonl, line 1: not a teacher's answer"),
         ("a.answers.sqlite", "a.answers.sqlite: not a store of answers; move it away"),
     ):
         (out.parent / name).write_text("my own\n" * 200)
@@ -54,7 +54,7 @@ def test_what_is_there_is_not_written_over(
         (
             '{"text": "One?"}\n',
             ["--prices", "1", "2", "--budget", "1", "--body", '{"max_tokens": null}'],
-            "--budget: an answer could cost anything; name max_completion_tokens or max_tokens",
+            "--budget: the cost of an answer has no limit; set max_completion_tokens or max_tokens",
         ),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_signal_lets_the_answers_under_way_come(
     with chatting(respond) as chat:
         assert ask(out, chat, "--concurrency", "4") == 128 + number
         printed = capsys.readouterr()
-        assert "teacher: stopping; the answers under way are paid for" in printed.err
+        assert "teacher: stopping; waits for the answers in flight" in printed.err
         assert printed.err.endswith("teacher: stopped; the same command goes on\n")
         assert "12 rows annotated, 0 failed, 18 not asked about" in printed.out
         assert len(chat.requests) == len(lines(out)) == 12
