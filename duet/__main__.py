@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int | None:
         if package in OURS:
             raise
         print(
-            f"duet {name}: {package} is missing: pip install 'duet[{command.extras}]'",
+            f"duet {name}: {package} is missing: pip install '.[{command.extras}]'",
             file=sys.stderr,
         )
         return 2

@@ -9,8 +9,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tasks.calibration import Calibration
 from tasks.task import Fields
-from training.student.load import load_pretrained
-from training.student.record import (
+from training.student.files import (
     EXAMPLES,
     RECORD,
     Example,
@@ -20,6 +19,7 @@ from training.student.record import (
     read_examples,
     read_record,
 )
+from training.student.load import load_pretrained
 from training.student.unpadded import UnpaddedT5
 
 GOLDEN_EXAMPLES = 4  # at most

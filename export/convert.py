@@ -20,7 +20,7 @@ from export.parity import ParityError
 from export.replacing import replacing, require_replaceable
 from export.writing import write_bundle
 from tasks.task import Name
-from training.student.record import StudentError
+from training.student.files import StudentError
 
 log = logging.getLogger("duet.export")
 

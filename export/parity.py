@@ -16,7 +16,7 @@ from export.reference import DecoderPrefixes, OnnxStudent
 from tasks.placeholders import Codec
 from tasks.task import Task
 from training.student.decoding import generate, log_distributions
-from training.student.record import StudentPass
+from training.student.files import StudentPass
 
 TOLERANCE = 1e-4  # of log-probabilities, in fp32
 LEAST_EQUAL_LABELS = 0.99  # a share of the rows, in lower precisions

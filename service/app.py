@@ -12,8 +12,8 @@ from service import __version__, errors, openapi
 from service.metrics import Metrics
 from service.middleware.access import REQUEST_ID, STAGES, Access
 from service.middleware.body_limits import BodyLimits
-from service.middleware.head import Head
-from service.middleware.page_headers import PageHeaders
+from service.middleware.head_method import Head
+from service.middleware.response_headers import ResponseHeaders
 from service.middleware.shedding import Shedding
 from service.oip import routes as oip
 from service.registry import Registry
@@ -76,7 +76,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
                 *(f"x-{stage}-time" for stage in ("total", *STAGES)),
             ],
         )
-    app.add_middleware(PageHeaders, docs_path=DOCS)
+    app.add_middleware(ResponseHeaders, docs_path=DOCS)
     app.add_middleware(Access, metrics=app.state.metrics)
 
 

@@ -21,9 +21,7 @@ def telemetry() -> TelemetryConfig:
     """
     wanted = next((name for name in ENDPOINTS if os.environ.get(name)), None)
     if wanted is not None and not _installed():
-        logger.warning(
-            "%s is set, but traces need the extra otel: pip install 'duet[otel]'", wanted
-        )
+        logger.warning("%s is set, but traces need the extra otel: pip install '.[otel]'", wanted)
         wanted = None
     if wanted is not None:
         os.environ.setdefault("OTEL_SERVICE_NAME", "duet")

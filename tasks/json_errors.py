@@ -7,7 +7,8 @@ def why_unreadable(error: BaseException) -> str:
     """The reason in words for an exception of a JSON parser."""
     match error:
         case JSONDecodeError():
-            return f"{error.msg} at character {error.pos}"
+            # some of json's own messages end in "at" already
+            return f"{error.msg.removesuffix(' at')} at character {error.pos}"
         case RecursionError():
             return "it is nested too deeply"
         case UnicodeDecodeError():

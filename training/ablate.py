@@ -28,7 +28,7 @@ from training.reports.ablation import Found, as_data, as_markdown, results
 from training.reports.markdown import NoBlockError, rewrite_block
 from training.run.distillation import distill
 from training.run.interruption import Interrupted
-from training.student.record import Example, StudentError, read_record
+from training.student.files import Example, StudentError, read_record
 from training.yaml_files import ConfigError
 
 

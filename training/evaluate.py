@@ -33,7 +33,7 @@ from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions, read_run
 from training.evaluation.temperature import Temperature, fit_temperature
 from training.reports.page import Page
-from training.student.record import write_calibration
+from training.student.files import write_calibration
 from training.yaml_files import ConfigError
 
 

@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None, prog: str = "teacher.py") -> int:
     except (ConfigError, DataError, StoreError, OSError) as error:
         return _tell(str(error))
     except ModuleNotFoundError as error:
-        return _tell(f"the package {error.name} is missing: pip install 'duet[teacher]'")
+        return _tell(f"the package {error.name} is missing: pip install '.[teacher]'")
     except KeyboardInterrupt:
         return _tell(f"stopped; {_go_on(settings)}", 130)
 

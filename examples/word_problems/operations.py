@@ -18,7 +18,7 @@ from tasks.equations import operations as operations_of
 from training.config import load_config
 from training.data.row import DataError
 from training.data.splits import load_splits
-from training.student.record import Example
+from training.student.files import Example
 from training.yaml_files import ConfigError
 
 SEVERAL = "several steps"

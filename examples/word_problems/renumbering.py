@@ -7,7 +7,7 @@ from string import ascii_lowercase
 
 from examples.word_problems.equations import equation, letters, solved
 from tasks.placeholders import MaskedNumbers
-from training.student.record import Example
+from training.student.files import Example
 
 _PLACEHOLDER = re.compile(r"(?<!\w)n([0-9]+)(?![0-9])")
 _LITERAL = re.compile(r"(?<!\w)[0-9]")  # a number that is no placeholder

@@ -22,7 +22,7 @@ from tasks.durable_files import replacing
 from training.config import load_config
 from training.data.row import DataError
 from training.data.splits import load_splits
-from training.student.record import Example
+from training.student.files import Example
 from training.yaml_files import ConfigError
 
 SWAPPED_NOUNS = 0.5  # share of copies with other nouns, too; the rest has other names only

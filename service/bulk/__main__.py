@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from typing import Final
 
 import onnxruntime
 from pydantic import ValidationError
@@ -22,6 +23,8 @@ from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
 from service.settings import from_command_line, problem_of
 from tasks.row_files import RowFile
+
+RATED_ROWS: Final = 1000  # of fewer, the start takes too much of the time to tell a rate
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m service.bulk") -> int:
@@ -143,10 +146,10 @@ def _report(tally: Tally, progress: Progress, folder: Path) -> None:
     if failed:
         kinds = ", ".join(f"{kind}: {count:,}" for kind, count in tally.errors.most_common())
         print(
-            f"{failed:,} failed ({kinds}), the first in line {tally.first_error}; their records "
-            "have `error_type`"
+            f"{failed:,} failed ({kinds}), the first in line {tally.first_error}. The record of "
+            "such a row has `error_type`"
         )
-    if progress.rows:
+    if progress.rows >= RATED_ROWS:
         rate = progress.rows / progress.seconds
         print(f"{rate:,.0f} rows/s: {1e6 / rate / 3600:.2f} hours for a million")
 

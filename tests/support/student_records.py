@@ -1,7 +1,7 @@
 """The record of a student, as training notes one."""
 
 from tasks.builtin import TASKS
-from training.student.record import LearntData, Recipe, StudentRecord, Vocabulary
+from training.student.files import LearntData, Recipe, StudentRecord, Vocabulary
 
 
 def a_record() -> StudentRecord:

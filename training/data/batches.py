@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from tasks.task import Task
 from training.config import DistillConfig
 from training.student.decoding import pad
+from training.student.files import Example
 from training.student.passes import IGNORED
-from training.student.record import Example
 
 CHUNK = 1000  # texts tokenized at a time, as encodings take much memory
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from training.student.record import Example
+from training.student.files import Example
 
 
 def conclude(example: Example) -> Example:

@@ -15,7 +15,7 @@ from training.data.load import load_rows
 from training.data.load_report import LoadReport
 from training.data.row import DataError, Row
 from training.data.sources import FilesSource, Labels
-from training.student.record import Example
+from training.student.files import Example
 
 log = logging.getLogger("duet.data")
 

@@ -18,14 +18,14 @@ from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import ModelError, batched
 from training.evaluation.record import Record
 from training.student.decoding import Ids, batches_of, generate, score
-from training.student.load import Student, load_pretrained
-from training.student.record import (
+from training.student.files import (
     CALIBRATION,
     StudentError,
     StudentInterface,
     StudentPass,
     read_record,
 )
+from training.student.load import Student, load_pretrained
 
 TOGETHER = 128  # rows that are sorted by length and cut into batches
 

@@ -17,7 +17,7 @@ from tasks.equations import evaluate_equation
 from tasks.task import Task
 from training.evaluation.record import Record
 from training.evaluation.words import FUNCTION_WORDS, sentences_in, words_in
-from training.student.record import FAULTS
+from training.student.files import FAULTS
 
 SHORTEST_END = 4  # letters of a label's end that is glued to a sentence mark
 GRAM = 3  # letters of a label's middle that is glued to a word

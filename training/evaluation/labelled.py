@@ -15,7 +15,7 @@ from training.data.load_report import LoadReport
 from training.data.row import DataError, Row
 from training.data.row_reader import RowReader
 from training.data.splits import Key, group_key, load_splits
-from training.student.record import Example
+from training.student.files import Example
 
 Split = Literal["validation", "test"]
 

@@ -13,8 +13,8 @@ from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.health import equals_reference, health_shares, measure_health
 from training.evaluation.labelled import LabelledRow, labelled_examples
 from training.evaluation.model import ModelError
+from training.student.files import Example, StudentInterface
 from training.student.load import Student
-from training.student.record import Example, StudentInterface
 
 WHILE_TRAINING = 64  # rows, at every evaluation
 AT_THE_END = 256

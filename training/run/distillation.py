@@ -22,8 +22,8 @@ from training.run.folder import Output, step_of
 from training.run.interruption import SaveWhenSignalled
 from training.run.reporting import reporting
 from training.run.student import load_student, student_texts
+from training.student.files import Example, Metrics
 from training.student.load import Student, as_trained
-from training.student.record import Example, Metrics
 from training.student.rounding import round_weights
 from training.student.unpadded import UnpaddedT5
 from training.trainer import LabelAccuracy, TwoPassTrainer

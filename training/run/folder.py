@@ -11,9 +11,7 @@ from tasks.durable_files import replace_text
 from training.config import DistillConfig
 from training.data.splits import Splits
 from training.run.differences import differences
-from training.student.load import Student
-from training.student.model_card import render_card
-from training.student.record import (
+from training.student.files import (
     RECORD,
     LearntData,
     Metrics,
@@ -27,6 +25,8 @@ from training.student.record import (
     write_examples,
     write_record,
 )
+from training.student.load import Student
+from training.student.model_card import render_card
 from training.yaml_files import ConfigError
 
 EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export

@@ -7,13 +7,13 @@ from transformers import set_seed
 from tasks.placeholders import PLACEHOLDERS
 from tasks.task import Task
 from training.config import DistillConfig
+from training.student.files import Example, StudentError
 from training.student.load import (
     Student,
     load_pretrained,
     student_from_scratch,
     with_special_tokens,
 )
-from training.student.record import Example, StudentError
 from training.student.vocabulary import trim_vocabulary
 from training.yaml_files import ConfigError
 

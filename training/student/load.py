@@ -24,7 +24,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from training.student.record import StudentError
+from training.student.files import StudentError
 from training.student.unpadded import UnpaddedT5
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # in T5's order: pad is 0, end is 1

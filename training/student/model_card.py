@@ -2,7 +2,7 @@
 
 import jinja2
 
-from training.student.record import FAULTS
+from training.student.files import FAULTS
 
 
 def render_card(package: str, template: str = "model_card.md.jinja", **facts: object) -> str:

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from training.student.record import StudentError
+from training.student.files import StudentError
 
 CHUNK = 1000  # texts that are tokenized at a time: encodings take much memory
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece of SentencePiece's byte fallback

@@ -94,7 +94,7 @@ def test_settings_are_checked_without_torch(no_torch: str) -> None:
 def test_a_package_that_is_missing_is_told_in_one_line(no_torch: str) -> None:
     done = run("duet", "distill", "recipe.yaml", PYTHONPATH=no_torch)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "duet distill: torch is missing: pip install 'duet[training]'\n"
+    assert done.stderr == "duet distill: torch is missing: pip install '.[training]'\n"
 
 
 def test_a_module_of_ours_that_is_missing_is_no_missing_package(

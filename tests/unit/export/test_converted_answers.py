@@ -18,7 +18,7 @@ from tests.support.prediction_records import closed_records, open_records
 from tests.support.prediction_records import record as make_record
 from tests.support.tiny_students import learned_student, problems, save_checkpoint
 from training.evaluation.temperature import fit_temperature, tempered
-from training.student.record import write_calibration
+from training.student.files import write_calibration
 
 
 def serve(folder: Path) -> list[Prediction]:

@@ -28,7 +28,7 @@ from tests.support.tiny_students import (
     save_graphs,
     tiny_student,
 )
-from training.student.record import StudentPass
+from training.student.files import StudentPass
 
 PASSES = [StudentPass("predict: ", 8), StudentPass("explain: ", 24)]
 

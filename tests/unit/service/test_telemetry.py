@@ -53,6 +53,5 @@ def test_where_the_extra_is_missing_the_log_says_so(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        "OTEL_EXPORTER_OTLP_ENDPOINT is set, but traces need the extra otel: "
-        "pip install 'duet[otel]'"
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, but traces need the extra otel: pip install '.[otel]'"
     )

@@ -15,9 +15,9 @@ from training.data.batch_sampler import ShuffledBatchSampler
 from training.data.batches import TokenizedExamples, TwoPassCollator
 from training.objectives import OBJECTIVES, Options
 from training.student.contrastive import ContrastiveHeads
+from training.student.files import Example
 from training.student.load import as_trained, train_tokenizer
 from training.student.passes import IGNORED, Pass, WholeBatch
-from training.student.record import Example
 from training.student.unpadded import UnpaddedT5
 from training.trainer import HEADS, LabelAccuracy, TwoPassTrainer
 

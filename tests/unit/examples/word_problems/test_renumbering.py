@@ -6,7 +6,7 @@ from examples.word_problems.renumbering import renumbered
 from tasks.equations import evaluate_equation
 from tasks.placeholders import MaskedNumbers
 from training.evaluation.arithmetic import read_arithmetic
-from training.student.record import Example
+from training.student.files import Example
 
 TEXT = "Ann had 15 pears and two boxes. She ate 6 pears and gave 3 away. How many are left?"
 ROW = Example({"text": TEXT}, "( ( 15.0 - 6.0 ) - 3.0 )", "15 - 6 = 9 were left. So 9 - 3 = 6 are.")

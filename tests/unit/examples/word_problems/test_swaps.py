@@ -7,7 +7,7 @@ from tasks.placeholders import MaskedNumbers
 from tests.support.simple_problems import distillation
 from training.config import load_config
 from training.data.splits import load_splits
-from training.student.record import Example
+from training.student.files import Example
 
 ROW = Example(
     {"text": "Nora had 15 pears and gave a pear to Tom. Tom's bag has 3 pears."},

@@ -77,7 +77,8 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
         (("--input", path, "--model", tmp_path), f"{tmp_path}: not a bundle"),
         (
             ("--input", path),
-            f"{path}: there is no 'text', but body; say where a field is with --columns FIELD=COLUMN",
+            f"{path}: there is no 'text', but body; say where a field is with --columns "
+            "FIELD=COLUMN",
         ),
         (("--input", path, "--columns", "body"), "--columns (DUET_COLUMNS): Value error, expected"),
     ):

@@ -5,9 +5,9 @@ from tasks.placeholders import PLACEHOLDERS
 from tasks.task import Task
 from training.data.batches import TokenizedExamples, TwoPassCollator
 from training.run.student import student_texts
+from training.student.files import Example
 from training.student.load import train_tokenizer
 from training.student.passes import IGNORED
-from training.student.record import Example
 
 SVAMP = TASKS["svamp"]
 

@@ -1,5 +1,5 @@
 from training.data.cascade import conclude
-from training.student.record import Example
+from training.student.files import Example
 
 
 def test_a_rationale_concludes_with_the_answer() -> None:

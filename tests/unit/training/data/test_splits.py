@@ -7,7 +7,7 @@ from tasks.builtin import TASKS
 from training.config import DistillConfig, load_config
 from training.data.row import DataError, Row
 from training.data.splits import Splits, examples_of, group_key, hold_out, load_splits, masked
-from training.student.record import Example
+from training.student.files import Example
 from training.yaml_files import ConfigError
 
 MINI = Path(__file__).parents[4] / "training" / "recipes" / "svamp-mini.yaml"

@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 from tests.support.ablation_data import main as write_data
 from training.data.splits import load_splits
 from training.evaluation.ablation import Ablation, Cell, load_ablation, shuffle_rationales
-from training.student.record import Example
+from training.student.files import Example
 from training.yaml_files import ConfigError
 
 PLAN = ROOT / "training" / "ablations" / "objectives.yaml"

@@ -13,7 +13,7 @@ from training.evaluation.checkpoint import Checkpoint
 from training.evaluation.record import Record
 from training.evaluation.sample import RationaleSample
 from training.run.student import load_student, student_texts
-from training.student.record import Example
+from training.student.files import Example
 
 CONFIG = load_config(Path("tests/support/recipes/tickets.yaml"))
 EXAMPLES = [

@@ -13,7 +13,7 @@ from tests.support.prediction_records import closed_records, open_records, recor
 from training.evaluation.calibration import measure_calibration
 from training.evaluation.record import Record
 from training.evaluation.temperature import fit_temperature, tempered
-from training.student.record import write_calibration
+from training.student.files import write_calibration
 
 OFFSET = 0.7
 LABELS = ["entailment", "neutral", "contradiction"]

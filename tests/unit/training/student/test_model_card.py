@@ -2,8 +2,8 @@
 
 from tasks.builtin import TASKS
 from tests.support.student_records import a_record
+from training.student.files import FAULTS, Metrics
 from training.student.model_card import render_card
-from training.student.record import FAULTS, Metrics
 
 
 def card_of(metrics: Metrics, task: str = "svamp") -> str:

@@ -6,8 +6,8 @@ from transformers import T5ForConditionalGeneration
 from tasks.builtin import TASKS
 from tests.support.tiny_students import KINDS, Kind, problems, tiny_student
 from training.data.batches import TokenizedExamples, TwoPassCollator
+from training.student.files import Example
 from training.student.passes import Pass
-from training.student.record import Example
 from training.student.unpadded import UnpaddedT5
 
 

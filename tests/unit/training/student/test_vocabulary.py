@@ -16,8 +16,8 @@ from tests.support.simple_problems import RECIPE
 from tests.support.tiny_students import KINDS, Kind, problems
 from training.config import load_config
 from training.run.student import load_student
+from training.student.files import StudentError
 from training.student.load import Student, train_tokenizer
-from training.student.record import StudentError
 from training.student.vocabulary import trim_vocabulary
 from training.yaml_files import ConfigError
 

@@ -93,6 +93,6 @@ def test_the_client_may_be_missing(
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "openai", None)
     line = complaint(out, capsys)
-    assert "the package openai is missing: pip install 'duet[teacher]'" in line
+    assert "the package openai is missing: pip install '.[teacher]'" in line
     arguments = command(out.parents[1] / "rows.jsonl", out, NOBODY, "--dry-run")
     assert teacher.main(arguments) == 0

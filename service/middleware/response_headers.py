@@ -16,7 +16,7 @@ DOCS_POLICY: Final = (
 )
 
 
-class PageHeaders:
+class ResponseHeaders:
     """ASGI middleware: adds a policy (CSP level 3) to pages, and `nosniff` to every answer."""
 
     def __init__(self, app: ASGIApp, docs_path: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tasks.calibration import Calibration
 from tests.support.student_records import a_record
 from tests.support.tiny_students import save_checkpoint, tiny_student
-from training.student.record import (
+from training.student.files import (
     Example,
     StudentError,
     StudentPass,
