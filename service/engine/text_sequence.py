@@ -45,8 +45,9 @@ class TextSequence(Sequence):
         read = self.tokens[-1:] or self._decoder_prefix(model.decoder_start_id)
         draft: list[int] = []
         right: list[float] = []
-        if self.drafter is not None:
-            room = min(self.max_tokens - len(self.tokens) - 1, max(0, most - len(read)))
+        # just after a label the next words are hard to guess, and a wrong draft costs time
+        if self.drafter is not None and len(read) == 1:
+            room = min(self.max_tokens - len(self.tokens) - 1, max(0, most - 1))
             draft, right = self.drafter.draft(room, floor, model.eos_id)
         return Proposal([*read, *draft], [1.0] * len(read) + right, least=len(read))
 
