@@ -103,7 +103,7 @@ def check_parity(
             f"the first is for {_difference(student, wrong[0])}"
         )
     difference = float(np.max(differences))
-    if not difference <= TOLERANCE:  # also where it is NaN
+    if not difference <= TOLERANCE:  # also if it is NaN
         raise ParityError(
             f"token log-probabilities differ by up to {difference:.2g}, more than {TOLERANCE:.0e}"
         )

@@ -15,7 +15,7 @@ from tasks.json_errors import why_unreadable
 
 MAX_MESSAGE_CHARACTERS = 1000
 INTERNAL = "an error inside the service; its log says more"
-INFERENCE_PROTOCOL = "/v2"  # where the Open Inference Protocol is spoken
+INFERENCE_PROTOCOL = "/v2"  # the prefix of the Open Inference Protocol's paths
 HTTP_ERROR_TYPES = {  # for errors that the framework raises
     400: "invalid_json",
     404: "not_found",

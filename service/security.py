@@ -1,4 +1,4 @@
-"""Keys: who may use the service."""
+"""API keys: check who may use the service, and limit the open requests of each key."""
 
 import hashlib
 import hmac

@@ -186,8 +186,7 @@ class Settings(BaseSettings):
     )
     check: CliImplicitFlag[bool] = Field(
         False,
-        description="whether to verify the settings and the bundles, print what would be served, "
-        "and exit",
+        description="whether to verify the settings and the bundles, print the models, and exit",
     )
     log_format: LogFormat = Field("console", description="how lines of the log are written")
     log_level: LogLevel = Field(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from export.bundle import Manifest
 
-# The fields of a task, or a string where the task has one field.
+# The fields of a task, or a string if the task has one field.
 Input = str | Mapping[str, str | Sequence[str]]
 
 

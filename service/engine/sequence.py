@@ -1,4 +1,4 @@
-"""Sequences: what occupies a slot of the engine, from its prompt to its result."""
+"""Sequences: a sequence occupies a slot of the engine, from its prompt to its result."""
 
 from abc import ABC, abstractmethod
 from collections import abc

@@ -81,7 +81,7 @@ class TextProcessor:
         return [self._encode(prefix + codec.text, truncate) for prefix in prefixes]
 
     def labels(self, given: Input) -> LabelTrie | None:
-        """The labels to choose from for this input; None where the label is an open text.
+        """The labels to choose from for this input; None if the label is an open text.
 
         Raises InvalidInput, EmptyInput, TooManyTokens.
         """

@@ -61,7 +61,7 @@ def answer_on_cluster(
     Raises WorkFailed. Raises Stopped after SIGINT or SIGTERM; the current shards are lost.
     """
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    with contextlib.redirect_stdout(sys.stderr):  # Ray prints what it tries again
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints its retries
         _connect()
         with stoppable():  # Ray has handlers of its own
             return _answer(settings, todo, survey, progress)

@@ -67,7 +67,7 @@ def test_a_bundle_that_is_not_worse_replaces_the_other(folder: Path, out: Path) 
     card = (out / bundle.MODEL_CARD).read_text()
     for expected in (
         "## Beside the bundle before",
-        f"It was held against tiny, version 1 (manifest checksum `{first.checksum[:12]}`), on the",
+        f"It was compared with tiny, version 1 (manifest checksum `{first.checksum[:12]}`), on the",
         "| accuracy | 100.0 % | 0.0 % | +100.0 points, +100.0 to +100.0, p = 1.9e-06 |",
         f"| healthy rationales | {100 * measured['healthy']:.1f} % | ",
         "--version 2 --precision fp32\n",
@@ -92,7 +92,7 @@ def test_a_section_on_an_earlier_gate_is_replaced(folder: Path, out: Path, tmp_p
     assert admit.main(again) == 0
     card = (out / bundle.MODEL_CARD).read_text()
     assert card.count("## Beside the bundle before") == 1
-    assert "held against tiny, version 2" in card
+    assert "compared with tiny, version 2" in card
     assert card.startswith(once[bundle.MODEL_CARD].decode().partition("## Beside")[0])
 
 

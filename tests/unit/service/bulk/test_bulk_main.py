@@ -33,7 +33,7 @@ def test_a_wrong_row_has_its_record_and_stops_nothing(
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"2 of 6 rows are answered, in {out}"
     assert told[1].startswith("4 failed (")
-    assert "), the first in line 1; " in told[1]
+    assert "), the first in line 1. " in told[1]
     records = [json.loads(line) for line in (out / "part-00000.jsonl").read_text().splitlines()]
     assert [record.get("error_type") for record in records] == [
         *("invalid_json", None, "validation", "empty_input", "too_many_tokens", None)
