@@ -151,7 +151,13 @@ def test_errors_reach_the_client(client: InferenceServerClient) -> None:
         ("tiny", [tensor("text", ["a", " "])], {}, "400", r"inputs\[1\]: text is empty"),
         ("tiny", [tensor("text", ["a"] * 33)], {}, "413", "33 of them, but a request may hold 32"),
         ("tiny", [tensor("text", ["a"])], {"explian": True}, "422", "parameters.explian: Extra"),
-        ("tiny", [tensor("text", [["a", "b"]])], {}, "422", r"text: shape \[1, 2\], but \[N\] or"),
+        (
+            "tiny",
+            [tensor("text", [["a", "b"]])],
+            {},
+            "422",
+            r"text: expected shape \[N\] or \[N,1\], got \[1, 2\]",
+        ),
     ):
         with pytest.raises(InferenceServerException, match=message) as error:
             client.infer(name, inputs, parameters=parameters)
