@@ -152,6 +152,9 @@ def test_errors_reach_the_client(client: InferenceServerClient) -> None:
         ("tiny", [tensor("text", ["a"] * 33)], {}, "413", "33 of them, but a request may hold 32"),
         ("tiny", [tensor("text", ["a"])], {"explian": True}, "422", "parameters.explian: Extra"),
         (
+            *("tiny", [tensor("text", [["a", "b"]])], {}, "422"),
+            r"text: expected shape \[N\] or \[N,1\], got \[1, 2\]",
+        ),
             "tiny",
             [tensor("text", [["a", "b"]])],
             {},
