@@ -155,12 +155,6 @@ def test_errors_reach_the_client(client: InferenceServerClient) -> None:
             *("tiny", [tensor("text", [["a", "b"]])], {}, "422"),
             r"text: expected shape \[N\] or \[N,1\], got \[1, 2\]",
         ),
-            "tiny",
-            [tensor("text", [["a", "b"]])],
-            {},
-            "422",
-            r"text: expected shape \[N\] or \[N,1\], got \[1, 2\]",
-        ),
     ):
         with pytest.raises(InferenceServerException, match=message) as error:
             client.infer(name, inputs, parameters=parameters)
