@@ -57,6 +57,10 @@ class Report:
                 parts += [f"**{section.title}**", section.shown]
         return "\n\n".join(parts)
 
+    def summary_with_aims(self) -> str:
+        """The summary, and what was aimed at."""
+        return "\n\n".join([self.summary(), "**Aims**", self._aims()])
+
     def markdown(self) -> str:
         """The whole report."""
         parts = ["# Benchmarks", f"Written by `{self.command}`. Times are medians.", self.head]

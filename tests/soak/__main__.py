@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts |= {"machine": report.head, "aims": [*map(asdict, report.targets)], "faults": faults}
     arguments.out.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     if arguments.readme:
-        rewrite_block(arguments.readme, arguments.run, report.summary())
-    print(report.summary(), *faults, sep="\n")
+        rewrite_block(arguments.readme, arguments.run, report.summary_with_aims())
+    print(report.summary_with_aims(), *faults, sep="\n")
     sys.exit(not all(target.held for target in report.targets))
 
 

@@ -38,6 +38,7 @@ def test_targets_hold_or_do_not() -> None:
     report.aim("slower", 2.5, least=2.6)
     report.aim("late", 1.5, most=1, unit=" ms")
     assert report.summary() == "machine"
+    assert "**Aims**\n\n| what | aim" in report.summary_with_aims()
     assert report.markdown().splitlines()[-7:] == [
         "## Aims",
         "",
