@@ -111,6 +111,14 @@ class ServiceInfo(BaseModel):
     threads: int
 
 
+# built once: that takes longer than to read an answer
+_INFO: Final = TypeAdapter(ServiceInfo)
+_MODEL: Final = TypeAdapter(ModelInfo)
+_MODELS: Final = TypeAdapter(list[ModelInfo])
+_ANSWER: Final = TypeAdapter(Answer)
+_ANSWERS: Final = TypeAdapter(list[Answer])
+
+
 class DuetError(Exception):
     """The service refused the request or failed. The message is the service's own.
 
@@ -155,24 +163,24 @@ class Client:
 
     def info(self) -> ServiceInfo:
         """The service's default model and its limits."""
-        return self._read("GET", "info", ServiceInfo)
+        return self._read("GET", "info", _INFO)
 
     def models(self) -> list[ModelInfo]:
         """The loaded models, the default one first."""
-        return self._read("GET", "models", list[ModelInfo])
+        return self._read("GET", "models", _MODELS)
 
     def model(self, name: str) -> ModelInfo:
         """The loaded model `name`."""
-        return self._read("GET", f"models/{quote(name, safe='')}", ModelInfo)
+        return self._read("GET", f"models/{quote(name, safe='')}", _MODEL)
 
     def predict(self, item: Input, **options: Unpack[Options]) -> Answer:
         """The answer to one input."""
-        return self._read("POST", "predict", Answer, {"inputs": item, **options})
+        return self._read("POST", "predict", _ANSWER, {"inputs": item, **options})
 
     def predict_batch(self, items: Sequence[Input], **options: Unpack[Options]) -> list[Answer]:
         """The answers to N inputs, in their order. One request: N is at most `max_client_batch`."""
         body = {"inputs": list(items), **options}
-        return self._read("POST", "predict", list[Answer], body)
+        return self._read("POST", "predict", _ANSWERS, body)
 
     def stream(self, item: Input, **options: Unpack[Options]) -> Iterator[Label | str | Answer]:
         """Yields the label, then the rationale in pieces as it is written, then the whole answer.
@@ -208,11 +216,11 @@ class Client:
     ) -> None:
         self.close()
 
-    def _read(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+    def _read(self, method: str, path: str, answer: TypeAdapter[T], body: Any = None) -> T:
         with self._response(method, path, body) as response:
             content = response.read()
         try:
-            return TypeAdapter(kind).validate_json(content)
+            return answer.validate_json(content)
         except ValidationError as error:
             raise DuetError(
                 "not the answer of a Duet service", "not_duet", response.status_code

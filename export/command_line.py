@@ -1,17 +1,17 @@
 """The command lines of export: only flags, no environment variables."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
-    CliApp,
-    CliSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
+
+from tasks.command_line import from_command_line
 
 
 class UsageError(ValueError):
@@ -49,10 +49,8 @@ def read_command_line(kind: type[Arguments], argv: Sequence[str] | None, prog: s
 
     Raises UsageError. Exits with 2 if a flag is missing or unknown.
     """
-    source = CliSettingsSource[Any](kind, cli_prog_name=prog)
-    arguments = None if argv is None else [*argv]
     try:
-        return CliApp.run(kind, cli_args=arguments, cli_settings_source=source)
+        return from_command_line(kind, argv, prog)
     except ValidationError as error:
         problem = error.errors()[0]
         if not problem["loc"]:

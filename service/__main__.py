@@ -20,7 +20,8 @@ from service.engine.memory import map_large_arrays
 from service.logs import log_config
 from service.registry import Registry
 from service.server import STOP_SIGNALS, Server, kill_at_next
-from service.settings import Settings, from_command_line, problem_of
+from service.settings import Settings, problem_of
+from tasks.command_line import from_command_line
 from tasks.task import Task
 
 logger = logging.getLogger("service")

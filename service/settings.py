@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,9 +16,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    CliApp,
     CliImplicitFlag,
-    CliSettingsSource,
     NoDecode,
     SettingsConfigDict,
 )
@@ -104,17 +102,21 @@ SpeculateSetting = Annotated[
 ]
 
 
+# of the settings of every command that serves: flags and environment variables
+SOURCES: Final = SettingsConfigDict(
+    env_prefix="DUET_",
+    cli_kebab_case=True,
+    cli_avoid_json=True,
+    cli_show_env_vars=True,
+    cli_hide_none_type=True,
+    frozen=True,
+)
+
+
 class Settings(BaseSettings):
     """Serves students that predict a label and explain it."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="DUET_",
-        cli_kebab_case=True,
-        cli_avoid_json=True,
-        cli_show_env_vars=True,
-        cli_hide_none_type=True,
-        frozen=True,
-    )
+    model_config = SOURCES
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -213,20 +215,6 @@ class Settings(BaseSettings):
         """The keys that may use the service. If there are none, anyone may use it."""
         users = [*self.api_keys, *_keys_in(self.api_keys_file)]
         return [*users, *self.admin] if users else []
-
-
-AnySettings = TypeVar("AnySettings", bound=BaseSettings)
-
-
-def from_command_line(
-    kind: type[AnySettings], arguments: list[str] | None, prog: str
-) -> AnySettings:
-    """The settings from a command line; None: the process's own arguments.
-
-    `prog` is the command in `--help`. Raises ValidationError and SettingsError.
-    """
-    source = CliSettingsSource[Any](kind, cli_prog_name=prog)
-    return CliApp.run(kind, cli_args=arguments, cli_settings_source=source)
 
 
 def problem_of(error: ValidationError) -> str:

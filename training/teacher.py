@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from tasks.builtin import TASKS
+from tasks.command_line import from_command_line
 from tasks.task import Task
 from training.annotation.answer_store import AnswerStore, StoreError
 from training.annotation.completion import Completion, Request
@@ -24,7 +25,7 @@ from training.annotation.old_answers import read_old_answers
 from training.annotation.prompt import Prompt, load_prompt
 from training.annotation.results import ResultFiles, keys_of_failures, results
 from training.annotation.rows import Rows
-from training.annotation.settings import TeacherSettings, parse_arguments, problem_of
+from training.annotation.settings import TeacherSettings, problem_of
 from training.annotation.tokens import LIMITS, answer_limit
 from training.config import load_config
 from training.data.row import DataError, Row
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None, prog: str = "teacher.py") -> int:
     for client in ("httpx", "httpx2"):  # a line for every request
         logging.getLogger(client).setLevel(logging.WARNING)
     try:
-        settings = parse_arguments(argv, prog)
+        settings = from_command_line(TeacherSettings, argv, prog)
     except ValidationError as error:
         return _tell(problem_of(error))
     except SettingsError as error:

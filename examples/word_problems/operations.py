@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.durable_files import replacing
 from tasks.equations import equation_tree
 from tasks.equations import operations as operations_of
 from training.config import load_config
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write(examples: list[Example], path: Path) -> None:
     """Writes the rows that have an operation, and logs the number of the others."""
     left_out = 0
-    with path.open("w", encoding="utf-8") as file:
+    with replacing(path) as file:
         for example in examples:
             try:
                 label = operation(example.label)
@@ -76,7 +77,7 @@ def _write(examples: list[Example], path: Path) -> None:
                 left_out += 1
                 continue
             row = {**example.input, "label": label, "rationale": example.rationale}
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row).encode() + b"\n")
     logging.info("%s: %d rows, %d without an operation", path, len(examples) - left_out, left_out)
 
 

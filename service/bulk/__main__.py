@@ -21,7 +21,8 @@ from service.bulk.survey import Survey, survey
 from service.bulk.work import FAILURES, Worker, WorkFailed
 from service.engine.memory import map_large_arrays
 from service.server import STOP_SIGNALS, kill_at_next
-from service.settings import from_command_line, problem_of
+from service.settings import problem_of
+from tasks.command_line import from_command_line
 from tasks.row_files import RowFile
 
 RATED_ROWS: Final = 1000  # of fewer, the start takes too much of the time to tell a rate

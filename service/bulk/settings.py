@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
-from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliImplicitFlag, NoDecode
 
 from service.settings import (
     EMBEDDED_STUDENT,
+    SOURCES,
     DeviceSetting,
     MaxRowsSetting,
     SpeculateSetting,
@@ -27,14 +28,7 @@ class BulkSettings(BaseSettings):
     on.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="DUET_",
-        cli_kebab_case=True,
-        cli_avoid_json=True,
-        cli_show_env_vars=True,
-        cli_hide_none_type=True,
-        frozen=True,
-    )
+    model_config = SOURCES
 
     input: Path = Field(description="file of rows: *.jsonl, *.csv or *.parquet")
     output: Path = Field(description="folder for the shards, part-00000.jsonl and so on")

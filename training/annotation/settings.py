@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    CliApp,
     CliImplicitFlag,
-    CliSettingsSource,
     CliVariadicArg,
     NoDecode,
     PydanticBaseSettingsSource,
@@ -199,15 +197,6 @@ class TeacherSettings(BaseSettings):
     @property
     def failed(self) -> Path:
         return self.out.with_suffix(".failed.jsonl")
-
-
-def parse_arguments(arguments: list[str] | None, prog: str) -> TeacherSettings:
-    """The settings of a command line; None is the process's own.
-
-    Raises ValidationError and SettingsError. Exits with 0 after `--help`.
-    """
-    source = CliSettingsSource[Any](TeacherSettings, cli_prog_name=prog)
-    return CliApp.run(TeacherSettings, cli_args=arguments, cli_settings_source=source)
 
 
 def problem_of(error: ValidationError) -> str:

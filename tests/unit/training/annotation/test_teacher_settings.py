@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from training.annotation.settings import TeacherSettings, parse_arguments, problem_of
+from tasks.command_line import from_command_line
+from training.annotation.settings import TeacherSettings, problem_of
 
 NAMED = ["--data", "rows.jsonl", "--task", "svamp", "--out", "runs/a.jsonl", "--model", "m"]
 
@@ -17,7 +18,7 @@ def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def parsed(*arguments: str) -> TeacherSettings:
-    return parse_arguments([*NAMED, *arguments], "teacher.py")
+    return from_command_line(TeacherSettings, [*NAMED, *arguments], "teacher.py")
 
 
 def test_what_is_taken_by_default() -> None:
@@ -34,7 +35,7 @@ def test_the_endpoint_is_in_the_environment_and_flags_take_its_place(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:8001/v1")
     monkeypatch.setenv("OPENAI_MODEL", "named")
     monkeypatch.setenv("OPENAI_API_KEY", " sk-1\n")
-    settings = parse_arguments(NAMED[:-2], "teacher.py")
+    settings = from_command_line(TeacherSettings, NAMED[:-2], "teacher.py")
     assert (settings.base_url, settings.model, settings.key) == (
         "http://127.0.0.1:8001/v1",
         "named",
@@ -129,7 +130,7 @@ def test_a_command_line_that_is_none(arguments: list[str], complaint: str) -> No
 
 def test_rows_and_their_file_must_be_named() -> None:
     with pytest.raises(ValidationError) as caught:
-        parse_arguments(["--task", "svamp"], "teacher.py")
+        from_command_line(TeacherSettings, ["--task", "svamp"], "teacher.py")
     assert problem_of(caught.value) == "--data: Field required"
 
 
@@ -147,7 +148,7 @@ def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
 
 def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse_arguments(["--help"], "duet teach")
+        from_command_line(TeacherSettings, ["--help"], "duet teach")
     assert caught.value.code == 0
     printed = capsys.readouterr().out
     assert printed.startswith("usage: duet teach ")
