@@ -47,6 +47,7 @@ class Verdict(BaseModel):
     """The parts of `verdict.json`, from `training/evaluate.py`, that admission needs."""
 
     admitted: bool
+    finding: str
     sentence: str
     new: _Bundle
     old: _Bundle
@@ -56,6 +57,7 @@ class Verdict(BaseModel):
     def stamp(self) -> dict[str, float | int | str]:
         """The gate's figures for the new bundle's manifest."""
         return self.measured | {
+            "finding": self.finding,
             "against": f"{self.old.name}, version {self.old.version}",
             "against_checksum": self.old.checksum,
             "data": Path(self.data.source).name,

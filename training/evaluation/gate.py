@@ -14,9 +14,12 @@ from training.evaluation.estimate import mean_estimate
 from training.evaluation.health import FAULTS, health_shares, measure_health
 from training.evaluation.predictions import Run
 from training.evaluation.record import Record
-from training.evaluation.significance import Array
+from training.evaluation.significance import Array, clustered, sign_flip_test
 
 SIGNIFICANT = 0.05  # p-values below it are significant; the intervals are of 95 %
+# The smallest differences that matter. A smaller loss does not refuse a model, however sure it is.
+SHARE_THAT_MATTERS = 0.005  # of right labels, and of healthy rationales
+BRIER_THAT_MATTERS = 0.05**2  # what it costs to be 5 points too sure, or too unsure, on every row
 WANTED_ROWS = 200  # a comparison on fewer rows shows little
 UNSEEN = 5  # rows that only one model has right, with p still above 0.05: 2 / 2^5
 SAME = ("name", "fields", "labels", "answer")  # what the tasks of two compared models must share
@@ -24,10 +27,10 @@ SAME = ("name", "fields", "labels", "answer")  # what the tasks of two compared 
 FIGURES = (
     "accuracy {accuracy:.1%} against {old_accuracy:.1%} ({points[0]:+.1f} points, 95 % interval "
     "{points[1]:+.1f} to {points[2]:+.1f}, p = {p:.2g}), "
-    "Brier score {brier:.4f} against {old_brier:.4f} ({brier_difference:+.4f}, 95 % interval "
-    "{brier_low:+.4f} to {brier_high:+.4f}), "
+    "Brier score {brier:.4f} against {old_brier:.4f} ({brier_difference:+.2g}, 95 % interval "
+    "{brier_low:+.2g} to {brier_high:+.2g}), "
     "with the share of wrong labels {score:.4f} against {old_score:.4f} "
-    "({score_difference:+.4f}, {score_low:+.4f} to {score_high:+.4f}), on {rows} rows"
+    "({score_difference:+.2g}, {score_low:+.2g} to {score_high:+.2g}), on {rows} rows"
 )
 
 Measured = dict[str, float | int | str]
@@ -49,22 +52,43 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Whether a model may replace another one: not if it is `worse` in anything."""
+class Loss:
+    """What a model is significantly worse in, and by how much: "0.32 higher".
 
-    worse: list[str]
+    It `matters` if it is not smaller than the smallest difference that matters.
+    """
+
+    name: str
+    size: str
+    matters: bool
+
+    def __str__(self) -> str:
+        return f"in {self.name} ({self.size})"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a model may replace another one: not if one of the significant `losses` matters."""
+
+    losses: list[Loss]
     measured: Measured
     figures: str
 
     @property
     def admitted(self) -> bool:
-        return not self.worse
+        return not any(loss.matters for loss in self.losses)
+
+    @property
+    def finding(self) -> str:
+        if not self.losses:
+            return "not significantly worse"
+        if self.admitted:
+            return f"worse {_listed(self.losses)}, but by less than matters"
+        return f"significantly worse {_listed([loss for loss in self.losses if loss.matters])}"
 
     @property
     def sentence(self) -> str:
-        if self.admitted:
-            return f"not significantly worse: {self.figures}"
-        return f"significantly worse in {' and in '.join(self.worse)}: {self.figures}"
+        return f"{self.finding}: {self.figures}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,7 @@ class Verdict:
     """
 
     admitted: bool
+    finding: str  # the begin of the sentence, without the figures
     sentence: str
     new: dict[str, str]
     old: dict[str, str]
@@ -106,6 +131,7 @@ def hold_against(new: Evaluated, old: Evaluated) -> Verdict:
     decision = decide(new.records, old.records, new.task)
     return Verdict(
         decision.admitted,
+        decision.finding,
         decision.sentence,
         new.run["model"],
         old.run["model"],
@@ -130,9 +156,11 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
     The first three also have `…_difference`, new less old. Its 95 % interval, by the paired
     bootstrap, goes from `…_low` to `…_high`.
 
-    The new model is worse where labels are right, or rationales are healthy, less often with
-    p < 0.05. It is worse in calibration where the intervals of the differences of `brier` and of
-    `score` are both wholly above 0: no gain in accuracy makes up for that. Raises
+    A loss is significant where labels are right, or rationales are healthy, less often with
+    p < 0.05. It is significant in calibration where the differences of `brier` and of `score` are
+    both wholly above 0 by their intervals, and p < 0.05 by the sign-flip test: no gain in accuracy
+    makes up for that. The test is there for few rows, where the bootstrap's intervals are too
+    narrow. A loss matters from SHARE_THAT_MATTERS or BRIER_THAT_MATTERS on. Raises
     DifferentRowsError where the rows differ.
     """
     found = compare(new, old)
@@ -156,15 +184,17 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
     if health:
         measured |= health
         figures += _health_figures(health)
-    worse = []
-    if found.mcnemar < SIGNIFICANT and found.only_a_right < found.only_b_right:
-        worse.append("label accuracy")
-    if min(float(measured["brier_low"]), float(measured["score_low"])) > 0:
-        worse.append("calibration")
+    losses = []
+    lost = (found.only_b_right - found.only_a_right) / found.rows
+    if found.mcnemar < SIGNIFICANT and lost > 0:
+        losses.append(_lost_share("label accuracy", lost))
+    if (cost := _lost_calibration(new, measured, ours, theirs)) is not None:
+        losses.append(cost)
     if health and health["healthy_p"] < SIGNIFICANT and health["healthy"] < health["old_healthy"]:
-        worse.append("rationale health")
-    if not worse:
-        log.info("gate: %s", figures)
+        losses.append(_lost_share("rationale health", health["old_healthy"] - health["healthy"]))
+    decision = Decision(losses, measured, figures)
+    if decision.admitted:
+        log.info("gate: %s", decision.sentence)
         if found.rows < WANTED_ROWS:
             log.warning(
                 "warning: %d rows are few: a loss of %.1f points of accuracy would pass; a "
@@ -173,7 +203,32 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
                 100 * min(1, UNSEEN / found.rows),
                 WANTED_ROWS,
             )
-    return Decision(worse, measured, figures)
+    return decision
+
+
+def _lost_share(name: str, lost: float) -> Loss:
+    return Loss(name, f"{100 * lost:.3g} points lower", lost >= SHARE_THAT_MATTERS)
+
+
+def _lost_calibration(
+    records: Sequence[Record],
+    measured: Measured,
+    ours: dict[str, Array],
+    theirs: dict[str, Array],
+) -> Loss | None:
+    for name in ("brier", "score"):
+        sums, _ = clustered(
+            zip([one.cluster for one in records], ours[name] - theirs[name], strict=True)
+        )
+        if float(measured[f"{name}_low"]) <= 0 or sign_flip_test(sums) >= SIGNIFICANT:
+            return None
+    rise = float(measured["brier_difference"])
+    matters = min(rise, float(measured["score_difference"])) >= BRIER_THAT_MATTERS
+    return Loss("calibration", f"Brier score {rise:.2g} higher", matters)
+
+
+def _listed(losses: Sequence[Loss]) -> str:
+    return " and ".join(map(str, losses))
 
 
 def _health(new: Sequence[Record], old: Sequence[Record], task: Task) -> dict[str, float]:

@@ -52,7 +52,9 @@ def test_a_worse_model_is_refused_with_the_figures(
     assert verdict["admitted"] is False
     printed = capsys.readouterr()
     assert printed.err.endswith(f"evaluate: {verdict['sentence']}\n")
-    assert verdict["sentence"].startswith("significantly worse in label accuracy and in calibr")
+    assert verdict["sentence"].startswith(
+        "significantly worse in label accuracy (60 points lower) and in calibration (Brier score "
+    )
     assert (tmp_path / "comparison.html").is_file()
 
 

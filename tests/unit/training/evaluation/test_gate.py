@@ -5,8 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from tests.support.gate_decisions import admitted, calibrated, pair, refused
+from tests.support.gate_decisions import TASK, admitted, calibrated, pair, refused
 from tests.support.prediction_records import open_records
+from training.evaluation import significance
+from training.evaluation.gate import decide
 from training.evaluation.record import Record
 
 
@@ -56,7 +58,7 @@ def test_a_student_that_is_right_less_often_is_refused(
         )
         return
     decision = refused(*records)
-    assert decision.sentence.startswith("significantly worse in label accuracy: ")
+    assert decision.finding.startswith("significantly worse in label accuracy (")
     # at a confidence of 0.5 all Brier scores are 0.25
     assert "calibration" not in decision.sentence
     assert decision.measured["brier_difference"] == 0
@@ -70,12 +72,13 @@ def test_a_refusal_has_the_figures() -> None:
     assert low == pytest.approx(-49.6, abs=1)  # the normal approximation: 40 ± 1.96 √24 of 100
     assert high == pytest.approx(-30.4, abs=1)
     assert decision.sentence == (
-        "significantly worse in label accuracy and in calibration: accuracy 50.0% against 90.0% "
+        "significantly worse in label accuracy (40 points lower) and in calibration (Brier score "
+        "0.32 higher): accuracy 50.0% against 90.0% "
         f"(-40.0 points, 95 % interval {low:+.1f} to {high:+.1f}, p = 1.8e-12), "
-        "Brier score 0.4100 against 0.0900 (+0.3200, 95 % interval "
-        f"{measured['brier_low']:+.4f} to {measured['brier_high']:+.4f}), "
-        "with the share of wrong labels 0.9100 against 0.1900 (+0.7200, "
-        f"{measured['score_low']:+.4f} to {measured['score_high']:+.4f}), on 100 rows"
+        "Brier score 0.4100 against 0.0900 (+0.32, 95 % interval "
+        f"{measured['brier_low']:+.2g} to {measured['brier_high']:+.2g}), "
+        "with the share of wrong labels 0.9100 against 0.1900 (+0.72, "
+        f"{measured['score_low']:+.2g} to {measured['score_high']:+.2g}), on 100 rows"
     )
 
 
@@ -96,7 +99,7 @@ def test_the_score_is_that_of_all_labels() -> None:
 def test_a_student_as_often_right_but_surer_than_it_should_be_is_refused() -> None:
     old = calibrated(400, right=0.7, confidence=0.7)
     decision = refused(calibrated(400, right=0.7, confidence=0.99), old)
-    assert decision.sentence.startswith("significantly worse in calibration: ")
+    assert decision.finding == "significantly worse in calibration (Brier score 0.084 higher)"
     assert decision.measured["p"] == 1
     assert decision.measured["brier_difference"] == pytest.approx(0.29**2)
     assert admitted(old, calibrated(400, right=0.7, confidence=0.99))["brier_high"] < 0  # type: ignore[operator]
@@ -112,7 +115,7 @@ def test_few_rows_are_warned_of(
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     expected = f"warning: {rows} rows are few: a loss of {warned} points of accuracy would pass"
     assert warnings == ([f"{expected}; a gate should have at least 200"] if warned else [])
-    assert "gate: accuracy 100.0% against 100.0% (+0.0 points, " in caplog.text
+    assert "gate: not significantly worse: accuracy 100.0% against 100.0% (" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,61 @@ def test_a_gain_in_accuracy_makes_up_for_the_brier_score(
 def test_a_gain_in_accuracy_does_not_make_up_for_much_overconfidence() -> None:
     old = calibrated(400, right=0.2, confidence=0.2)
     decision = refused(calibrated(400, right=0.3, confidence=0.99), old)
-    assert decision.sentence.startswith("significantly worse in calibration: ")
+    assert decision.finding.startswith("significantly worse in calibration (Brier score ")
+
+
+@pytest.mark.parametrize("right", [1, 0], ids=["perfect", "hopeless"])
+def test_a_loss_smaller_than_matters_is_said_and_admitted(right: int) -> None:
+    """Though it is significant: each row's confidence is a little further from the truth."""
+    rng = np.random.default_rng(0)
+    doubt = rng.uniform(0.001, 0.01, 300)
+    old = open_records(np.abs(right - doubt), [right] * 300)
+    new = open_records(np.abs(right - 2 * doubt), [right] * 300)
+    decision = decide(new, old, TASK)
+    assert decision.admitted
+    assert float(decision.measured["brier_low"]) > 0
+    assert decision.finding == (
+        f"worse in calibration (Brier score {3 * np.mean(doubt**2):.2g} higher), but by less than "
+        "matters"
+    )
+    assert "+0.0000" not in decision.sentence
+    assert decide(old, new, TASK).finding == "not significantly worse"
+
+
+@pytest.mark.parametrize(("wrong", "worse"), [(8, True), (7, False)])
+def test_half_a_point_of_accuracy_matters(wrong: int, worse: bool) -> None:
+    """Of 1,600 rows, 8 are 0.5 %. Both losses are significant."""
+    new, old = pair(both=800, only_new=0, only_old=wrong, neither=800 - wrong)
+    decision = decide(new, old, TASK)
+    assert float(decision.measured["p"]) < 0.05
+    assert decision.admitted != worse
+    assert decision.finding == (
+        "significantly worse in label accuracy (0.5 points lower)"
+        if worse
+        else "worse in label accuracy (0.438 points lower), but by less than matters"
+    )
+
+
+def drawn(kind: str, rows: int, rng: np.random.Generator) -> list[Record]:
+    """A student's records of a kind, as chance has them."""
+    if kind == "equal":  # right as often as it is sure
+        confidence = rng.beta(2, 1, rows)
+        return open_records(confidence, rng.random(rows) < confidence)
+    doubt = np.abs(rng.normal(0, 0.01, rows))
+    right = np.full(rows, kind == "perfect")
+    return open_records(np.where(right, 1 - doubt, doubt), right)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 20, 300])
+@pytest.mark.parametrize(("kind", "most"), [("perfect", 0), ("hopeless", 0), ("equal", 8)])
+def test_students_of_a_kind_replace_each_other(
+    kind: str, most: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 draws of two. Chance may refuse 2.5 % by the labels, and 2.5 % by the calibration."""
+    monkeypatch.setattr(significance, "RESAMPLES", 499)
+    rng = np.random.default_rng(rows)
+    decisions = [decide(drawn(kind, rows, rng), drawn(kind, rows, rng), TASK) for _ in range(100)]
+    assert sum(not decision.admitted for decision in decisions) <= most
 
 
 def test_rows_without_rationales_are_judged_by_their_labels() -> None:

@@ -33,7 +33,9 @@ def test_a_student_that_loses_its_reasons_is_refused(lost: int, gained: int, wor
         assert measured["old_bare_label"] == pytest.approx(gained / rows)
         return
     decision = refused(new, old, TICKETS)
-    assert decision.sentence.startswith("significantly worse in rationale health: ")
+    assert decision.sentence.startswith(
+        "significantly worse in rationale health (3 points lower): "
+    )
     assert decision.sentence.endswith(
         "on 200 rows; healthy rationales 97.0% against 100.0% (p = 0.031); more faults: only a "
         "label, or nothing, 3.0% against 0.0%"
