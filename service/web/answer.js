@@ -3,7 +3,11 @@
 import { byId, element } from "./dom.js";
 
 const MOST_SCORES = 8;
-const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 6 });
+const number = new Intl.NumberFormat("en", {
+  maximumFractionDigits: 6,
+  maximumSignificantDigits: 6,
+  roundingPriority: "morePrecision", // all digits before the point, and six of a tiny number
+});
 const share = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1 });
 const decimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 
@@ -19,13 +23,13 @@ export function clearAnswer() {
   byId("result").hidden = true;
   byId("rationale-part").hidden = true;
   byId("rationale").replaceChildren();
+  byId("details").hidden = true;
   byId("figures").replaceChildren();
   byId("status").textContent = "";
 }
 
 export function showLabel(answer, open, explained) {
-  byId("label").textContent = answer.label || "(empty)";
-  byId("value").textContent = valueOf(answer);
+  showVerdict(answer);
   const shown = answer.scores.slice(0, MOST_SCORES);
   byId("scores").replaceChildren(
     ...shown.map(({ label, score }) => bar(open ? "Confidence" : label, score)),
@@ -40,7 +44,18 @@ export function showLabel(answer, open, explained) {
   if (byId("verdict").getBoundingClientRect().top > innerHeight / 2) {
     byId("answer").scrollIntoView(); // on a phone it is below the form
   }
-  say(`${answer.label} ${valueOf(answer)}, confidence ${percent(answer.confidence)}.`);
+  say(`${byId("verdict").innerText}, confidence ${percent(answer.confidence)}.`);
+}
+
+/** The label is the headline; if it is an equation, its value is, and the equation stands below. */
+function showVerdict({ label, answer }) {
+  let [value, kind] = ["", ""];
+  if (answer === null) [value, kind] = ["No value", "This cannot be worked out:"];
+  else if (answer !== undefined) [value, kind] = [number.format(answer), "Equation:"];
+  byId("value").hidden = !value;
+  byId("value").textContent = value;
+  byId("label-kind").textContent = kind;
+  byId("label").textContent = label || "(empty)";
 }
 
 export function addRationale(text) {
@@ -56,11 +71,12 @@ export function showFigures(answer, timings, elapsed) {
     ...figure("Whole answer", ms(elapsed), "as this page saw it"),
     ...figure("Tokens", `${written} written`, `${usage.input_tokens} read`),
     ...figure(
-      "Tokens a step",
+      "Tokens per step",
       decimal.format(written / usage.decoder_steps),
       `${usage.decoder_steps} steps, ${usage.accepted_tokens} tokens guessed ahead`,
     ),
   );
+  byId("details").hidden = false;
   const rationale = answer.rationale ? ` ${answer.rationale}` : "";
   say(`${byId("status").textContent}${rationale}`);
 }
@@ -73,11 +89,6 @@ export function breakOff(message) {
 
 function say(text) {
   byId("status").textContent = text;
-}
-
-function valueOf({ answer }) {
-  if (answer === undefined) return "";
-  return answer === null ? "has no value" : `= ${number.format(answer)}`;
 }
 
 function bar(name, score) {

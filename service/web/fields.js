@@ -2,6 +2,8 @@
 
 import { element } from "./dom.js";
 
+const MOST_SHOWN = 200; // characters of a field on a card
+
 /** Makes empty fields for `task` in `container`. */
 export function makeFields(container, task) {
   container.replaceChildren(...task.fields.map((name, i) => makeField(name, i, choicesOf(task))));
@@ -50,11 +52,22 @@ export function fieldOf(container, message) {
   );
 }
 
-/** An example in one line. */
+/** An example in short: a line for each field, with the field's name if there are several. */
 export function summary(example) {
-  return Object.values(example)
-    .map((value) => (Array.isArray(value) ? value.join(", ") : value))
-    .join(" — ");
+  const entries = Object.entries(example);
+  return entries.map(([name, value]) => {
+    const text = shortened(Array.isArray(value) ? value.join(", ") : value);
+    const named = element("span", { className: "name", textContent: `${title(name)}: ` });
+    return element("span", { className: "line" }, entries.length > 1 ? [named, text] : [text]);
+  });
+}
+
+/** The text, or its beginning up to the last whole word. */
+function shortened(text) {
+  const characters = [...text];
+  if (characters.length <= MOST_SHOWN) return text;
+  const begin = characters.slice(0, MOST_SHOWN).join("");
+  return `${begin.replace(/\s+\S{0,30}$/, "")} …`;
 }
 
 function choicesOf(task) {

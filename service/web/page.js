@@ -58,7 +58,7 @@ function showModel() {
   fillFields(fields, task.examples[0] ?? {});
   byId("examples").replaceChildren(
     ...task.examples.map((example) => {
-      const button = element("button", { type: "button", textContent: summary(example) });
+      const button = element("button", { type: "button" }, summary(example));
       button.addEventListener("click", () => {
         fillFields(fields, example);
         clearErrors();

@@ -15,7 +15,7 @@ try {
 
 document.addEventListener("DOMContentLoaded", () => {
   const button = document.getElementById("theme");
-  const show = () => button.setAttribute("aria-pressed", isDark());
+  const show = () => (button.textContent = isDark() ? "Light theme" : "Dark theme");
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
     try {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.support.chromium import accessible
 from tests.support.made_up_reports import HOSTILE, write_report
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [320, 390, 1200])
 @pytest.mark.parametrize("name", ["a/report", "both/comparison"])
 def test_a_report_opens(name: str, width: int, folder: Path, browser: Browser) -> None:
     url = (folder / f"{name}.html").as_uri()
@@ -42,3 +42,49 @@ def test_a_report_opens(name: str, width: int, folder: Path, browser: Browser) -
             assert color == paper
             accessible(page)
         assert (requests, complaints) == ([url], [])
+
+
+GREENS = {"light": "rgb(11, 107, 99)", "dark": "rgb(92, 200, 187)"}
+REDS = {"light": "rgb(168, 38, 28)", "dark": "rgb(255, 159, 148)"}
+INKS = {"light": "rgb(28, 32, 36)", "dark": "rgb(233, 235, 234)"}
+
+
+def style(page: Page, name: str) -> str:
+    found: str = page.locator(".headline strong").evaluate(
+        "(headline, name) => getComputedStyle(headline)[name]", name
+    )
+    return found
+
+
+@pytest.mark.parametrize("width", [320, 390, 1200])
+def test_only_a_significant_difference_is_large_and_coloured(
+    width: int, tmp_path: Path, browser: Browser
+) -> None:
+    for name, right in (("good", True), ("bad", False)):
+        write_report(tmp_path / name, right=right)
+    pairs = {("good", "bad"): GREENS, ("bad", "good"): REDS, ("good", "good"): INKS}
+    sizes = {}
+    for (a, b), colors in pairs.items():
+        out = tmp_path / f"{a}-{b}"
+        assert main(["--compare", f"{tmp_path / a}", f"{tmp_path / b}", "--out", f"{out}"]) == 0
+        with browser.new_context(viewport={"width": width, "height": 900}) as tab:
+            page = tab.new_page()
+            page.goto((out / "comparison.html").as_uri())
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                assert style(page, "color") == colors[scheme]
+            sizes[a, b] = float(style(page, "fontSize").removesuffix("px"))
+            shown = page.locator(".headline").inner_text().replace("\N{NO-BREAK SPACE}", " ")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if colors is INKS:
+            assert shown.startswith("No significant difference\n")
+        else:
+            assert f"right {'more' if a == 'good' else 'less'} often than B" in shown
+    assert sizes["good", "bad"] == sizes["bad", "good"] > 1.5 * sizes["good", "good"]
+
+
+def test_the_accuracy_of_one_model_is_not_coloured(folder: Path, browser: Browser) -> None:
+    with browser.new_context(color_scheme="light") as tab:
+        page = tab.new_page()
+        page.goto((folder / "a" / "report.html").as_uri())
+        assert style(page, "color") == INKS["light"]

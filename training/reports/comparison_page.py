@@ -11,6 +11,7 @@ from training.reports.page import (
     NONE,
     Curves,
     Diagram,
+    Headline,
     Page,
     Section,
     Table,
@@ -42,13 +43,11 @@ def comparison_page(
         own = [run["model"]["source"] for run, _ in (a, b)]
     names = [f"{letter}: {name}" for letter, name in zip("AB", own, strict=True)]
     evaluations = dict(zip(names, (a[1], b[1]), strict=True))
-    gap = found.accuracy.value
     return Page(
         kind="Comparison",
         stem="comparison",
         title=" against ".join(names),
-        figure=NONE if gap is None else f"{points(gap, '+')} points",
-        figure_of="of accuracy, A less B",
+        headline=_headline(found),
         verdict=_verdict(found),
         limits=_limits(found, evaluations),
         sections=[
@@ -77,6 +76,24 @@ def comparison_page(
     )
 
 
+def _headline(found: Comparison) -> Headline:
+    gap = found.accuracy
+    if gap.value is None or gap.low is None or gap.high is None:
+        return Headline("Too few rows", "to tell the models apart", "words")
+    figure = f"{points(gap.value, '+')} points"
+    if not _differ(found):
+        note = f"in accuracy: {figure}, A less B"
+        return Headline("No significant difference", note, "words")
+    if gap.value > 0:
+        return Headline(figure, "of accuracy: A is right more often than B", "better")
+    return Headline(figure, "of accuracy: A is right less often than B", "worse")
+
+
+def _differ(found: Comparison) -> bool:
+    """Whether these rows show that one model is right more often."""
+    return found.sign_flip < LEVEL
+
+
 def _verdict(found: Comparison) -> list[str]:
     if found.same_label == found.rows:
         lines = [f"A and B give the same label on each of the {found.rows} rows."]
@@ -102,7 +119,7 @@ def _accuracy_verdict(found: Comparison) -> str:
         f"the difference of A less B is {points(gap.value, '+')} points of accuracy (95 % interval "
         f"{points(gap.low, '+')} to {points(gap.high, '+')}; {p_equals(found.sign_flip)})."
     )
-    if found.sign_flip >= LEVEL:
+    if not _differ(found):
         return f"These {found.rows} rows do not show that one model is right more often: {figures}"
     better, other = ("A", "B") if gap.value > 0 else ("B", "A")
     return f"{better} is right more often than {other} on {found.rows} rows: {figures}"

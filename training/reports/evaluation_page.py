@@ -6,6 +6,7 @@ from training.evaluation.predictions import Run
 from training.reports.page import (
     Curves,
     Diagram,
+    Headline,
     Matrix,
     Page,
     Section,
@@ -29,8 +30,11 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
         kind="Evaluation",
         stem="report",
         title=f"{name} on {run['data']['source']}",
-        figure=percent(found.accuracy.right.value),
-        figure_of=f"right, of {found.accuracy.rows} rows",
+        headline=Headline(
+            percent(found.accuracy.right.value),
+            f"right, of {found.accuracy.rows} rows",
+            "figure",
+        ),
         verdict=_verdict(found),
         limits=_limits(found),
         sections=[_accuracy(found), _calibration(found), rationales_section(found.rationales)],

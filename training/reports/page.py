@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from training.evaluation.calibration import Bin
 from training.evaluation.cases import Case
@@ -75,12 +76,20 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """What a page shows first. Only a difference that is significant is `better` or `worse`."""
+
+    text: str
+    note: str
+    kind: Literal["figure", "words", "better", "worse"]
+
+
+@dataclass(frozen=True)
 class Page:
     kind: str
     stem: str  # of its files' names
     title: str
-    figure: str  # shown first
-    figure_of: str
+    headline: Headline
     verdict: Sequence[str]
     limits: Sequence[str]  # what the figures do not show
     sections: Sequence[Section]

@@ -194,7 +194,7 @@ def _templates() -> dict[str, jinja2.Template]:
 
 def _unbroken(text: str) -> str:
     """The text with each figure and its sign kept on one line."""
-    return re.sub(r" (?=[%…])|(?<=<) ", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r" (?=[%…<])|(?<=<) ", "\N{NO-BREAK SPACE}", text)
 
 
 def _as_table(shown: Table) -> str:
