@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None, prog: str = "init.py") -> int:
     try:
         found = find_recipe(wishes)
         command = shlex.join([*prog.split(), *(sys.argv[1:] if argv is None else argv)])
-        text = f"# Written by `{command}`. training/README.md explains every key.\n"
+        text = f"# Written by: {command}\n# training/README.md explains every key.\n"
         text += commented_yaml(found.content, comments_of(found))
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_text(out, text)

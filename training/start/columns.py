@@ -59,7 +59,7 @@ def _kind(column: Column) -> str:
         return "true or false"
     if all(isinstance(value, int | float) for value in column.filled):
         return "numbers"
-    return "lists" if all(isinstance(value, list) for value in column.filled) else "no texts"
+    return "lists" if all(isinstance(value, list) for value in column.filled) else "not only texts"
 
 
 def _mostly(texts: Sequence[str], test: Callable[[str], object]) -> bool:

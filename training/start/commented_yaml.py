@@ -47,5 +47,8 @@ def _with_comment(line: str, comment: str | None, indent: str) -> Iterator[str]:
 
 def _scalar(value: Any) -> str:
     """A value in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=2**31)
+    quoted = '"' if isinstance(value, str) and "\n" in value else None  # so that it is one
+    text = yaml.safe_dump(
+        value, default_style=quoted, default_flow_style=True, allow_unicode=True, width=2**31
+    )
     return text.removesuffix("\n").removesuffix("\n...")

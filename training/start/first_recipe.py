@@ -108,7 +108,7 @@ def find_recipe(wishes: Wishes) -> FirstRecipe:
     some = _some(splits)
     texts = student_texts(_config(content).task, some.train)
     if base.name is None:
-        settings = from_scratch(len(splits.train), vocabulary_for(texts))
+        settings = from_scratch(len(splits.train), vocabulary_for(texts), gpu=gpu)
         content["model"] = {"scratch": settings.geometry}
         student = load_student(_config(content), texts)
     else:

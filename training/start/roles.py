@@ -20,7 +20,7 @@ LABELS: Final = (
 TEACHER_LABELS: Final = ("teacher_label", "llm_label", "model_label", "predicted_label")
 RATIONALES: Final = (
     *("rationale", "explanation", "reason", "reasoning", "why", "justification"),
-    *("cot", "chain_of_thought", "thought", "rational"),
+    *("cot", "chain_of_thought", "thought"),
 )
 OF_THE_TEACHER: Final = ("agreement", "label_given")  # columns that `duet teach` writes
 
@@ -190,10 +190,10 @@ def _guess_rationale(survey: Survey, left: dict[str, Column], taken: set[str]) -
     by_name: dict[str, list[str]] = {}
     for name, column in left.items():
         plain = _NUMBERED.sub("", _plain(name))
-        singular = plain.removesuffix("s") if plain not in RATIONALES else plain
-        texts = column.holds_texts or column.holds_lists
-        if singular in RATIONALES and texts and name not in taken:
-            by_name.setdefault(singular, []).append(name)
+        known = plain in RATIONALES or plain.removesuffix("s") in RATIONALES
+        known = known or plain.endswith(("_rationale", "_explanation"))
+        if known and (column.holds_texts or column.holds_lists) and name not in taken:
+            by_name.setdefault(plain, []).append(name)
     if len(by_name) > 1:
         names = ", ".join(name for names in by_name.values() for name in names)
         raise DataError(

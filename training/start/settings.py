@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-# Students from scratch: up to how many examples, the geometry, and the learning rate.
+# Students from scratch: up to how many examples, the geometry, and the learning rate. The large
+# one is for GPUs alone, as it takes a CPU hours to learn from so many.
 _SMALL: Final = {"d_model": 128, "d_kv": 32, "d_ff": 256} | {
     "num_layers": 2,
     "num_decoder_layers": 2,
@@ -60,9 +61,12 @@ class RunSettings:
         }
 
 
-def from_scratch(examples: int, vocab_size: int) -> RunSettings:
+def from_scratch(examples: int, vocab_size: int, *, gpu: bool) -> RunSettings:
     """The settings of a student of random weights: about 25 epochs of few rows, 2 of many."""
-    geometry, rate = next((shape, rate) for most, shape, rate in _STUDENTS if examples <= most)
+    students = _STUDENTS if gpu else _STUDENTS[:-1]
+    geometry, rate = next(
+        ((shape, rate) for most, shape, rate in students if examples <= most), students[-1][1:]
+    )
     batch_size = 16 if examples < 200 else 32 if examples < 30_000 else 64
     steps = _steps(examples, batch_size, epochs=25, most=4_000)
     return RunSettings({"vocab_size": vocab_size, **geometry}, steps, batch_size, rate)
