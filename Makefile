@@ -19,7 +19,7 @@ ARGS ?=
 
 .PHONY: help serve install test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
 	test-transformers5 test-containers soak bench bench-training bench-bulk bench-ray lint types \
-	format distill ablation-data ablate export refresh openapi audit sbom licences clean
+	format distill ablation-data ablate export refresh openapi recipe-keys audit sbom licences clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and 
 
 openapi: $(VENV)/.dev ## Write service/openapi.json again, after a change of the HTTP contract
 	$(BIN)/python -m service.contract > service/openapi.json
+
+recipe-keys: $(VENV)/.dev ## Write the table of training/README.md again, after a change of a recipe's keys
+	$(BIN)/python -m training.reports.recipe_keys training/README.md
 
 test-containers: $(VENV)/.dev ## Build the images and test them with docker-compose.yml (as root)
 	docker/verify.sh $(ARGS)

@@ -22,6 +22,7 @@ COMMANDS = {
     "check": Command("service.__main__", "cpu", "check settings and models", ("--check",)),
     "batch": Command("service.bulk.__main__", "cpu", "answer every row of a file"),
     "teach": Command("training.teacher", "teacher", "ask a big model for labels and rationales"),
+    "init": Command("training.init", "training", "look at rows, and write a recipe for them"),
     "distill": Command("training.distill", "training", "train a student by a recipe"),
     "evaluate": Command(
         "training.evaluate", "training,evaluation", "measure a model on labelled rows"

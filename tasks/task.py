@@ -51,7 +51,7 @@ class LabelField(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    field: str
+    field: str = Field(description="the field of the input that lists its labels")
 
 
 class Task(BaseModel):
@@ -59,16 +59,20 @@ class Task(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
+    name: Name = Field(description="name of the task")
     fields: list[str] = Field(min_length=1, description="names of the input's fields, in order")
     template: str = Field(description="Jinja2 template that renders the fields to one text")
-    predict_prefix: str = "predict: "
-    explain_prefix: str = "explain: "
+    predict_prefix: str = Field(
+        "predict: ", description="stands before the text where the student writes a label"
+    )
+    explain_prefix: str = Field(
+        "explain: ", description="stands before the text where the student writes a rationale"
+    )
     labels: Literal["open"] | Annotated[list[Label], Field(max_length=MAX_LABELS)] | LabelField = (
         Field(
             "open",
             description="open: the label is decoded freely; a list: the label is one of these; "
-            "field: the label is one of those in this field of the input",
+            "`{field: NAME}`: the label is one of those in this field of the input",
         )
     )
     answer: Literal["arithmetic"] | None = Field(

@@ -36,6 +36,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mask_same_label": {"mi-infonce": False},
 }
 
+# The defaults of a student from scratch. It must learn more than a pretrained one, and faster.
+FROM_SCRATCH: dict[str, Any] = {
+    "steps": 2_000,
+    "learning_rate": 2e-3,
+    "warmup_steps": 100,
+    "lr_scheduler": "cosine",
+}
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -164,6 +172,13 @@ class DistillConfig(_Section):
     max_rationale_tokens: int = Field(256, gt=1, description="most tokens of a rationale")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of all random numbers")
     output_dir: Path = Field(description="folder for the student, and for checkpoints until then")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_for_scratch(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        if _kind_of_model(recipe.get("model")) != "a geometry":
+            return recipe
+        return FROM_SCRATCH | recipe
 
     @model_validator(mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """What a row of a data set is, and how its texts are checked."""
 
+import json
 import reprlib
 from dataclasses import dataclass
 from typing import Any
@@ -42,8 +43,11 @@ def texts_of(value: Any, column: str, place: str) -> list[str]:
 
 
 def label_of(value: Any, column: str, labels: list[str] | None, place: str) -> str:
-    """A label, one of `labels` where these are given. Raises DataError."""
-    label = text_of(value, column, place)
+    """A label, one of `labels` where these are given. Raises DataError.
+
+    Integers and booleans are labels too, as JSON writes them: "3", "true".
+    """
+    label = text_of(json.dumps(value) if isinstance(value, int) else value, column, place)
     if labels is not None and label not in labels:
         some = ", ".join(labels[:20])
         raise DataError(f"{place}: the label {reprlib.repr(label)} is not one of {some}")

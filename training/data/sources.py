@@ -40,6 +40,11 @@ class Filters(BaseModel):
     duplicates: bool = Field(False, description="drop a row if an earlier row has the same input")
 
 
+_COLUMNS = (
+    "the column of a field, or of label, teacher_label or rationale, if its name is another. `a.b` "
+    "is the value b of the object a. A list of columns makes a list of rationales, or of choices"
+)
+
 # Keys of older recipes, and what to write now.
 _OLD_KEYS = {
     "extra": "is called train_only now",
@@ -101,7 +106,7 @@ class DssSource(Source):
     Its files name the splits train, valid and test.
     """
 
-    format: Literal["dss"]
+    format: Literal["dss"] = Field(description="the archive of Distilling Step-by-Step")
     path: Path = Field(description="folder of the archive")
     train: str = Field("train", description="name of the split to train on")
     validation: str | None = Field(
@@ -109,7 +114,7 @@ class DssSource(Source):
     )
     test: str | None = Field("test", description="name of the test split")
     rationales: Literal["teacher", "human"] = Field(
-        "teacher", description="whose rationales to learn"
+        "teacher", description="whose rationales to learn: the big model's, or people's"
     )
 
     @model_validator(mode="after")
@@ -122,24 +127,21 @@ class DssSource(Source):
 class FilesSource(Source):
     """Files of your own: JSON lines, CSV with a header, or Parquet."""
 
-    format: Format
+    format: Format = Field(description="files of your own")
     train: Path = Field(description="file of the rows to train on")
     validation: Path | None = Field(
         None, description="file of the validation rows; without it, training rows are held out"
     )
     test: Path | None = Field(None, description="file of the test rows")
-    columns: Columns = Field(
-        {},
-        description="the column of a field, or of label, teacher_label or rationale, if its name "
-        "is another. `a.b` is the value b of the object a. A list of columns makes a list of "
-        "rationales, or of choices",
-    )
+    columns: Columns = Field({}, description=_COLUMNS)
 
 
 class HubSource(Source):
     """A data set of the Hugging Face hub, or a folder that the package `datasets` reads."""
 
-    format: Literal["hub"]
+    format: Literal["hub"] = Field(
+        description="a data set of the Hugging Face hub, or a folder that `datasets` reads"
+    )
     path: str = Field(description="name of the data set, or folder")
     name: str | None = Field(
         None, description="name of a configuration, if the data set has several"
@@ -150,7 +152,7 @@ class HubSource(Source):
         None, description="name of the validation split; without it, training rows are held out"
     )
     test: str | None = Field(None, description="name of the test split")
-    columns: Columns = Field({}, description="as for files")
+    columns: Columns = Field({}, description=_COLUMNS)
 
 
 AnySource = Annotated[DssSource | FilesSource | HubSource, Field(discriminator="format")]

@@ -53,7 +53,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
             return
     student = load_student(config, student_texts(config.task, splits.train))
     interruption = SaveWhenSignalled()
-    trainer = _trainer(config, splits, student, arguments, [interruption, *callbacks])
+    trainer = trainer_of(config, splits, student, arguments, [interruption, *callbacks])
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     checkpoint = None
     if checkpoints := output.whole_checkpoints():
@@ -81,7 +81,7 @@ def _concluded(splits: Splits) -> Splits:
     )
 
 
-def _trainer(
+def trainer_of(
     config: DistillConfig,
     splits: Splits,
     student: Student,

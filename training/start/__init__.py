@@ -1,0 +1,1 @@
+"""The first recipe of a data set: looks at rows, and writes what fits them and the machine."""
