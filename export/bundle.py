@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from tasks.calibration import Calibration
-from tasks.task import Fields, Name, Task
+from tasks.task import Fields, Name, TrainedTask
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -95,7 +95,7 @@ class Manifest(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: Name
     version: Name
-    task: Task
+    task: TrainedTask
     model: Geometry
     precision: Precision
     limits: Limits

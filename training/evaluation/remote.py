@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from duet.client import Answer, Client, DuetError
-from tasks.task import Task
+from tasks.task import Task, TrainedTask
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import ModelError, batched
 from training.evaluation.record import Record
@@ -26,6 +26,7 @@ HINTS = {
     401: "; set DUET_API_KEY to one of the service's keys",
     403: "; DUET_API_KEY must be one of the service's keys",
 }  # by HTTP status
+_TASK: TypeAdapter[Task] = TypeAdapter(TrainedTask)
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _task(url: str, told: dict[str, Any]) -> Task:
     # a service of another version may have fewer fields, or more
     facts = {key: told[key] for key in Task.model_fields if key in told}
     try:
-        return Task.model_validate(facts)
+        return _TASK.validate_python(facts)
     except ValidationError as error:
         raise ModelError(f"{url}: its models have no task that can be read ({error})") from error
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tasks.calibration import Calibration
 from tasks.durable_files import replace_text
-from tasks.task import Fields, Name, Task
+from tasks.task import Fields, Name, TrainedTask
 
 RECORD = "student.json"
 EXAMPLES = "examples.jsonl"
@@ -56,7 +56,7 @@ class StudentInterface(BaseModel):
     """What is needed to ask a student: its task and limits. Tokens include the end token."""
 
     name: Name
-    task: Task
+    task: TrainedTask
     max_input_tokens: int = Field(gt=1)
     max_label_tokens: int = Field(gt=1)
     max_rationale_tokens: int = Field(gt=1)

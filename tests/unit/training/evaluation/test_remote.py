@@ -218,6 +218,14 @@ def test_no_address(url: str) -> None:
         RemoteModel.connect(url)
 
 
+def test_an_older_service_keeps_white_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    with asked(Service([])) as model:
+        assert model.task.whitespace == "keep"
+    monkeypatch.setitem(MODEL, "task", {**TASK, "whitespace": "collapse"})
+    with asked(Service([])) as model:
+        assert model.task.whitespace == "collapse"
+
+
 def test_its_identity_is_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def identity() -> dict[str, str]:
         with asked(Service([])) as model:
