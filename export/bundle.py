@@ -99,6 +99,9 @@ class Manifest(_Part):
     model: Geometry
     precision: Precision
     limits: Limits
+    explains: bool = Field(
+        True, description="whether the student learnt to explain; false: it gives labels only"
+    )
     calibration: Calibration = Calibration()
     metrics: dict[str, dict[str, float | int | str]] = Field(
         description="per split: accuracy, rows and their origin; for `rationales`: their health"
@@ -110,11 +113,14 @@ class Manifest(_Part):
 
 
 class Golden(_Part):
-    """An input with the outputs that this bundle must give for it."""
+    """An input with the outputs that this bundle must give for it.
+
+    `rationale` is None where the student does not explain.
+    """
 
     fields: Fields
     label: str
-    rationale: str
+    rationale: str | None
 
 
 def context_hashes(tokens: Sequence[int]) -> list[int]:

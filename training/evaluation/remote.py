@@ -38,6 +38,7 @@ class RemoteModel:
     task: Task
     identity: dict[str, str]
     together: int
+    explains: bool
 
     @classmethod
     def connect(
@@ -69,6 +70,7 @@ class RemoteModel:
                 **model.model_dump(include={"name", "version", "checksum"}),
             },
             together=min(BATCH, info.max_client_batch),
+            explains=model.explains,
             client=Client(url, key=key, timeout=info.timeout + SLACK, retries=RETRIES),
         )
 
@@ -93,7 +95,7 @@ class RemoteModel:
             answers = self.client.predict_batch(
                 [row.input for row in rows],
                 model=self.identity["name"],
-                explain=True,
+                explain=self.explains,
                 truncate=True,
             )
         if len(answers) != len(rows):
@@ -115,7 +117,8 @@ class RemoteModel:
     def _record(self, row: LabelledRow, answer: Answer) -> Record:
         labels = self.task.labels_of(row.input)
         scores = {score.label: score.score for score in answer.scores}
-        if answer.rationale is None or not scores.keys() >= {*(labels or ())}:
+        explained = answer.rationale is not None
+        if explained != self.explains or not scores.keys() >= {*(labels or ())}:
             raise ModelError(f"{self.url}/predict: not the answer of a Duet service")
         return Record.of(
             self.task,

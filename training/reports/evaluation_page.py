@@ -33,7 +33,7 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
         figure_of=f"right, of {found.accuracy.rows} rows",
         verdict=_verdict(found),
         limits=_limits(found),
-        sections=[_accuracy(found), _calibration(found), rationales_section(found.rationales)],
+        sections=[_accuracy(found), _calibration(found), *_rationales(found)],
         names=[name],
         cases=by_kind(found.cases),
         reproduce=reproduce,
@@ -74,6 +74,8 @@ def _verdict(found: Evaluation) -> list[str]:
         )
     if healthy := found.rationales.health:
         lines.append(health_verdict(healthy))
+    else:
+        lines.append("It gives labels only, and no rationales.")
     return lines
 
 
@@ -97,11 +99,16 @@ def _limits(found: Evaluation) -> list[str]:
         "Do not compare two models by their intervals. Evaluate both on the same rows, and compare "
         "the evaluations (--compare)."
     )
-    lines.append(
-        "Rationales are measured by rules on their words. Whether a rationale is how the model "
-        "found its label is not measured."
-    )
+    if found.rationales.health:
+        lines.append(
+            "Rationales are measured by rules on their words. Whether a rationale is how the model "
+            "found its label is not measured."
+        )
     return lines
+
+
+def _rationales(found: Evaluation) -> list[Section]:
+    return [rationales_section(found.rationales)] if found.rationales.health else []
 
 
 def _accuracy(found: Evaluation) -> Section:

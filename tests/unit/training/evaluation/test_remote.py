@@ -238,3 +238,15 @@ def test_its_identity_is_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(MODEL, "checksum", "cd" * 32)
     assert before != identity()
     assert json.dumps(before)
+
+
+def test_a_model_without_rationales_is_not_asked_to_explain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(MODEL, "explains", False)
+    service = Service([JSONResponse([SAID, SAID])])
+    with asked(service) as model:
+        records = [*model.answers(rows(2))]
+    assert [record.rationale for record in records] == [None, None]
+    with asked(Service([])) as model, pytest.raises(ModelError, match="not the answer of a Duet"):
+        [*model.answers(rows(2))]  # it explains all the same
