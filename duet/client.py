@@ -90,6 +90,7 @@ class ModelInfo(BaseModel):
     task: dict[str, Any]
     precision: str
     limits: dict[str, int]
+    explains: bool = True  # whether it may be asked to explain; older services do not tell
     metrics: dict[str, dict[str, float | int | str]]
     provenance: dict[str, Any]
     license: str

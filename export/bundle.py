@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from tasks.calibration import Calibration
-from tasks.task import Fields, Name, Task
+from tasks.task import Fields, Name, TrainedTask
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -95,10 +95,13 @@ class Manifest(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: Name
     version: Name
-    task: Task
+    task: TrainedTask
     model: Geometry
     precision: Precision
     limits: Limits
+    explains: bool = Field(
+        True, description="whether the student learnt to explain; false: it gives labels only"
+    )
     calibration: Calibration = Calibration()
     metrics: dict[str, dict[str, float | int | str]] = Field(
         description="per split: accuracy, rows and their origin; for `rationales`: their health"
@@ -110,11 +113,14 @@ class Manifest(_Part):
 
 
 class Golden(_Part):
-    """An input with the outputs that this bundle must give for it."""
+    """An input with the outputs that this bundle must give for it.
+
+    `rationale` is None where the student does not explain.
+    """
 
     fields: Fields
     label: str
-    rationale: str
+    rationale: str | None
 
 
 def context_hashes(tokens: Sequence[int]) -> list[int]:

@@ -80,7 +80,7 @@ def _golden(
 
     def fits(fields: Fields) -> bool:
         text = record.task.codec(record.task.render(fields)).text
-        prompts = [record.predict.prefix + text, record.explain.prefix + text]
+        prompts = [one.prefix + text for one in record.passes]
         return max(map(len, tokenizer(prompts)["input_ids"])) <= record.max_input_tokens
 
     for fields in record.recipe.examples:

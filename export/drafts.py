@@ -34,31 +34,32 @@ def write_drafts(checkpoint: Checkpoint, student: OnnxStudent | None, path: Path
 
 
 def _learnt(checkpoint: Checkpoint, codecs: list[Codec]) -> list[tuple[Ids, Ids]]:
-    """The labels and rationales of the training rows, as tokens; [] for a missing rationale."""
-    examples, labels, rationales = checkpoint.examples, [], []
-    for codec, row in zip(codecs, examples, strict=True):
+    """The labels and rationales that the student learnt, as tokens; [] for no rationale."""
+    labels, rationales, explained = [], [], []
+    for codec, row in zip(codecs, checkpoint.examples, strict=True):
         labels.append(codec.mask_label(row.label))
         rationales.append(codec.mask_rationale(row.rationale or ""))
+        explained.append(checkpoint.record.explains and row.rationale is not None)
     ids = checkpoint.tokenizer(labels)["input_ids"], checkpoint.tokenizer(rationales)["input_ids"]
-    return [
-        (label, said if row.rationale is not None else [])
-        for label, said, row in zip(*ids, examples, strict=True)
-    ]
+    return [(label, said if one else []) for label, said, one in zip(*ids, explained, strict=True)]
 
 
 def _written(
     checkpoint: Checkpoint, student: OnnxStudent, codecs: list[Codec]
 ) -> list[tuple[Ids, Ids]]:
-    """The labels and rationales that the student writes, as tokens."""
-    predict, explain = checkpoint.record.predict, checkpoint.record.explain
+    """The labels and rationales that the student writes, as tokens; [] for no rationale."""
+    record = checkpoint.record
+    predict, explain = record.predict, record.explain
     log.info("generating texts for %d inputs, for the table of drafts", len(codecs))
     pairs: list[tuple[Ids, Ids]] = []
     for texts in batches([codec.text for codec in codecs]):
         labels = student.generate([predict.prefix + text for text in texts], predict.max_new_tokens)
-        rationales = student.generate(
-            [explain.prefix + text for text in texts],
-            explain.max_new_tokens,
-            labels if checkpoint.record.task.explain_given_label else None,
-        )
+        rationales: list[Ids] = [[] for _ in texts]
+        if record.explains:
+            rationales = student.generate(
+                [explain.prefix + text for text in texts],
+                explain.max_new_tokens,
+                labels if record.task.explain_given_label else None,
+            )
         pairs += zip(labels, rationales, strict=True)
     return pairs

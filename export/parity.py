@@ -44,13 +44,13 @@ class Parity:
 
 @dataclass(frozen=True)
 class LabelParity:
-    """The gate's measurements in lower precisions, over `rows` inputs in both passes."""
+    """The gate's measurements in lower precisions, over `rows` inputs in each pass."""
 
     rows: int
     equal_labels: int
     accuracy: float  # of the graphs' labels
     reference_accuracy: float  # of transformers' labels
-    equal_rationales: int  # for information
+    equal_rationales: int | None  # for information; None without an explain pass
     max_logprob_difference: float  # for information
     least_equal_labels: float = LEAST_EQUAL_LABELS
     most_accuracy_lost: float = MOST_ACCURACY_LOST
@@ -116,18 +116,24 @@ def check_labels(
     student: OnnxStudent,
     task: Task,
     rows: Sequence[tuple[Codec, str]],
-    predict: StudentPass,
-    explain: StudentPass,
+    passes: Sequence[StudentPass],
 ) -> LabelParity:
-    """Compares labels and rationales on `rows`, each with an input's codec and its right label.
+    """Compares the outputs on `rows`, each with an input's codec and its right label.
+
+    `passes` are the predict pass, and the explain pass if the student explains.
 
     Raises ParityError if less than LEAST_EQUAL_LABELS of the labels are equal, or if the graphs'
     accuracy is more than MOST_ACCURACY_LOST below that of transformers.
     """
     texts = [codec.text for codec, _ in rows]
+    predict, *explain = passes
     labels = list(compare(model, tokenizer, student, texts, predict))
     prefixes = [output.theirs for output in labels] if task.explain_given_label else None
-    rationales = list(compare(model, tokenizer, student, texts, explain, prefixes))
+    rationales = [
+        output
+        for one in explain
+        for output in compare(model, tokenizer, student, texts, one, prefixes)
+    ]
 
     def right(outputs: Iterable[list[int]]) -> int:
         written = map(student.text, outputs)
@@ -144,7 +150,9 @@ def check_labels(
         equal_labels=len(rows) - len(different),
         accuracy=ours / len(rows),
         reference_accuracy=theirs / len(rows),
-        equal_rationales=sum(output.ours == output.theirs for output in rationales),
+        equal_rationales=sum(output.ours == output.theirs for output in rationales)
+        if explain
+        else None,
         max_logprob_difference=max(output.difference for output in labels + rationales),
     )
     if parity.equal_labels / parity.rows < LEAST_EQUAL_LABELS:

@@ -68,7 +68,7 @@ def write_bundle(
         metrics=manifest.metrics,
         manifest=manifest,
         record=record,
-        golden=golden[0].model_dump_json(indent=2) if golden else None,
+        golden=golden[0].model_dump_json(indent=2, exclude_none=True) if golden else None,
         command=command,
         notes=notes,
         parameters=model.num_parameters(),
@@ -121,22 +121,21 @@ def _golden(checkpoint: Checkpoint, student: OnnxStudent, fields: Fields) -> Gol
     else:
         label = labels[student.choose(prompt, labels)]
         (tokens,) = student.tokens([label])
-    (rationale,) = student.generate(
-        [explain.prefix + codec.text],
-        explain.max_new_tokens,
-        [tokens] if task.explain_given_label else None,
-    )
-    return Golden(
-        fields=fields,
-        label=codec.unmask_label(label),
-        rationale=codec.unmask_rationale(student.text(rationale)),
-    )
+    rationale = None
+    if checkpoint.record.explains:
+        (said,) = student.generate(
+            [explain.prefix + codec.text],
+            explain.max_new_tokens,
+            [tokens] if task.explain_given_label else None,
+        )
+        rationale = codec.unmask_rationale(student.text(said))
+    return Golden(fields=fields, label=codec.unmask_label(label), rationale=rationale)
 
 
 def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Precision) -> Measured:
     """The measurements of the parity gate. Raises ParityError."""
-    predict, explain = checkpoint.record.predict, checkpoint.record.explain
-    task, model, tokenizer = checkpoint.record.task, checkpoint.model, checkpoint.tokenizer
+    task, passes = checkpoint.record.task, checkpoint.record.passes
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
     rows = checkpoint.validation
     if precision == "fp32":
         rows = checkpoint.examples[:PARITY_INPUTS]
@@ -147,13 +146,13 @@ def _check_parity(checkpoint: Checkpoint, student: OnnxStudent, precision: Preci
         if len(codecs) < WANTED_INPUTS:
             log.warning("warning: fewer than %d inputs make a weak parity gate", WANTED_INPUTS)
         texts = [codec.text for codec in codecs]
-        passes = (predict, explain)
         parity = check_parity(model, tokenizer, student, texts, passes, task.explain_given_label)
     else:
         labelled = [(codec, row.label) for codec, row in zip(codecs, rows, strict=True)]
-        parity = check_labels(model, tokenizer, student, task, labelled, predict, explain)
-    log.info("parity: %s", ", ".join(f"{key} {value:.3g}" for key, value in asdict(parity).items()))
-    return asdict(parity) | {"reference": f"transformers {transformers.__version__}"}
+        parity = check_labels(model, tokenizer, student, task, labelled, passes)
+    found = {key: value for key, value in asdict(parity).items() if value is not None}
+    log.info("parity: %s", ", ".join(f"{key} {value:.3g}" for key, value in found.items()))
+    return found | {"reference": f"transformers {transformers.__version__}"}
 
 
 def _manifest(
@@ -175,6 +174,7 @@ def _manifest(
             label_tokens=record.max_label_tokens,
             rationale_tokens=record.max_rationale_tokens,
         ),
+        explains=record.explains,
         calibration=checkpoint.calibration,
         metrics=record.metrics,
         provenance=Provenance(

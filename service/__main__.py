@@ -7,22 +7,23 @@ import shlex
 import signal
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from export.bundle import BundleError
+from export.bundle import BundleError, Manifest
 from service.app import create_app
 from service.engine.devices import DeviceError
 from service.engine.engine import Engine
 from service.engine.memory import map_large_arrays
+from service.errors import LABELS_ONLY
 from service.logs import log_config
 from service.registry import Registry
 from service.server import STOP_SIGNALS, Server, kill_at_next
 from service.settings import Settings, problem_of
 from tasks.command_line import from_command_line
-from tasks.task import Task
 
 logger = logging.getLogger("service")
 
@@ -56,11 +57,11 @@ def main(arguments: list[str] | None = None, prog: str = "python -m service") ->
         logger.warning(
             "anyone who reaches %s may use this service: it has no keys (DUET_API_KEYS)", host
         )
-    url, task = _url(host, port), registry.default.manifest.task
+    url, model = _url(host, port), registry.default.manifest
     served = ", ".join(f"{engine.manifest.name} on {engine.device}" for engine in registry)
     print(f"Duet serves {served}. Docs: {url}/docs")
     print(f"Try it in a browser, at {url}, or in a terminal:")
-    print(f"  {_curl(url, task, key=bool(settings.users))}", flush=True)
+    print(f"  {_curl(url, model, key=bool(settings.users))}", flush=True)
     config = uvicorn.Config(
         create_app(settings, registry),
         server_header=False,
@@ -127,6 +128,7 @@ def _summary(engine: Engine) -> str:
     return (
         f"  {model.name}, version {model.version}, for the task {model.task.name}, in "
         f"{model.precision} on {engine.device}, from {engine.bundle.folder}"
+        + ("" if model.explains else f"; it {LABELS_ONLY}")
     )
 
 
@@ -135,11 +137,13 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _curl(url: str, task: Task, *, key: bool = False) -> str:
+def _curl(url: str, model: Manifest, *, key: bool = False) -> str:
     """A command that asks the default model about a real input of its task."""
-    fields = task.examples[0] if task.examples else task.form()
-    inputs = fields if len(fields) > 1 else next(iter(fields.values()))
-    body = json.dumps({"inputs": inputs, "explain": True}, ensure_ascii=False)
+    fields = model.task.examples[0] if model.task.examples else model.task.form()
+    asked: dict[str, Any] = {"inputs": fields if len(fields) > 1 else next(iter(fields.values()))}
+    if model.explains:
+        asked["explain"] = True
+    body = json.dumps(asked, ensure_ascii=False)
     headers = ["-H", "content-type: application/json"]
     if key:
         headers += ["-H", "x-api-key: KEY"]

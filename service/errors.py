@@ -14,6 +14,7 @@ from service.logs import request_id
 from tasks.json_errors import why_unreadable
 
 MAX_MESSAGE_CHARACTERS = 1000
+LABELS_ONLY = "was trained without rationales, so it gives labels only"  # of a model
 INTERNAL = "an error inside the service; its log says more"
 INFERENCE_PROTOCOL = "/v2"  # the prefix of the Open Inference Protocol's paths
 HTTP_ERROR_TYPES = {  # for errors that the framework raises

@@ -80,7 +80,11 @@ class PredictBody(BaseModel):
         "model's task (see /models), or a string if the task has one field"
     )
     model: str | None = Field(None, description="name of a model; without it, the default one")
-    explain: StrictBool = Field(False, description="whether to answer with a rationale too")
+    explain: StrictBool = Field(
+        False,
+        description="whether to answer with a rationale too; refused by a model that gives labels "
+        "only (see /models)",
+    )
     top_k: StrictInt | None = Field(
         None,
         ge=1,
@@ -186,6 +190,9 @@ class ModelInfo(BaseModel):
     task: Task
     precision: str
     limits: Limits
+    explains: bool = Field(
+        description="whether the model gives rationales; if not, a request to explain is refused"
+    )
     metrics: dict[str, dict[str, float | int | str]]
     provenance: Provenance
     license: str

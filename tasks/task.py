@@ -5,11 +5,18 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, starmap
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from tasks.equations import evaluate_equation
 from tasks.placeholders import Codec, Numbers, check_maskable, codec_of
@@ -21,6 +28,7 @@ MAX_LABELS: Final = 1000  # of a closed set
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Label = Annotated[str, StringConstraints(pattern=r"\S")]
 Fields = dict[str, str | list[str]]  # an input: texts, and lists of labels to choose from
+Whitespace = Literal["collapse", "keep"]
 
 
 def texts_in(fields: Fields) -> list[str]:
@@ -46,6 +54,10 @@ def render_template(template: str, fields: Mapping[str, str | Sequence[str]]) ->
     return _compiled(template).render(stripped)
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 class LabelField(BaseModel):
     """Each input brings its own labels, as a list in one of its fields."""
 
@@ -62,6 +74,11 @@ class Task(BaseModel):
     name: Name = Field(description="name of the task")
     fields: list[str] = Field(min_length=1, description="names of the input's fields, in order")
     template: str = Field(description="Jinja2 template that renders the fields to one text")
+    whitespace: Whitespace = Field(
+        "collapse",
+        description="collapse: each run of white space in a field is one space before the template "
+        "renders it; keep: the template gets the fields as they are",
+    )
     predict_prefix: str = Field(
         "predict: ", description="stands before the text where the student writes a label"
     )
@@ -112,6 +129,11 @@ class Task(BaseModel):
 
     def render(self, fields: Mapping[str, str | Sequence[str]]) -> str:
         """The input as one text, without a prefix. Raises the template's exceptions."""
+        if self.whitespace == "collapse":
+            fields = {
+                name: _one_line(value) if isinstance(value, str) else list(map(_one_line, value))
+                for name, value in fields.items()
+            }
         return render_template(self.template, fields)
 
     def check_example(self, example: Fields) -> None:
@@ -164,3 +186,12 @@ class Task(BaseModel):
         if field != self.choices:
             return isinstance(value, str) and bool(value.strip())
         return isinstance(value, list) and bool(value) and all(map(str.strip, value))
+
+
+def _as_trained(task: Any) -> Any:
+    """Adds the key `whitespace` to a task that was written before there was one."""
+    return {"whitespace": "keep", **task} if isinstance(task, Mapping) else task
+
+
+# A task of a trained student: without `whitespace`, it was trained on fields as they are.
+TrainedTask = Annotated[Task, BeforeValidator(_as_trained)]

@@ -5,10 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.bundles import drafting_bundle, student, tiny_bundle
+from tests.support.bundles import drafting_bundle, labels_only_bundle, student, tiny_bundle
 from tests.support.stepped_runner import runner, scheduler
 
-__all__ = ["drafting_bundle", "runner", "scheduler", "student", "tiny_bundle"]  # fixtures
+__all__ = [  # fixtures
+    "drafting_bundle",
+    "labels_only_bundle",
+    "runner",
+    "scheduler",
+    "student",
+    "tiny_bundle",
+]
 
 ROOT = Path(__file__).parents[1]
 

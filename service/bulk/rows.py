@@ -11,7 +11,7 @@ from pydantic_settings import SettingsError
 from export.bundle import Manifest
 from service.bulk.settings import BulkSettings
 from service.engine.prediction import Prediction, PredictRequest
-from service.errors import InvalidInput, InvalidJson, body_of
+from service.errors import LABELS_ONLY, InvalidInput, InvalidJson, body_of
 from service.schemas import PredictAnswer, check_input
 from tasks.columns import ColumnMap, MissingColumn
 from tasks.fields import kind_of
@@ -58,6 +58,11 @@ class RequestMaker:
             raise SettingsError(
                 f"--max-rationale-tokens: {manifest.name} writes from 1 to {most}, got "
                 f"{settings.max_rationale_tokens}"
+            )
+        if settings.explain and not manifest.explains:
+            raise SettingsError(
+                f"--explain: {manifest.name} {LABELS_ONLY}; leave --explain out, or give --model a "
+                "bundle that explains"
             )
         for field in settings.column_of:
             if field not in task.fields:

@@ -22,7 +22,7 @@ from service.engine.scheduler import Scheduler
 from service.engine.sequence import EngineRequest, Sequence
 from service.engine.text import TextProcessor
 from service.engine.text_sequence import TextSequence
-from service.errors import InvalidParameter, ServiceError
+from service.errors import LABELS_ONLY, InvalidParameter, ServiceError
 from tasks.task import Fields
 
 
@@ -150,6 +150,11 @@ class Engine:
                 f"max_rationale_tokens: {rationale_tokens}, but {self.manifest.name} writes from 1 "
                 f"to {limits.rationale_tokens}"
             )
+        if request.explain and not self.manifest.explains:
+            raise InvalidParameter(
+                f"explain: {self.manifest.name} {LABELS_ONLY}; ask for the label alone, or ask a "
+                "model that explains (see /models)"
+            )
         codec = self._text.codec(request.input)
         prompts = self._text.prompts(codec, explain=request.explain, truncate=request.truncate)
         predict, *explain = (prompt.ids for prompt in prompts)
@@ -205,6 +210,6 @@ class Engine:
 
     async def _first(self, fields: Fields, path: Path) -> Prediction:
         try:
-            return await self.predict(PredictRequest(fields, explain=True))
+            return await self.predict(PredictRequest(fields, explain=self.manifest.explains))
         except ServiceError as error:
             raise BundleError(f"{path}: {fields}: {error}") from error

@@ -160,7 +160,7 @@ async def model_metadata(name: str, models: Models, version: str | None = None) 
         ],
         outputs=[
             TensorMetadata(name=output.name, datatype=output.datatype, shape=[-1] * output.dims)
-            for output in outputs_of(model.task, explain=True).values()
+            for output in outputs_of(model.task, explain=model.explains).values()
         ],
     )
 
@@ -183,7 +183,8 @@ INFER: Final[dict[str, Any]] = {
             408: "the body did not arrive in time",
             413: "the body or the batch is too large",
             415: "the body is compressed",
-            422: "a tensor or a parameter is wrong, or an input has too many tokens",
+            422: "a tensor or a parameter is wrong, an input has too many tokens, or the model "
+            "gives labels only",
             429: "too many inputs are in work; try again after retry-after seconds",
             503: "the model cannot answer now",
             504: "the answer was not ready in time",

@@ -49,7 +49,7 @@ async def _require_json(request: Request) -> None:
             408: "the body did not arrive in time",
             413: "the body is too large, or the list of inputs is too long",
             415: "the content type is not application/json",
-            422: "a field is wrong, or an input has too many tokens",
+            422: "a field is wrong, an input has too many tokens, or the model gives labels only",
             429: "too many inputs are in work; try again after retry-after seconds",
             500: "an error inside the service",
             503: "the model cannot answer now",

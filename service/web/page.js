@@ -11,6 +11,7 @@ const fields = byId("fields");
 const percent = new Intl.NumberFormat("en", { style: "percent" });
 
 let models = [];
+let explaining = true; // what the user wants of the models that explain
 let asking = null; // the AbortController of the request in flight
 
 function model() {
@@ -51,8 +52,13 @@ async function load() {
 }
 
 function showModel() {
-  const { task } = model();
+  const { task, explains } = model();
   clearErrors();
+  byId("explain").disabled = !explains;
+  byId("explain").checked = explains && explaining;
+  byId("explain-note").textContent = explains
+    ? "The model writes a rationale in a second pass. This takes longer."
+    : "This model was trained without rationales, so it gives labels only.";
   byId("model-facts").textContent = facts(model());
   makeFields(fields, task);
   fillFields(fields, task.examples[0] ?? {});
@@ -178,6 +184,7 @@ form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
 });
 form.addEventListener("input", (event) => {
+  if (event.target.id === "explain") explaining = event.target.checked;
   if (event.target.id === "model") showModel();
   else if (models.length > 0) showCommand();
 });

@@ -1,4 +1,7 @@
-"""The figures in the cards of the embedded students are those that the commands measure."""
+"""The figures in the cards of the embedded students are those that the commands measure.
+
+And their answers do not depend on white space.
+"""
 
 import json
 import re
@@ -117,3 +120,20 @@ def test_the_ten_problems_are_answered_as_the_card_shows(name: str, tmp_path: Pa
         line = f"| {text} | {label} | {verdict} | {answer['confidence']:.2f} |"
         assert line in card, line
     assert f"{right} of 10 answers are right" in card
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_white_space_changes_no_answer(name: str, tmp_path: Path) -> None:
+    lines = (FIXTURES / "fresh_problems.jsonl").read_text(encoding="utf-8").splitlines()
+    problems = [json.loads(line)["text"] for line in lines]
+    answers = []
+    with serve(tmp_path / "log") as server:
+        for space in ("\n", " ", "  ", "\r\n", "\t", "\N{NO-BREAK SPACE}", " \n\n "):
+            texts = [problem.replace("\n", space) for problem in problems]
+            answers.append(ask(server.url, name, texts, explain=True))
+    for some in answers:
+        for answer in some:
+            for count in ("decoder_steps", "accepted_tokens"):
+                del answer["usage"][count]  # which depend on the other inputs in work
+    assert len({answer["confidence"] for answer in answers[0]}) == len(problems)
+    assert all(some == answers[0] for some in answers)

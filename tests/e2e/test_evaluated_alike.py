@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.bundles import write_bundle
+from tests.support.checkpoints import edit_record
 from tests.support.command_errors import complaint_of
 from tests.support.evaluated_students import (
+    LIMITS,
     TASKS,
     evaluated,
     write_bundle_of,
@@ -80,6 +83,22 @@ def test_all_three_say_the_same(kind: str, folder: Path, server: Server, tmp_pat
                 assert theirs.probabilities is not None
                 assert [*ours.probabilities] == [*theirs.probabilities]
                 assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+
+
+def test_students_that_do_not_explain_are_evaluated_alike(
+    folder: Path, student: Student, tmp_path: Path
+) -> None:
+    checkpoint, bundle = tmp_path / "checkpoint", tmp_path / "bundle"
+    write_checkpoint(checkpoint, student, "closed")
+    edit_record(checkpoint, explains=False)
+    facts = {"name": "closed", "task": TASKS["closed"], "limits": LIMITS}
+    write_bundle(bundle, student, **facts, explains=False)
+    data = ["--data", folder / "closed.jsonl"]
+    expected = evaluated(tmp_path / "of-checkpoint", checkpoint, *data)
+    actual = evaluated(tmp_path / "of-bundle", bundle, *data)
+    assert {record.rationale for record in expected} == {None}
+    assert [*map(without_probabilities, actual)] == [*map(without_probabilities, expected)]
+    assert "## Rationales" not in (tmp_path / "of-bundle" / "report.md").read_text()
 
 
 def test_a_killed_evaluation_of_a_bundle_leaves_no_service(folder: Path, tmp_path: Path) -> None:

@@ -83,9 +83,11 @@ def test_a_second_signal_ends_it_at_once(
         assert server.stop(second) == -second
 
 
-def test_check_tells_what_would_be_served(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_check_tells_what_would_be_served(
+    tiny_bundle: Path, labels_only_bundle: Path, tmp_path: Path
+) -> None:
     copy_bundle(tiny_bundle, tmp_path / "models" / "other", name="other", version="7")
-    models = f"{tiny_bundle},{tmp_path}/models"
+    models = f"{tiny_bundle},{tmp_path}/models,{labels_only_bundle}"
     with socket.create_server(("127.0.0.1", 0)) as taken:  # as if the service ran already
         port = str(taken.getsockname()[1])
         done = run("service", "--check", "--device", "cpu", "--port", port, DUET_MODELS=models)
@@ -95,6 +97,8 @@ def test_check_tells_what_would_be_served(tiny_bundle: Path, tmp_path: Path) -> 
         f"Duet would serve on 127.0.0.1, port {port}:",
         f"  tiny, version 1, {rest} {tiny_bundle}",
         f"  other, version 7, {rest} {tmp_path}/models/other",
+        f"  plain, version 1, {rest} {labels_only_bundle}; it was trained without rationales, so "
+        "it gives labels only",
     ]
 
 

@@ -60,7 +60,7 @@ def asked_all_the_while(server: Server) -> Iterator[Future[Counter[str]]]:
             last = False
             while not last:
                 last = over.wait(0.05)  # which leaves the processor to the others
-                body = {"inputs": "Ada has 7 coins. Ada gets 5 more coins.", "explain": True}
+                body = {"inputs": "Ada has 7 coins. Ada gets 5 more coins."}
                 response = client.post("/predict", json=body)
                 assert response.status_code == 200, response.text
                 seen[response.json()["version"]] += 1

@@ -116,7 +116,8 @@ def write_bundle(folder: Path, student: Student, **changes: Any) -> Manifest:
     if plain == TASK and manifest.precision == "fp32":
         for text in problems(2):
             label, rationale = reference(student, text, manifest.limits, after_label)
-            golden.append(Golden(fields={"text": text}, label=label.text, rationale=rationale.text))
+            said = rationale.text if manifest.explains else None
+            golden.append(Golden(fields={"text": text}, label=label.text, rationale=said))
     (folder / GOLDEN).write_bytes(TypeAdapter(list[Golden]).dump_json(golden))
     return seal(folder, manifest)
 
@@ -148,4 +149,12 @@ def drafting_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path)
     shutil.copytree(tiny_bundle, folder)
     write_draft_table(folder / DRAFT, [[5, 6, 7, 8, 1]] * 3, start_id=0, max_bytes=1000)
     seal(folder, read_manifest(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labels_only_bundle(tmp_path_factory: pytest.TempPathFactory, student: Student) -> Path:
+    """A bundle named plain, whose student does not explain. Copy it before you change it."""
+    folder = tmp_path_factory.mktemp("bundles") / "plain"
+    write_bundle(folder, student, name="plain", explains=False)
     return folder

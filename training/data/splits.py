@@ -29,6 +29,11 @@ class Splits:
     test: list[Example]
     reports: list[str]  # what was read, and what was left out and why
 
+    @property
+    def explained(self) -> bool:
+        """Whether any training row has a rationale."""
+        return any(example.rationale is not None for example in self.train)
+
     def fingerprint(self) -> str:
         """SHA-256 of the training and validation rows, in their order."""
         rows = [asdict(example) for example in (*self.train, *self.validation)]

@@ -93,20 +93,37 @@ class Checkpoint:
         for some in batched(rows, self.together):
             codecs = [self.task.codec(row.text) for row in some]
             predict = self._prompts(self.interface.predict, codecs)
-            explain = self._prompts(self.interface.explain, codecs)
+            truncated = predict.truncated
             labels = self._labels(predict.ids, some, codecs)
-            prefixes = [label.tokens for label in labels] if self.task.explain_given_label else None
-            rationales = self._texts(explain.ids, self.interface.max_rationale_tokens, prefixes)
-            for place, (row, codec) in enumerate(zip(some, codecs, strict=True)):
-                truncated = predict.truncated[place] or explain.truncated[place]
+            rationales: list[str | None] = [None for _ in some]
+            if self.interface.explains:
+                explain = self._prompts(self.interface.explain, codecs)
+                truncated = [*map(any, zip(truncated, explain.truncated, strict=True))]
+                rationales = [*self._rationales(explain.ids, labels, codecs)]
+            for place, row in enumerate(some):
                 label, confidence, scores, _ = labels[place]
-                rationale = codec.unmask_rationale(rationales[place].text)
                 if not math.isfinite(confidence):
                     raise ModelError(
                         f"{self.folder}: its probabilities for {row.place} are no numbers; its "
                         "weights must be wrong"
                     )
-                yield Record.of(self.task, row, label, confidence, scores, rationale, truncated)
+                yield Record.of(
+                    self.task,
+                    row,
+                    label,
+                    confidence,
+                    scores,
+                    rationales[place],
+                    truncated[place],
+                )
+
+    def _rationales(
+        self, prompts: list[list[int]], labels: list[_Labelled], codecs: list[Codec]
+    ) -> Iterator[str]:
+        prefixes = [label.tokens for label in labels] if self.task.explain_given_label else None
+        said = self._texts(prompts, self.interface.max_rationale_tokens, prefixes)
+        for codec, one in zip(codecs, said, strict=True):
+            yield codec.unmask_rationale(one.text)
 
     def _labels(
         self, prompts: list[list[int]], rows: list[LabelledRow], codecs: list[Codec]

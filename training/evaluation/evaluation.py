@@ -162,7 +162,8 @@ def _rationales(
         "similarity": [None if row is None else row.similarity for row in found.rows],
     }
     judged = None
-    if judge is not None and judgements is not None:
+    explained = any(record.rationale is not None for record in records)
+    if judge is not None and judgements is not None and explained:
         answers = judge_rationales(records, judge, judgements)
         scores["judge"] = [None if one is None else _number(one.score) for one in answers]
         judged = _judged(judge.model, records, answers)

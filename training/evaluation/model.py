@@ -28,7 +28,7 @@ class Model(Protocol):
         """How many rows are answered together. An interrupted run goes on at a multiple of it."""
 
     def answers(self, rows: Iterable[LabelledRow]) -> Iterator[Record]:
-        """The record of each row, with a rationale, in the order of the rows.
+        """The record of each row, with a rationale if the model explains, in the rows' order.
 
         Reads few rows ahead. An input that is too long for the model loses its end. Raises
         ModelError, and DataError for a row that the model cannot take.

@@ -26,7 +26,7 @@ class Record:
     exact: bool
     confidence: float
     probabilities: dict[str, float] | None
-    rationale: str | None  # the model's
+    rationale: str | None  # the model's; None: it does not explain
     reference: str | None  # the teacher's
     truncated: bool
     cluster: str  # the same for rows that are not independent (`group_by`); else the index
@@ -39,7 +39,7 @@ class Record:
         label: str,
         confidence: float,
         probabilities: dict[str, float] | None,
-        rationale: str,
+        rationale: str | None,
         truncated: bool,
     ) -> Self:
         """The record of `row`, which `task` judges: `right` and `exact` are computed here."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from duet.client import Answer, Client, DuetError
-from tasks.task import Task
+from tasks.task import Task, TrainedTask
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import ModelError, batched
 from training.evaluation.record import Record
@@ -26,6 +26,7 @@ HINTS = {
     401: "; set DUET_API_KEY to one of the service's keys",
     403: "; DUET_API_KEY must be one of the service's keys",
 }  # by HTTP status
+_TASK: TypeAdapter[Task] = TypeAdapter(TrainedTask)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RemoteModel:
     task: Task
     identity: dict[str, str]
     together: int
+    explains: bool
 
     @classmethod
     def connect(
@@ -68,6 +70,7 @@ class RemoteModel:
                 **model.model_dump(include={"name", "version", "checksum"}),
             },
             together=min(BATCH, info.max_client_batch),
+            explains=model.explains,
             client=Client(url, key=key, timeout=info.timeout + SLACK, retries=RETRIES),
         )
 
@@ -92,7 +95,7 @@ class RemoteModel:
             answers = self.client.predict_batch(
                 [row.input for row in rows],
                 model=self.identity["name"],
-                explain=True,
+                explain=self.explains,
                 truncate=True,
             )
         if len(answers) != len(rows):
@@ -114,7 +117,8 @@ class RemoteModel:
     def _record(self, row: LabelledRow, answer: Answer) -> Record:
         labels = self.task.labels_of(row.input)
         scores = {score.label: score.score for score in answer.scores}
-        if answer.rationale is None or not scores.keys() >= {*(labels or ())}:
+        explained = answer.rationale is not None
+        if explained != self.explains or not scores.keys() >= {*(labels or ())}:
             raise ModelError(f"{self.url}/predict: not the answer of a Duet service")
         return Record.of(
             self.task,
@@ -147,7 +151,7 @@ def _task(url: str, told: dict[str, Any]) -> Task:
     # a service of another version may have fewer fields, or more
     facts = {key: told[key] for key in Task.model_fields if key in told}
     try:
-        return Task.model_validate(facts)
+        return _TASK.validate_python(facts)
     except ValidationError as error:
         raise ModelError(f"{url}: its models have no task that can be read ({error})") from error
 

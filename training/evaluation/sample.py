@@ -37,11 +37,11 @@ class RationaleSample:
         """Up to `size` examples, the same at every call. Those with a rationale come first."""
         shuffled = random.Random(0).sample(examples, len(examples))
         shuffled.sort(key=lambda example: example.rationale is None)
-        facts = {name: getattr(config, name) for name in StudentInterface.model_fields}
+        interface = StudentInterface.model_validate(config, from_attributes=True)
         # asking sets a limit in the tokenizer, which must not be saved with the student
         student = student._replace(tokenizer=copy.deepcopy(student.tokenizer))
         return cls(
-            Checkpoint(config.output_dir, StudentInterface(**facts), student),
+            Checkpoint(config.output_dir, interface, student),
             labelled_examples(shuffled[:size], config.task, "validation"),
         )
 

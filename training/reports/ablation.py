@@ -63,7 +63,8 @@ class Result:
     """A comparison on one data set.
 
     `shares` are of rationales, by arm: each fault of `Health`, and those equal to the teacher's.
-    `mi_bounds` are means over seeds, in nats; None where an arm has no explain pass.
+    `mi_bounds` are means over seeds, in nats. `healthy`, `shares` and `mi_bounds` leave out arms
+    whose students do not explain; a bound is None where it was not measured.
     """
 
     title: str
@@ -115,7 +116,13 @@ def _result(
     }
     arms = {arm: cells for arm, cells in arms.items() if cells}
 
-    def measure(name: str) -> Measure:
+    explaining = {
+        arm: cells
+        for arm, cells in arms.items()
+        if any(record.rationale is not None for cell in cells for record in found[cell].records)
+    }
+
+    def measure(name: str, arms: Mapping[str, list[Cell]]) -> Measure:
         values = {
             arm: {
                 cell.seed: [
@@ -129,12 +136,12 @@ def _result(
         return _measure(values, comparison.baseline)
 
     shares, bounds = {}, {}
-    for arm, cells in arms.items():
+    for arm, cells in explaining.items():
         rows = [row for cell in cells for row in flags[cell]]
         shares[arm] = {name: mean(row[name] for row in rows) for name in (*FAULTS, "reference")}
         known = [bound for cell in cells if (bound := found[cell].mi_bound) is not None]
         bounds[arm] = mean(known) if known else None
-    right, healthy = measure("right"), measure("healthy")
+    right, healthy = measure("right", arms), measure("healthy", explaining)
     return Result(comparison.title, dataset, comparison.baseline, right, healthy, shares, bounds)
 
 
@@ -194,7 +201,7 @@ def as_markdown(found: list[Result], cells: int, missing: list[Cell]) -> str:
 
 
 def _tell(result: Result) -> str:
-    if not result.shares:
+    if not result.right.estimates:
         return "Nothing yet."
     most = max(result.right.estimates.values(), key=lambda estimate: estimate.rows)
     less = f"− {result.baseline}, points"
@@ -212,10 +219,11 @@ def _tell(result: Result) -> str:
     right = ["right, %", "95 %", less, "95 %", "p, Holm", "by seed"]
     healthy = ["healthy, %", "95 %", less, "95 %", "p, Holm", *FAULT_COLUMNS.values()]
     healthy += ["the teacher's own", "I(Z;V), nats"]
-    return (
-        f"{most.rows} answers in {most.clusters} clusters.\n\n"
-        f"{_table(result.right, right, labels)}\n\n{_table(result.healthy, healthy, rationales)}"
-    )
+    parts = [f"{most.rows} answers in {most.clusters} clusters."]
+    parts.append(_table(result.right, right, labels))
+    if result.shares:
+        parts.append(_table(result.healthy, healthy, rationales))
+    return "\n\n".join(parts)
 
 
 def _table(measure: Measure, head: Sequence[str], more: Callable[[str], list[str]]) -> str:

@@ -63,12 +63,7 @@ def comparison_page(
                     {name: one.calibration.selective.curve for name, one in evaluations.items()}
                 ),
             ),
-            Section(
-                "Rationales",
-                tables=rationale_tables(
-                    {name: one.rationales for name, one in evaluations.items()}
-                ),
-            ),
+            *_rationales(evaluations),
         ],
         names=names,
         cases=by_kind(cases),
@@ -209,3 +204,10 @@ def _accuracy(found: Comparison, evaluations: dict[str, Evaluation]) -> Section:
             )
         ],
     )
+
+
+def _rationales(evaluations: dict[str, Evaluation]) -> list[Section]:
+    explaining = {
+        name: one.rationales for name, one in evaluations.items() if one.rationales.health
+    }
+    return [Section("Rationales", tables=rationale_tables(explaining))] if explaining else []

@@ -37,7 +37,7 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
         ),
         verdict=_verdict(found),
         limits=_limits(found),
-        sections=[_accuracy(found), _calibration(found), rationales_section(found.rationales)],
+        sections=[_accuracy(found), _calibration(found), *_rationales(found)],
         names=[name],
         cases=by_kind(found.cases),
         reproduce=reproduce,
@@ -78,6 +78,8 @@ def _verdict(found: Evaluation) -> list[str]:
         )
     if healthy := found.rationales.health:
         lines.append(health_verdict(healthy))
+    else:
+        lines.append("It gives labels only, and no rationales.")
     return lines
 
 
@@ -101,11 +103,16 @@ def _limits(found: Evaluation) -> list[str]:
         "Do not compare two models by their intervals. Evaluate both on the same rows, and compare "
         "the evaluations (--compare)."
     )
-    lines.append(
-        "Rationales are measured by rules on their words. Whether a rationale is how the model "
-        "found its label is not measured."
-    )
+    if found.rationales.health:
+        lines.append(
+            "Rationales are measured by rules on their words. Whether a rationale is how the model "
+            "found its label is not measured."
+        )
     return lines
+
+
+def _rationales(found: Evaluation) -> list[Section]:
+    return [rationales_section(found.rationales)] if found.rationales.health else []
 
 
 def _accuracy(found: Evaluation) -> Section:

@@ -11,7 +11,7 @@ from pathlib import Path
 import jinja2
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.task import Task
+from tasks.task import TrainedTask
 from training.evaluation.cases import Case, choose_differences
 from training.evaluation.comparison import Comparison, DifferentRowsError, compare
 from training.evaluation.evaluation import Evaluation
@@ -48,7 +48,7 @@ class EvaluationReport:
     """What `report.json` holds."""
 
     run: Run
-    task: Task  # the model's
+    task: TrainedTask  # the model's
     command: str
     versions: dict[str, str]
     evaluation: Evaluation

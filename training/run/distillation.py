@@ -51,9 +51,11 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         if output.claim(force):
             log.info("%s: its student is there; delete it to distil it anew", config.output_dir)
             return
+    explains = _learns_to_explain(config, splits)
     student = load_student(config, student_texts(config.task, splits.train))
     interruption = SaveWhenSignalled()
-    trainer = trainer_of(config, splits, student, arguments, [interruption, *callbacks])
+    callbacks = [interruption, *callbacks]
+    trainer = trainer_of(config, splits, explains, student, arguments, callbacks)
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     checkpoint = None
     if checkpoints := output.whole_checkpoints():
@@ -63,13 +65,27 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         trainer.train(resume_from_checkpoint=checkpoint)
 
     steps = _choose_weights(config, trainer, student.model, output)
-    metrics = _measure_splits(config, trainer, student, splits)
+    metrics = _measure_splits(config, trainer, student, splits, explains)
     for split, values in metrics.items():
         log.info("%s: %s", split, values)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
     if trainer.is_world_process_zero():
-        output.write_student(as_trained(student.model.config, weights), student, metrics, steps)
+        trained = as_trained(student.model.config, weights)
+        output.write_student(trained, student, metrics, steps, explains)
         shutil.rmtree(output.checkpoints)
+
+
+def _learns_to_explain(config: DistillConfig, splits: Splits) -> bool:
+    """Whether the student learns the explain pass. If not, a warning says why."""
+    if config.objective != "finetune" and splits.explained:
+        return True
+    why = "objective: finetune learns labels only"
+    if not splits.explained:
+        why = "no training row has a rationale"
+    log.warning(
+        "warning: %s: there is no explain pass, and the service will refuse to explain", why
+    )
+    return False
 
 
 def _concluded(splits: Splits) -> Splits:
@@ -84,6 +100,7 @@ def _concluded(splits: Splits) -> Splits:
 def trainer_of(
     config: DistillConfig,
     splits: Splits,
+    explains: bool,
     student: Student,
     arguments: Seq2SeqTrainingArguments,
     callbacks: list[TrainerCallback],
@@ -103,10 +120,10 @@ def trainer_of(
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
         callbacks=callbacks,
-        objective=config.objective,
+        objective=config.objective if explains else "finetune",
         options=_options(config),
         plan=ShuffledBatchSampler(
-            rows.sizes("predict" if config.objective == "finetune" else "both"),
+            rows.sizes("both" if explains else "predict"),
             steps=config.steps,
             batch_size=config.batch_size,
             batch_tokens=config.batch_tokens,
@@ -115,7 +132,9 @@ def trainer_of(
             process=arguments.process_index,
             seed=config.seed,
         ),
-        rationales=_sample(config, splits, student, WHILE_TRAINING),
+        rationales=RationaleSample.draw(config, student, splits.validation, WHILE_TRAINING)
+        if explains
+        else None,
     )
     if trainer.is_fsdp_enabled:
         if config.weights == "int8":
@@ -138,15 +157,6 @@ def _tokenized(
 def _options(config: DistillConfig) -> Options:
     known = {name: getattr(config, name) for name in Options._fields}
     return Options(**{name: value for name, value in known.items() if value is not None})
-
-
-def _sample(
-    config: DistillConfig, splits: Splits, student: Student, size: int
-) -> RationaleSample | None:
-    """Validation rows whose rationales are measured; None where no rationale is learnt."""
-    if config.objective == "finetune" or not any(one.rationale for one in splits.train):
-        return None
-    return RationaleSample.draw(config, student, splits.validation, size)
 
 
 def _check_geometry(model: UnpaddedT5, checkpoint: Path) -> None:
@@ -184,7 +194,11 @@ def _choose_weights(
 
 
 def _measure_splits(
-    config: DistillConfig, trainer: TwoPassTrainer, student: Student, splits: Splits
+    config: DistillConfig,
+    trainer: TwoPassTrainer,
+    student: Student,
+    splits: Splits,
+    explains: bool,
 ) -> Metrics:
     """Accuracy on validation and test rows, and the rationales of validation rows."""
     trainer.rationales = None
@@ -192,7 +206,8 @@ def _measure_splits(
     metrics: Metrics = {"validation": _measure(trainer, trainer.eval_dataset)}
     if splits.test:
         metrics["test"] = _measure(trainer, _tokenized(config, splits.test, student))
-    if (rationales := _sample(config, splits, student, AT_THE_END)) is not None:
+    if explains:
+        rationales = RationaleSample.draw(config, student, splits.validation, AT_THE_END)
         metrics["rationales"] = {"rows": len(rationales.rows), **rationales.measure()}
     return metrics
 

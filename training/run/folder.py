@@ -29,6 +29,7 @@ from training.student.load import Student
 from training.student.model_card import render_card
 from training.yaml_files import ConfigError
 
+_ASKED = StudentInterface.model_fields.keys() & DistillConfig.model_fields.keys()
 EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
 
 
@@ -85,16 +86,18 @@ class Output:
         student: Student,
         metrics: Metrics,
         steps: list[int],
+        explains: bool,
     ) -> None:
         """Writes the trained student, and its record for export.
 
-        `steps` is the step of its weights, or the steps whose mean they are.
+        `steps` is the step of its weights, or the steps whose mean they are. `explains` says
+        whether it learnt the explain pass.
         """
         (self.folder / RECORD).unlink(missing_ok=True)  # an earlier student's
         write_calibration(self.folder, None)
         model.save_pretrained(self.folder)
         student.tokenizer.save_pretrained(self.folder)
-        record = self._record(student, metrics)
+        record = self._record(student, metrics, explains)
         write_examples(self.folder, (self.splits.validation + self.splits.train)[:EXPORT_EXAMPLES])
         card = render_card(
             "training.run",
@@ -115,10 +118,11 @@ class Output:
         found = {"recipe": record.recipe.model_dump(), "data": record.data.fingerprint}
         return found == run
 
-    def _record(self, student: Student, metrics: Metrics) -> StudentRecord:
+    def _record(self, student: Student, metrics: Metrics, explains: bool) -> StudentRecord:
         config, splits = self.config, self.splits
         return StudentRecord(
-            **{name: getattr(config, name) for name in StudentInterface.model_fields},
+            **{name: getattr(config, name) for name in _ASKED},
+            explains=explains,
             recipe=Recipe(**config.model_dump(mode="json")),
             seed=config.seed,
             base_model=config.model if isinstance(config.model, str) else "scratch",

@@ -70,6 +70,7 @@ def measure_pace(config: DistillConfig, splits: Splits, student: Student, part: 
         trainer = trainer_of(
             tried,
             replace(splits, validation=validation),
+            splits.explained,
             student,
             replace(training_arguments(tried, "none"), disable_tqdm=True),
             [clock],

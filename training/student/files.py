@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tasks.calibration import Calibration
 from tasks.durable_files import replace_text
-from tasks.task import Fields, Name, Task
+from tasks.task import Fields, Name, TrainedTask
 
 RECORD = "student.json"
 EXAMPLES = "examples.jsonl"
@@ -53,13 +53,22 @@ class StudentPass(NamedTuple):
 
 
 class StudentInterface(BaseModel):
-    """What is needed to ask a student: its task and limits. Tokens include the end token."""
+    """What is needed to ask a student: its task, its limits, and whether it explains.
+
+    Tokens include the end token.
+    """
 
     name: Name
-    task: Task
+    task: TrainedTask
     max_input_tokens: int = Field(gt=1)
     max_label_tokens: int = Field(gt=1)
     max_rationale_tokens: int = Field(gt=1)
+    explains: bool = Field(True, description="whether the student learnt to explain")
+
+    @property
+    def passes(self) -> list[StudentPass]:
+        """The predict pass, and the explain pass if the student learnt it."""
+        return [self.predict, self.explain] if self.explains else [self.predict]
 
     @property
     def predict(self) -> StudentPass:

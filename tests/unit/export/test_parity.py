@@ -124,7 +124,7 @@ def check(student: Student, graphs: OnnxStudent, rows: list[tuple[str, str]]) ->
     predict, explain = StudentPass("predict: ", 16), StudentPass("explain: ", 24)
     read = [(Codec(text), label) for text, label in rows]
     return check_labels(
-        student.model, student.tokenizer, graphs, TASKS["svamp"], read, predict, explain
+        student.model, student.tokenizer, graphs, TASKS["svamp"], read, [predict, explain]
     )
 
 
@@ -184,7 +184,7 @@ def test_the_bounds_of_the_lower_precisions(
 ) -> None:
     stub_comparison(monkeypatch, ours, theirs=["1 + 1"] * 200)
     rows = [(Codec(""), "2")] * 200
-    arguments: Any = (None, None, Characters(), TASKS["svamp"], rows, None, None)
+    arguments: Any = (None, None, Characters(), TASKS["svamp"], rows, [None, None])
     if message is None:
         assert check_labels(*arguments).rows == 200
     else:

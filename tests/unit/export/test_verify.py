@@ -11,6 +11,7 @@ from export import bundle, verify
 from export.bundle import BundleError, Geometry, Golden, Limits, Manifest, Provenance
 from tasks.task import Task
 from tests.support.corrupt_bundles import TAMPERINGS
+from tests.support.server_process import ROOT
 
 GOLDEN = [Golden(fields={"text": "1 + 1?"}, label="( 1 + 1 )", rationale="One and one.")]
 
@@ -141,6 +142,12 @@ def test_a_manifest_without_a_word_of_numbers_has_them_as_text(folder: Path) -> 
     content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
     path.write_text(json.dumps(content))
     assert verify.read(folder).manifest.task.numbers is None
+
+
+def test_a_bundle_from_before_the_key_keeps_white_space() -> None:
+    task = verify.read(ROOT / "tests" / "fixtures" / "svamp-mini").manifest.task
+    assert task.whitespace == "keep"
+    assert task.render({"text": "Ann has 3.\nHow many?"}) == "Ann has 3.\nHow many?"
 
 
 @pytest.mark.parametrize("content", ["not JSON", "[{}]", '[{"fields": {}, "label": 1}]'])

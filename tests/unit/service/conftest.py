@@ -1,5 +1,8 @@
 """Fixtures for the service's tests."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -36,3 +39,11 @@ def stepped_client(stepped_engine: Engine) -> TestClient:
 @pytest.fixture
 def stepped_admission(stepped_client: TestClient) -> Admission:
     return admission_of(stepped_client.app)
+
+
+@pytest.fixture(scope="session")
+def labels_only_client(labels_only_bundle: Path) -> Iterator[TestClient]:
+    """Its model, plain, does not explain."""
+    engine = Engine.load(labels_only_bundle, threads=1, max_rows=2)
+    yield TestClient(create_app(Settings(), Registry({"plain": engine})))
+    engine.close()

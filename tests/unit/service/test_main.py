@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from duet.client import Client
+from export.bundle import Manifest
 from service.__main__ import _curl, _is_loopback, _listen, _listener, _url
 from service.settings import Settings, problem_of
 from tasks.task import Task
@@ -94,6 +95,10 @@ def test_the_url_is_one_that_a_browser_here_can_open(host: str, url: str) -> Non
     assert _url(host, 80) == url
 
 
+def manifest_of(task: Task, explains: bool = True) -> Manifest:
+    return Manifest.model_construct(task=task, explains=explains)
+
+
 @pytest.mark.parametrize(
     ("fields", "inputs"),
     [
@@ -103,14 +108,20 @@ def test_the_url_is_one_that_a_browser_here_can_open(host: str, url: str) -> Non
 )
 def test_the_command_holds_an_example(fields: dict[str, str], inputs: object) -> None:
     task = Task(name="task", fields=list(fields), template="", examples=[fields])
-    *_, body = shlex.split(_curl("http://a", task))
+    *_, body = shlex.split(_curl("http://a", manifest_of(task)))
     assert json.loads(body) == {"inputs": inputs, "explain": True}
 
 
-def test_the_command_tells_where_a_key_belongs() -> None:
+def test_the_command_does_not_ask_for_what_is_refused() -> None:
     task = Task(name="task", fields=["text"], template="")
-    assert "x-api-key: KEY" in shlex.split(_curl("http://a", task, key=True))
-    assert "KEY" not in _curl("http://a", task)
+    *_, body = shlex.split(_curl("http://a", manifest_of(task, explains=False)))
+    assert json.loads(body) == {"inputs": "…"}
+
+
+def test_the_command_tells_where_a_key_belongs() -> None:
+    model = manifest_of(Task(name="task", fields=["text"], template=""))
+    assert "x-api-key: KEY" in shlex.split(_curl("http://a", model, key=True))
+    assert "KEY" not in _curl("http://a", model)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tasks.builtin import TASKS
-from tasks.task import Task
+from tasks.task import Task, TrainedTask
 
 
 def test_svamp_is_right_by_value() -> None:
@@ -66,6 +66,26 @@ def test_a_template_cannot_reach_beyond_its_fields() -> None:
 
 def test_fields_are_stripped() -> None:
     assert TASKS["svamp"].render({"text": "How many?\n"}) == "How many?"
+
+
+def test_white_space_in_a_field_is_one_space_and_that_of_the_template_stays() -> None:
+    pen = "a\N{NO-BREAK SPACE} pen"
+    spaced = {"question": " What\r\nwrites,\t\tthen? ", "choices": [pen, "ink\n"]}
+    plain = {"question": "What writes, then?", "choices": ["a pen", "ink"]}
+    rendered = "What writes, then?\nAnswer Choices:\n(a) a pen\n(b) ink"
+    assert TASKS["cqa"].render(spaced) == TASKS["cqa"].render(plain) == rendered
+    assert TASKS["cqa"].labels_of(spaced) == [pen, "ink"]  # as written
+    kept = TASKS["cqa"].model_copy(update={"whitespace": "keep"})
+    assert kept.render(spaced) == (f"What\r\nwrites,\t\tthen?\nAnswer Choices:\n(a) {pen}\n(b) ink")
+
+
+def test_a_student_that_was_trained_before_there_was_a_key_keeps_white_space() -> None:
+    adapter = TypeAdapter(TrainedTask)
+    old = {"name": "t", "fields": ["text"], "template": "{{text}}"}
+    assert adapter.validate_python(old).render({"text": "a\nb"}) == "a\nb"
+    assert Task.model_validate(old).render({"text": "a\nb"}) == "a b"
+    for task in (Task(**old), Task(**old, whitespace="keep")):
+        assert adapter.validate_json(adapter.dump_json(task)) == task
 
 
 def test_the_built_in_tasks_read_as_the_paper_has_them() -> None:

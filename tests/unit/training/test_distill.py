@@ -27,6 +27,7 @@ def test_a_checkpoint_with_its_record(
     record = json.loads((out / "student.json").read_text())
     assert record["task"]["name"] == "svamp"
     assert record["recipe"]["steps"] == 6
+    assert record["explains"] is True
     assert record["base_model"] == "scratch"
     assert record["data"]["train_rows"] == 48
     assert record["metrics"]["validation"]["rows"] == 12
@@ -82,18 +83,57 @@ def test_rationales_are_looked_at_while_training(
     assert (tokenizer["truncation"], tokenizer["padding"]) == (None, None)
 
 
-@pytest.mark.parametrize("objective", ["finetune", "mi-infonce"])
-def test_what_does_not_explain_has_no_rationales_to_look_at(
-    objective: str, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("objective", "why"),
+    [
+        ("finetune", "objective: finetune learns labels only"),
+        ("mi-infonce", "no training row has a rationale"),
+        ("mi-official", "no training row has a rationale"),
+    ],
+)
+def test_without_rationales_there_is_no_explain_pass(
+    objective: str,
+    why: str,
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     if objective != "finetune":
         path = tmp_path / "train.jsonl"
         rows = [json.loads(line) | {"rationale": None} for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main([*arguments, f"objective={objective}"]) == 0
-    assert "rationales" not in capsys.readouterr().out
+    warnings = [one.getMessage() for one in caplog.records if one.name == "duet.distill"]
+    assert [one for one in warnings if "explain" in one] == [
+        f"warning: {why}: there is no explain pass, and the service will refuse to explain"
+    ]
+    printed = capsys.readouterr().out
+    assert "'loss_predict'" in printed
+    for absent in ("rationales", "loss_explain", "loss_mi", "mi_bound"):
+        assert absent not in printed
     record = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert record["explains"] is False
+    assert record["recipe"]["objective"] == objective  # as it was written
     assert "rationales" not in record["metrics"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "It gives **no rationale**" in card
+    assert "explain: " not in card
+    assert main([*arguments, f"objective={objective}"]) == 0  # its student is there
+
+
+def test_without_rationales_a_student_learns_what_finetune_learns(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "train.jsonl"
+    rows = [json.loads(line) | {"rationale": None} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    weights = []
+    for objective in ("mi-infonce", "finetune"):
+        out = tmp_path / objective
+        assert main([*arguments, f"objective={objective}", f"output_dir={out}"]) == 0
+        weights.append((out / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_the_options_of_an_objective(
@@ -114,11 +154,15 @@ def test_the_options_of_an_objective(
     assert not loading["unexpected_keys"]
 
 
-def test_teacher_rationales_may_be_missing(arguments: list[str], tmp_path: Path) -> None:
+def test_a_mixture_explains(arguments: list[str], tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
-    rows = [json.loads(line) | {"rationale": None} for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [row | ({} if i % 3 else {"rationale": None}) for i, row in enumerate(rows)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(arguments) == 0
+    record = json.loads((tmp_path / "out" / "student.json").read_text())
+    assert record["explains"] is True
+    assert "rationales" in record["metrics"]
 
 
 @pytest.mark.parametrize(

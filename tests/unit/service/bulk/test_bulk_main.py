@@ -87,6 +87,21 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "out").exists()
 
 
+def test_a_student_without_rationales_begins_no_job_that_explains(
+    labels_only_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "rows.csv", tmp_path / "out"
+    path.write_text("text\none\n")
+    job = ("--input", path, "--output", out, "--model", labels_only_bundle)
+    assert complaint(capsys, *job, "--explain") == (
+        "--explain: plain was trained without rationales, so it gives labels only; leave --explain "
+        "out, or give --model a bundle that explains"
+    )
+    assert not out.exists()
+    assert run(*job) == 0
+    assert "rationale" not in json.loads((out / "part-00000.jsonl").read_text())
+
+
 def test_no_rows_are_no_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "rows.jsonl", tmp_path / "out"
     path.touch()

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, decoders, models
 from export import verify
 from export.bundle import TOKENIZER, BundleError
 from export.verify import Bundle, read_manifest, seal
+from service.engine.prediction import Input
 from service.engine.text import Prompt, TextProcessor
 from service.errors import EmptyInput, InvalidInput, TooManyTokens
 from tasks.task import LabelField, Task
@@ -46,7 +47,7 @@ def choice(source: Bundle) -> TextProcessor:
 
 
 def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student: Student) -> None:
-    given = "Ann has 3 apples, {{ braces }} and\ttabs. Ünï 🍎"
+    given = "Ann has 3 apples, {{ braces }} and {% tags %}. Ünï 🍎"
     expected = [
         student.tokenizer(prefix + given)["input_ids"] for prefix in ("predict: ", "explain: ")
     ]
@@ -54,6 +55,20 @@ def test_prompts_are_tokenised_as_transformers_does(text: TextProcessor, student
     assert [prompt.ids for prompt in text.prompts(codec, explain=True)] == expected
     codec = text.codec({"text": given})
     assert text.prompts(codec, explain=False) == [Prompt(expected[0], False)]
+
+
+def test_white_space_changes_no_prompt(text: TextProcessor, choice: TextProcessor) -> None:
+    def prompts(processor: TextProcessor, given: Input) -> list[Prompt]:
+        return processor.prompts(processor.codec(given), explain=True)
+
+    for space in ("\n", "\r\n", "  ", "\t", "\N{NO-BREAK SPACE}"):
+        assert prompts(text, f"Ann has 3.{space}How many?") == prompts(text, "Ann has 3. How many?")
+        given = {"question": f"What{space}writes?", "choices": [f"a{space}pen", "ink"]}
+        plain = {"question": "What writes?", "choices": ["a pen", "ink"]}
+        assert prompts(choice, given) == prompts(choice, plain)
+        labels = choice.labels(given)
+        assert labels is not None
+        assert labels.labels == (f"a{space}pen", "ink")
 
 
 def test_fields_go_into_the_template(pair: TextProcessor, student: Student) -> None:

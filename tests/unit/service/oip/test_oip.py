@@ -137,3 +137,18 @@ def test_keys_are_needed_but_for_health(tiny_bundle: Path) -> None:
             assert (refused.status_code, refused.json().keys()) == (401, {"error"})
             assert client.get(path, headers={"x-api-key": "secret"}).status_code == 200
         assert client.post(INFER, json={"inputs": [tensor("Ann")]}).status_code == 401
+
+
+def test_a_student_without_rationales_has_no_such_output(labels_only_client: TestClient) -> None:
+    told = labels_only_client.get("/v2/models/plain").json()
+    assert [output["name"] for output in told["outputs"]] == [
+        *("label", "confidence", "scores", "score_labels", "answer")
+    ]
+    for wish in ({"parameters": {"explain": True}}, {"outputs": [{"name": "rationale"}]}):
+        refused = labels_only_client.post(
+            "/v2/models/plain/infer", json={"inputs": [tensor(TEXT)], **wish}
+        )
+        assert refused.status_code == 422
+        assert "plain was trained without rationales" in refused.json()["error"]
+    plain = labels_only_client.post("/v2/models/plain/infer", json={"inputs": [tensor(TEXT)]})
+    assert "label" in outputs(plain.json())

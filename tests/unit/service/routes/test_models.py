@@ -12,7 +12,12 @@ def test_a_model_tells_what_it_takes(client: TestClient) -> None:
     assert model["provenance"]["base_model"] == "random"
     assert model["form"] == {"text": "…"}
     assert model["examples"] == [{"text": text} for text in problems(2)]
+    assert model["explains"] is True
     assert client.get("/models").json() == [model]
+
+
+def test_a_model_tells_that_it_does_not_explain(labels_only_client: TestClient) -> None:
+    assert labels_only_client.get("/models/plain").json()["explains"] is False
 
 
 def test_an_unknown_model_is_not_found(client: TestClient) -> None:

@@ -258,3 +258,27 @@ def test_a_client_who_leaves_gives_back_the_rows(
         prediction = httpx.post(url, json={"inputs": TEXT}, timeout=TIMEOUT).json()
     # the step that it left in is the last one
     assert runner.rows == [2] * 3 + [1] * prediction["usage"]["decoder_steps"]
+
+
+@pytest.mark.parametrize(
+    ("query", "changes"),
+    [
+        ("", {"explain": True}),
+        ("?explain=true", {}),
+        ("", {"explain": True, "stream": True}),
+        ("", {"explain": True, "inputs": [TEXT, TEXT]}),
+    ],
+)
+def test_a_student_without_rationales_refuses_to_explain(
+    labels_only_client: TestClient, student: Student, query: str, changes: dict[str, Any]
+) -> None:
+    response = labels_only_client.post(f"/predict{query}", json={"inputs": TEXT, **changes})
+    assert response.status_code == 422
+    assert response.json() == {
+        "error": "explain: plain was trained without rationales, so it gives labels only; ask for "
+        "the label alone, or ask a model that explains (see /models)",
+        "error_type": "validation",
+    }
+    answer = labels_only_client.post("/predict", json={"inputs": TEXT}).json()
+    assert answer["label"] == reference(student, TEXT).label.text
+    assert "rationale" not in answer

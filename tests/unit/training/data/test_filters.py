@@ -59,7 +59,7 @@ def test_of_the_same_inputs_the_first_stays_and_conflicts_are_told() -> None:
     rows = [
         row("a"),
         row("b", "Which?"),
-        row("rows.csv, line 4", " How many?\n", "4 - 2"),
+        row("rows.csv, line 4", " How\r\n  many?\n", "4 - 2"),
         row("rows.csv, line 5", label="3"),
     ]
     left, report = kept(rows, duplicates=True)

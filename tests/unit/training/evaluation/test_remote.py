@@ -218,6 +218,14 @@ def test_no_address(url: str) -> None:
         RemoteModel.connect(url)
 
 
+def test_an_older_service_keeps_white_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    with asked(Service([])) as model:
+        assert model.task.whitespace == "keep"
+    monkeypatch.setitem(MODEL, "task", {**TASK, "whitespace": "collapse"})
+    with asked(Service([])) as model:
+        assert model.task.whitespace == "collapse"
+
+
 def test_its_identity_is_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def identity() -> dict[str, str]:
         with asked(Service([])) as model:
@@ -230,3 +238,15 @@ def test_its_identity_is_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(MODEL, "checksum", "cd" * 32)
     assert before != identity()
     assert json.dumps(before)
+
+
+def test_a_model_without_rationales_is_not_asked_to_explain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(MODEL, "explains", False)
+    service = Service([JSONResponse([SAID, SAID])])
+    with asked(service) as model:
+        records = [*model.answers(rows(2))]
+    assert [record.rationale for record in records] == [None, None]
+    with asked(Service([])) as model, pytest.raises(ModelError, match="not the answer of a Duet"):
+        [*model.answers(rows(2))]  # it explains all the same

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -118,3 +119,15 @@ def test_nothing_yet() -> None:
     (result,) = results(ABLATION, {})
     assert not result.right.estimates
     assert "Nothing yet." in as_markdown([result], 6, ABLATION.cells())
+
+
+def test_an_arm_that_does_not_explain_has_no_rationales_to_compare() -> None:
+    plain = [replace(one, rationale=None) for one in answers("++++----").records]
+    found = FOUND | {Cell("sums", "kl", 0): Found(TASK, plain, None)}
+    (result,) = results(ABLATION, found)
+    assert result.right.estimates["kl"].mean == pytest.approx(4 / 8)
+    assert result.healthy.estimates.keys() == result.shares.keys() == {"dss", "mi"}
+    text = as_markdown([result], 6, MISSING)
+    assert text.count("| kl |") == 1
+    alone = {cell: Found(TASK, plain, None) for cell in FOUND}
+    assert "healthy" not in as_markdown(results(ABLATION, alone), 6, MISSING)

@@ -270,3 +270,20 @@ def test_markdown_shows_text_as_it_is(text: str) -> None:
     page = Page(render(as_fenced(text)))
     assert "".join(page.text) == f"{text}\n\n"
     assert page.tags == {"pre", "code"}
+
+
+def test_what_does_not_explain_has_no_part_on_rationales(tmp_path: Path) -> None:
+    write_report(tmp_path / "plain", 0, rationale=None)
+    write_report(tmp_path / "other", 1)
+    text = (tmp_path / "plain" / "report.md").read_text(encoding="utf-8")
+    assert "It gives labels only, and no rationales." in text
+    assert "## Rationales" not in text
+    assert "## Rationales" in (tmp_path / "other" / "report.md").read_text(encoding="utf-8")
+    for names in (("plain", "plain"), ("plain", "other")):
+        a, b = (str(tmp_path / name) for name in names)
+        out = tmp_path / "-".join(names)
+        assert main(["--compare", a, b, "--gate", "--out", str(out)]) in (0, 1)
+        text = (out / "comparison.md").read_text(encoding="utf-8")
+        assert ("## Rationales" in text) == ("other" in names)
+        measured = json.loads((out / "verdict.json").read_text())["measured"]
+        assert "healthy" not in measured  # which both would have to explain for

@@ -35,11 +35,12 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_record_without_a_vocabulary_is_one_of_an_older_student(tmp_path: Path) -> None:
     record = json.loads(a_record().model_dump_json())
     del record["vocabulary"]
-    for key in ("examples", "labels", "numbers", "explain_given_label"):
+    for key in ("examples", "labels", "numbers", "explain_given_label", "whitespace"):
         del record["task"][key]  # which later versions know
     (tmp_path / "student.json").write_text(json.dumps(record))
     assert read_record(tmp_path).vocabulary is None
     assert read_record(tmp_path).task.labels == "open"
+    assert read_record(tmp_path).task.whitespace == "keep"
 
 
 def test_examples_are_read_as_they_were_written(tmp_path: Path) -> None:
