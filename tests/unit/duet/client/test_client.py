@@ -2,6 +2,8 @@
 
 import inspect
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -30,6 +32,7 @@ from service.schemas import LabelAnswer, PredictAnswer, PredictBody
 from service.schemas import ModelInfo as ServedModelInfo
 from service.schemas import ServiceInfo as ServedServiceInfo
 from service.settings import Settings
+from tests.conftest import ROOT
 from tests.support.bundles import reference
 from tests.support.clients import Connect, Waits
 from tests.support.server_process import TIMEOUT, admission_of, serve_here
@@ -228,6 +231,15 @@ def test_no_proxy_stands_before_this_machine(
         with connect("http://192.0.2.1") as client:
             assert client.models() == []
     assert requests[0].headers["host"] == "192.0.2.1"
+
+
+def test_a_client_needs_no_part_of_the_service() -> None:
+    """Only the extra `client` is installed where another project asks a service."""
+    program = "import sys, duet.client; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"duet", "httpx2", "pydantic"} <= loaded
+    assert not loaded & {"fastapi", "numpy", "onnxruntime", "service", "tasks", "tokenizers"}
 
 
 def test_nobody_there(connect: Connect) -> None:
