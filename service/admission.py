@@ -33,12 +33,18 @@ class Admission:
         await self._drained.wait()
 
     def check_room(self, inputs: int = 1) -> None:
-        """Raises Overloaded if too few places are free. Never raises if no input is open."""
+        """Raises Overloaded if too few places are free.
+
+        Never raises if no input is open, even for more inputs than there are places. Else a client
+        that asks again after 429 would ask for ever.
+        """
         missing = self.inputs + inputs - self.max_inputs
         if self.inputs and missing > 0:
+            advice = "send the request again later"
+            if inputs > self.max_inputs:
+                advice = f"a list of {inputs} must wait until none is; send fewer at once"
             raise Overloaded(
-                f"{self.inputs} of at most {self.max_inputs} inputs are in work already; "
-                "send the request again later",
+                f"{self.inputs} of at most {self.max_inputs} inputs are in work already; {advice}",
                 self._seconds_until_free(missing),
             )
 

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(
         MAX_QUEUE,
         ge=0,
-        description="inputs that may wait beyond max_rows; further requests are refused",
+        description="inputs that may wait beyond max_rows; further requests are refused with 429",
     )
     timeout: float = Field(
         TIMEOUT,
@@ -152,7 +152,12 @@ class Settings(BaseSettings):
         ge=0,
         description="seconds that open requests may take to finish when the service must stop",
     )
-    max_client_batch: int = Field(32, ge=1, description="inputs that one request may hold")
+    max_client_batch: int = Field(
+        32,
+        ge=1,
+        description="inputs that one request may hold. A longer list than max_rows + max_queue is "
+        "refused with 429 unless the model has nothing in work",
+    )
     max_body_bytes: int = Field(2 * 2**20, ge=1, description="size that a request may have")
     body_timeout: float = Field(
         30.0,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -79,8 +80,18 @@ def _kind_of_model(value: Any) -> str | None:
     return "a geometry" if isinstance(value, dict | ScratchModel) else None
 
 
+def _no_geometry(value: str) -> str:
+    if value == "scratch":
+        raise ValueError(
+            "a student from scratch needs a geometry: write `scratch:` below `model:`, with "
+            f"{', '.join(name for name, key in Scratch.model_fields.items() if key.is_required())}"
+        )
+    return value
+
+
 AnyModel = Annotated[
-    Annotated[str, Field(min_length=1), Tag("a name")] | Annotated[ScratchModel, Tag("a geometry")],
+    Annotated[str, Field(min_length=1), AfterValidator(_no_geometry), Tag("a name")]
+    | Annotated[ScratchModel, Tag("a geometry")],
     Discriminator(
         _kind_of_model,
         custom_error_type="model",

@@ -7,14 +7,22 @@ import argparse
 import logging
 import shlex
 import sys
+import warnings
 from pathlib import Path
+
+import torch
+import transformers
 
 from training.config import dump_config, load_config
 from training.data.row import DataError
 from training.data.splits import load_splits
+from training.run.closing import closing_lines
 from training.run.distillation import distill
-from training.run.distributed import leave_group
+from training.run.distributed import is_main_process, leave_group
+from training.run.folder import is_distilled
 from training.run.interruption import Interrupted
+from training.run.student import load_base
+from training.student.files import read_record
 from training.yaml_files import ConfigError
 
 
@@ -37,27 +45,49 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    command = prog.split() if prog else ["python", sys.argv[0]]
-    status = _run(arguments, shlex.join([*command, *(sys.argv[1:] if argv is None else argv)]))
+    # these warnings are of how Duet uses transformers, and nothing that its user could change
+    transformers.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module=r"transformers\.")
+    started = prog.split() if prog else ["python", sys.argv[0]]
+    command = shlex.join([*started, *(sys.argv[1:] if argv is None else argv)])
+    status = _run(arguments, command, prog)
     leave_group()
     return status
 
 
-def _run(arguments: argparse.Namespace, command: str) -> int:
+def _run(arguments: argparse.Namespace, command: str, prog: str | None) -> int:
     try:
         config = load_config(arguments.recipe, arguments.overrides)
         if arguments.print_config:
             print(dump_config(config), end="")
             return 0
-        distill(config, load_splits(config), command, arguments.force)
+        # before the rows, which may take long to read
+        base = None if is_distilled(config) else load_base(config)
+        distill(config, load_splits(config), command, arguments.force, base)
     except (ConfigError, DataError, OSError) as error:
         print(f"distill: {error}", file=sys.stderr)
         return 2
-    except (Interrupted, KeyboardInterrupt) as stop:
+    except torch.OutOfMemoryError as error:
+        print(
+            "distill: the GPU has too little memory; take a smaller batch_size, or more "
+            f"gradient_accumulation_steps ({str(error).partition('. ')[0]})",
+            file=sys.stderr,
+        )
+        return 2
+    except Interrupted as stop:
         print(
             "distill: stopped; the same command goes on from the last checkpoint", file=sys.stderr
         )
-        return stop.exit_code if isinstance(stop, Interrupted) else 130
+        return stop.exit_code
+    except KeyboardInterrupt:
+        print(
+            "distill: stopped; the same command goes on from the last checkpoint, if there is one",
+            file=sys.stderr,
+        )
+        return 130
+    if is_main_process():
+        record = read_record(config.output_dir)
+        print(*closing_lines(config.output_dir, record, prog), sep="\n")
     return 0
 
 

@@ -42,8 +42,9 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
     arguments = parser.parse_args(argv)
     _check(arguments, parser)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for name in ("absl", "httpx2"):  # rouge-score's, and the client's, a line for each request
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # rouge-score's; the client's, a line for each request; the embedder's, of how it is loaded
+    for name in ("absl", "httpx2", "sentence_transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     started = prog.split() if prog else ["python", sys.argv[0]]
     command = shlex.join([*started, *(sys.argv[1:] if argv is None else argv)])
     try:

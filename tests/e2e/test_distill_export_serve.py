@@ -74,7 +74,8 @@ def test_the_make_targets_give_a_student_that_learnt(data: Path, tmp_path: Path)
         # rationales are longer, and take more steps than labels
         f"ARGS=steps=225 alpha=0.3 {' '.join(data_arguments(data))}",
     )
-    assert "'loss_mi'" in printed
+    assert " loss_mi " in printed
+    assert f"next: make export CHECKPOINT={checkpoint} BUNDLE=bundles/" in printed
     assert measured(checkpoint)["accuracy"] >= LEARNT
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["provenance"]["parity"]["rows"] >= 200

@@ -33,6 +33,10 @@ def needed() -> set[str]:
     waiting = list(applying(asked, frozenset()))
     while waiting:
         requirement = waiting.pop()
+        if requirement.name == project["name"]:
+            for extra in requirement.extras:
+                waiting += applying(project["optional-dependencies"][extra], frozenset())
+            continue
         key = f"{canonicalize_name(requirement.name)}{sorted(requirement.extras)}"
         if key not in found:
             found.add(key)

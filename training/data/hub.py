@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from training.data.files import PlacedRow
 from training.data.row import DataError
+from training.student.files import StudentError
+from training.student.hub import not_cached, why_not_on_hub
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,6 +38,14 @@ def read_hub(path: str, name: str | None, revision: str | None, split: str) -> I
 def _load(path: str, name: str | None, revision: str | None, split: str) -> "Dataset":
     import datasets
 
+    why = None
+    if not Path(path).is_dir():
+        try:
+            why = why_not_on_hub(path, "dataset")
+        except StudentError as error:
+            raise DataError(str(error)) from error
+    if why is not None:
+        datasets.config.HF_HUB_OFFLINE = True  # else it asks the hub for half a minute
     try:
         if (Path(path) / "dataset_dict.json").is_file():
             saved = datasets.DatasetDict.load_from_disk(path)
@@ -45,6 +55,8 @@ def _load(path: str, name: str | None, revision: str | None, split: str) -> "Dat
         else:
             return datasets.load_dataset(path, name, split=split, revision=revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if why is not None:
+            raise DataError(not_cached(path, why, "data set")) from error
         # the cause tells what is wrong with a file
         reason = " ".join(f"{error} {error.__cause__ or ''}".split())
         raise DataError(f"{path} ({split}): `datasets` cannot load it: {reason}") from error

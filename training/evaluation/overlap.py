@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 from absl import logging as absl_logging
@@ -10,6 +11,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
 from training.evaluation.record import Record
+from training.student.files import StudentError
+from training.student.hub import not_cached, why_not_on_hub
 
 # rouge-score adds a log handler of absl's. When logging is configured again, that handler closes
 # the stream that was stderr at the import.
@@ -95,8 +98,14 @@ def _similarities(embedder: str, texts: list[str], references: list[str]) -> lis
     from sentence_transformers import SentenceTransformer  # slow to import, and rarely needed
 
     try:
-        model = SentenceTransformer(embedder)
+        why = None if Path(embedder).is_dir() else why_not_on_hub(embedder)
+    except StudentError as error:
+        raise EmbedderError(f"--embedder: {error}") from error
+    try:
+        model = SentenceTransformer(embedder, local_files_only=why is not None)
     except Exception as error:  # transformers, safetensors and tokenizers raise many kinds
+        if why is not None:
+            raise EmbedderError(f"--embedder: {not_cached(embedder, why, 'model')}") from error
         reason = " ".join(str(error).split())
         raise EmbedderError(
             f"{embedder} cannot be loaded as an embedding model ({reason})"

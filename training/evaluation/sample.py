@@ -4,7 +4,7 @@ import copy
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from training.config import DistillConfig
@@ -29,6 +29,7 @@ class RationaleSample:
 
     model: Checkpoint
     rows: list[LabelledRow]
+    alarmed: set[str] = field(default_factory=set)  # the faults that were warned of
 
     @classmethod
     def draw(
@@ -48,7 +49,8 @@ class RationaleSample:
     def measure(self) -> dict[str, float]:
         """The shares of `health_shares`, and `reference`: rationales that equal the row's own.
 
-        Empty, with a warning, if the student cannot answer. A share above ALARMING is a warning.
+        Empty, with a warning, if the student cannot answer. A share above ALARMING is a warning,
+        once.
         """
         try:
             records = [*self.model.answers(self.rows)]
@@ -60,7 +62,8 @@ class RationaleSample:
         if same:
             shares["reference"] = sum(same) / len(same)
         for name, what in (("bare_label", "only a label"), ("glued", "glued to pieces of labels")):
-            if shares[name] > ALARMING:
+            if shares[name] > ALARMING and name not in self.alarmed:
+                self.alarmed.add(name)
                 log.warning(
                     "warning: %.0f%% of %d rationales are %s; look at the objective and at the "
                     "rationales of the data (training/README.md, Rationale health)",

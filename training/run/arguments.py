@@ -52,4 +52,5 @@ def training_arguments(config: DistillConfig, reporter: str) -> Seq2SeqTrainingA
         dataloader_pin_memory=gpu,
         dataloader_num_workers=COLLATORS if gpu else 0,
         report_to=reporter,
+        disable_tqdm=True,  # training.run.progress has a bar
     )

@@ -7,7 +7,12 @@ from pathlib import Path
 
 from safetensors import safe_open
 from scipy.stats import binomtest
-from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments, TrainerCallback
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+)
 
 from training.config import DistillConfig
 from training.data.batch_sampler import ShuffledBatchSampler
@@ -18,8 +23,9 @@ from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSamp
 from training.objectives import Options
 from training.run.arguments import training_arguments
 from training.run.averaging import mean_weights
-from training.run.folder import Output, step_of
+from training.run.folder import ClaimAtFirstStep, Output, step_of
 from training.run.interruption import SaveWhenSignalled
+from training.run.progress import Progress
 from training.run.reporting import reporting
 from training.run.student import load_student, student_texts
 from training.student.files import Example, Metrics
@@ -32,13 +38,20 @@ from training.yaml_files import ConfigError
 log = logging.getLogger("duet.distill")
 
 
-def distill(config: DistillConfig, splits: Splits, command: str, force: bool = False) -> None:
+def distill(
+    config: DistillConfig,
+    splits: Splits,
+    command: str,
+    force: bool = False,
+    base: Student | None = None,
+) -> None:
     """Trains the recipe's student and writes it, with its record, to `output_dir`.
 
     Continues from the last checkpoint of the same recipe if there is one, and does nothing if the
     student is there already. `force` continues with a changed recipe. It keeps the best step by
     validation accuracy, or with `average_last` the mean of the last ones. Test rows are measured
-    at the end alone. SIGINT and SIGTERM save a checkpoint and raise Interrupted.
+    at the end alone. SIGINT and SIGTERM save a checkpoint and raise Interrupted. `base` is what
+    `load_base` returned, if it was called before.
     """
     reporter, callbacks = reporting(config.report_to, config.output_dir)
     if config.early_stopping_patience is not None:
@@ -47,14 +60,25 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
     if config.cascade:
         splits = _concluded(splits)
     output = Output(config, splits, command)
-    with arguments.main_process_first():
-        if output.claim(force):
-            log.info("%s: its student is there; delete it to distil it anew", config.output_dir)
-            return
+    if output.is_finished(force):
+        log.info("%s: its student is there; delete it to distil it anew", config.output_dir)
+    else:
+        with output.opened():
+            _distill(config, splits, output, arguments, callbacks, base)
+
+
+def _distill(
+    config: DistillConfig,
+    splits: Splits,
+    output: Output,
+    arguments: Seq2SeqTrainingArguments,
+    callbacks: list[TrainerCallback],
+    base: Student | None,
+) -> None:
     explains = _learns_to_explain(config, splits)
-    student = load_student(config, student_texts(config.task, splits.train))
+    student = load_student(config, student_texts(config.task, splits.train), base)
     interruption = SaveWhenSignalled()
-    callbacks = [interruption, *callbacks]
+    callbacks = [interruption, ClaimAtFirstStep(output), Progress(), *callbacks]
     trainer = trainer_of(config, splits, explains, student, arguments, callbacks)
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     checkpoint = None
@@ -66,10 +90,9 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
 
     steps = _choose_weights(config, trainer, student.model, output)
     metrics = _measure_splits(config, trainer, student, splits, explains)
-    for split, values in metrics.items():
-        log.info("%s: %s", split, values)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
     if trainer.is_world_process_zero():
+        output.claim()  # by a forced run that had no step left, for the first time
         trained = as_trained(student.model.config, weights)
         output.write_student(trained, student, metrics, steps, explains)
         shutil.rmtree(output.checkpoints)
@@ -136,6 +159,7 @@ def trainer_of(
         if explains
         else None,
     )
+    trainer.remove_callback(PrinterCallback)  # Progress stands in its place
     if trainer.is_fsdp_enabled:
         if config.weights == "int8":
             raise ConfigError("weights: those that FSDP shards cannot be rounded; set fp32")

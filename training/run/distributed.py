@@ -35,6 +35,11 @@ def _gathered(tensor: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def is_main_process() -> bool:
+    """Whether this process is the first of those that train together, or the only one."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
 def leave_group() -> None:
     """Ends the group of processes, while Python still runs: gloo's threads need Python's lock.
 

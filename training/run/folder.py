@@ -1,11 +1,19 @@
 """The output folder: the run that it belongs to, its checkpoints, and at the end the student."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transformers import T5ForConditionalGeneration
+from transformers import (
+    T5ForConditionalGeneration,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from tasks.durable_files import replace_text
 from training.config import DistillConfig
@@ -43,16 +51,12 @@ class Output:
         self.folder = config.output_dir
         self.checkpoints = config.output_dir / "checkpoints"
 
-    def claim(self, force: bool = False) -> bool:
-        """Whether the folder holds this run's student already. If not, it becomes this run's.
+    def is_finished(self, force: bool = False) -> bool:
+        """Whether the folder holds this run's student already.
 
         Raises ConfigError if it holds a run of another recipe or of other data, unless forced.
         """
-        recipe = self.folder / "recipe.json"
-        run = {
-            "recipe": self.config.model_dump(mode="json"),
-            "data": self.splits.fingerprint(),
-        }
+        recipe, run = self.folder / "recipe.json", self._run()
         if recipe.is_file() and not force:
             try:
                 changes = _changes(json.loads(recipe.read_bytes()), run)
@@ -63,11 +67,30 @@ class Output:
                     f"output_dir: {self.folder} holds a run that differs: {'; '.join(changes)}. "
                     "Choose another output_dir, or go on with the new recipe by --force"
                 )
-        if self._has_student_of(run):
-            return True
+        try:
+            record = read_record(self.folder)
+        except StudentError:
+            return False
+        found = {"recipe": record.recipe.model_dump(), "data": record.data.fingerprint}
+        return found == run
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Makes the folder. A run that fails before it has claimed the folder leaves no trace."""
+        there = self.folder.exists()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        replace_text(recipe, json.dumps(run, indent=2) + "\n")
-        return False
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # there is something in it, which stays
+                self.checkpoints.rmdir()
+                if not there:
+                    self.folder.rmdir()
+            raise
+
+    def claim(self) -> None:
+        """Notes that the folder belongs to this run from now on."""
+        replace_text(self.folder / "recipe.json", json.dumps(self._run(), indent=2) + "\n")
 
     def whole_checkpoints(self) -> list[Path]:
         """The complete checkpoints, by step. A killed run may leave an incomplete one."""
@@ -110,13 +133,12 @@ class Output:
         (self.folder / "README.md").write_text(card, encoding="utf-8")
         write_record(self.folder, record)  # last, as it says that all is there
 
-    def _has_student_of(self, run: dict[str, Any]) -> bool:
-        try:
-            record = read_record(self.folder)
-        except StudentError:
-            return False
-        found = {"recipe": record.recipe.model_dump(), "data": record.data.fingerprint}
-        return found == run
+    def _run(self) -> dict[str, Any]:
+        """What decides whose run it is: the recipe and the rows."""
+        return {
+            "recipe": self.config.model_dump(mode="json"),
+            "data": self.splits.fingerprint(),
+        }
 
     def _record(self, student: Student, metrics: Metrics, explains: bool) -> StudentRecord:
         config, splits = self.config, self.splits
@@ -138,6 +160,29 @@ class Output:
             code_version=version("duet"),
             command=self.command,
         )
+
+
+class ClaimAtFirstStep(TrainerCallback):
+    """Claims a run's folder when a step is done, so that a run that cannot begin claims none."""
+
+    def __init__(self, output: Output) -> None:
+        self.output: Output | None = output
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.output is not None and state.is_world_process_zero:
+            self.output.claim()
+            self.output = None
+
+
+def is_distilled(config: DistillConfig) -> bool:
+    """Whether `output_dir` holds a student of this recipe, whatever the rows were."""
+    try:
+        record = read_record(config.output_dir)
+    except StudentError:
+        return False
+    return record.recipe.model_dump() == config.model_dump(mode="json")
 
 
 def step_of(checkpoint: Path) -> int:

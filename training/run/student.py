@@ -20,21 +20,33 @@ from training.yaml_files import ConfigError
 log = logging.getLogger("duet.student")
 
 
-def load_student(config: DistillConfig, texts: list[str]) -> Student:
+def load_base(config: DistillConfig) -> Student | None:
+    """The pretrained student of the recipe, untrimmed; None for one from scratch.
+
+    Raises ConfigError where it cannot be loaded.
+    """
+    if not isinstance(config.model, str):
+        return None
+    try:
+        return load_pretrained(config.model, config.dropout_rate)
+    except StudentError as error:
+        raise ConfigError(f"model: {error}") from error
+
+
+def load_student(config: DistillConfig, texts: list[str], base: Student | None = None) -> Student:
     """The recipe's student, the same at every call.
 
     `texts` train the tokenizer of one from scratch, and are what `trim_vocab` keeps pieces for.
-    Raises ConfigError where a pretrained student cannot be loaded, or not be trimmed.
+    `base` is what `load_base` returned, if it was called before. Raises ConfigError where a
+    pretrained student cannot be loaded, or not be trimmed.
     """
+    base = base or load_base(config)
     set_seed(config.seed)
     if not isinstance(config.model, str):
         words = [] if config.task.numbers is None else PLACEHOLDERS
         return student_from_scratch(config.model.scratch.model_dump(), texts, words)
-    try:
-        student = load_pretrained(config.model, config.dropout_rate)
-    except StudentError as error:
-        raise ConfigError(f"model: {error}") from error
-    return _trimmed(student, texts) if config.trim_vocab else student
+    assert base is not None
+    return _trimmed(base, texts) if config.trim_vocab else base
 
 
 def student_texts(task: Task, examples: list[Example]) -> list[str]:

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from training.student.files import StudentError
+from training.student.hub import not_cached, why_not_on_hub
 from training.student.unpadded import UnpaddedT5
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"  # in T5's order: pad is 0, end is 1
@@ -34,7 +35,7 @@ class Student(NamedTuple):
     """A model and its tokenizer."""
 
     model: UnpaddedT5
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerFast
     dropped_pieces: int = 0  # of the pretrained vocabulary, by `trim_vocab`
 
 
@@ -57,35 +58,84 @@ def student_from_scratch(
 
 def load_pretrained(name: str | Path, dropout_rate: float | None = None) -> Student:
     """A T5 of a folder, or of the hub, in fp32. Raises StudentError."""
+    name = str(name)
+    folder, why = Path(name), None
+    if not folder.is_dir():
+        why = why_not_on_hub(name)
+    elif not (folder / "config.json").is_file():
+        raise StudentError(
+            f"{name}: no config.json in this folder; expected a T5 as `save_pretrained` writes it"
+        )
+    local = folder.is_dir() or why is not None
     options = {} if dropout_rate is None else {"dropout_rate": dropout_rate}
-    local = Path(name).is_dir()
     try:
         kind = AutoConfig.from_pretrained(name, local_files_only=local).model_type
     except Exception as error:  # transformers raises many kinds
+        if why is not None:
+            raise StudentError(not_cached(name, why, "T5")) from error
         raise _cannot_be_loaded(name, error) from error
     if kind != "t5":
         raise StudentError(f"{name} is a {kind!r}, but a student is a 't5'")
     try:
         model, loading = UnpaddedT5.from_pretrained(
-            name, local_files_only=local, output_loading_info=True, **options
+            name,
+            local_files_only=local,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, in one line
+            **options,
         )
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local)
     except Exception as error:  # safetensors and tokenizers raise more
         raise _cannot_be_loaded(name, error) from error
-    if missing := sorted(loading["missing_keys"]):
-        raise StudentError(f"{name}: the weights lack {missing[0]} and {len(missing) - 1} more")
+    _check_weights(name, loading)
     for key in ("pad_token_id", "eos_token_id", "decoder_start_token_id"):
         if not isinstance(getattr(model.config, key), int):
             raise StudentError(f"{name}: the configuration has no {key}")
-    if len(tokenizer) > model.config.vocab_size:
+    return Student(model.float(), _checked(name, tokenizer, model.config))
+
+
+def _check_weights(name: str, loading: dict[str, Any]) -> None:
+    """Raises StudentError where the weights are not those of the configuration."""
+    if missing := sorted(loading["missing_keys"]):
+        raise StudentError(f"{name}: the weights lack {missing[0]} and {len(missing) - 1} more")
+    # transformers 5 gives their shapes, too
+    other = [key if isinstance(key, str) else key[0] for key in loading["mismatched_keys"]]
+    if other:
+        raise StudentError(
+            f"{name}: the weights of {min(other)} have another shape than the configuration says"
+        )
+    # a head of another task is no part of a student, but layers are
+    layers = [key for key in loading["unexpected_keys"] if key.startswith(("encoder", "decoder"))]
+    if layers:
+        raise StudentError(
+            f"{name}: the weights have {min(layers)}, which the configuration does not know"
+        )
+
+
+def _checked(
+    name: str, tokenizer: PreTrainedTokenizerBase, config: T5Config
+) -> PreTrainedTokenizerFast:
+    """The tokenizer. Raises StudentError where it is not that of the model, or ends no text."""
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise StudentError(f"{name}: its tokenizer has no fast form, which export needs")
+    if len(tokenizer) > config.vocab_size:
         raise StudentError(
             f"{name}: the tokenizer has {len(tokenizer)} tokens, but the model knows "
-            f"{model.config.vocab_size}"
+            f"{config.vocab_size}"
         )
-    return Student(model.float(), tokenizer)
+    for token in ("pad", "eos"):
+        ours, models = (getattr(side, f"{token}_token_id") for side in (tokenizer, config))
+        if ours != models:
+            raise StudentError(
+                f"{name}: {token}_token_id is {ours} in the tokenizer, but {models} in the "
+                "configuration"
+            )
+    if tokenizer("")["input_ids"] != [tokenizer.eos_token_id]:
+        raise StudentError(f"{name}: its tokenizer does not end a text with the end token")
+    return tokenizer
 
 
-def _cannot_be_loaded(name: str | Path, error: Exception) -> StudentError:
+def _cannot_be_loaded(name: str, error: Exception) -> StudentError:
     return StudentError(f"{name} cannot be loaded as a T5 ({' '.join(str(error).split())})")
 
 

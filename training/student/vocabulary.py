@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
 from training.student.files import StudentError
 
@@ -17,7 +17,7 @@ BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece of SentencePiece's byte fallbac
 
 
 def trim_vocabulary(
-    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, texts: list[str]
+    model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, texts: list[str]
 ) -> Tokenizer:
     """The tokenizer with the pieces of `texts`, and those that other texts can be written in.
 
@@ -29,9 +29,7 @@ def trim_vocabulary(
     characters, or bytes, are kept. So any other text is written without the unknown token, if it
     was before, in smaller pieces. The order of the pieces stays.
     """
-    backend: Tokenizer | None = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise StudentError("the model's tokenizer has no fast form")
+    backend = tokenizer.backend_tokenizer
     state = json.loads(backend.to_str())
     essential = {
         model.config.decoder_start_token_id,

@@ -137,11 +137,13 @@ def test_a_student_is_recorded_with_the_command_that_made_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands: list[str] = []
-    monkeypatch.setattr("training.distill.load_config", lambda recipe, overrides: None)
-    monkeypatch.setattr("training.distill.load_splits", lambda config: None)
-    monkeypatch.setattr(
-        "training.distill.distill",
-        lambda config, splits, command, force: commands.append(command),
-    )
-    assert duet.main(["distill", "my recipe.yaml", "steps=3"]) == 0
+
+    def interrupted(config: None, splits: None, command: str, *more: object) -> None:
+        commands.append(command)
+        raise KeyboardInterrupt
+
+    for name in ("load_config", "is_distilled", "load_base", "load_splits"):
+        monkeypatch.setattr(f"training.distill.{name}", lambda *_: None)
+    monkeypatch.setattr("training.distill.distill", interrupted)
+    assert duet.main(["distill", "my recipe.yaml", "steps=3"]) == 130
     assert commands == ["duet distill 'my recipe.yaml' steps=3"]

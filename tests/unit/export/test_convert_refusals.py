@@ -51,7 +51,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
         (write("config.json", "{"), "cannot be loaded as a T5"),
         (lambda folder: edit_config(folder, model_type="bert"), "is a 'bert', but a student"),
         (lambda folder: edit_config(folder, num_layers=3), "the weights lack encoder.block.2"),
-        (lambda folder: edit_config(folder, d_model=64), "cannot be loaded as a T5"),
+        (lambda folder: edit_config(folder, d_model=64), "have another shape"),
         (lambda folder: edit_config(folder, decoder_start_token_id=None), "decoder_start_token_id"),
         (lambda folder: edit_config(folder, dense_act_fn="silu"), "the activation 'silu'"),
         (truncate_weights, "cannot be loaded as a T5"),

@@ -39,6 +39,9 @@ def test_a_request_larger_than_the_bound_may_come_in_alone() -> None:
                 async with admission.admit(32):
                     pytest.fail("it came in")
             assert retry_after(refused) == 1
+            assert str(refused.value).endswith(
+                "a list of 32 must wait until none is; send fewer at once"
+            )
 
     asyncio.run(run())
 

@@ -83,7 +83,7 @@ def test_stopped_twice_and_the_same_as_if_never(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     first = (out / CELLS[0] / "result.json").stat()
     second = out / CELLS[1] / "train.log"
-    (evaluated,) = re.findall(r"'eval_loss': [\d.]+", second.read_text())
+    (evaluated,) = re.findall(r"validation: .* loss [\d.]+", second.read_text())
     assert not (out / CELLS[1] / "result.json").exists()
 
     assert stopped_in(CELLS[2], signal.SIGINT, command) == 130

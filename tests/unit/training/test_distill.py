@@ -2,12 +2,17 @@
 
 import json
 import logging
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from tasks.equations import evaluate_equation
+from tests.conftest import ROOT
+from tests.support.command_errors import complaint_of
 from tests.support.tiny_students import tiny_student
 from training.config import load_config
 from training.distill import main
@@ -61,10 +66,13 @@ def test_print_config_prints_the_whole_recipe_and_does_nothing(
 def test_every_term_is_logged(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    for term in ("loss_predict", "loss_explain", "loss_mi"):
-        assert f"'{term}'" in printed
-        assert f"'eval_{term}'" in printed
-    assert "'eval_mi_bound'" in printed
+    training, validation = printed.splitlines()[:2]
+    for line in (training, validation):
+        for term in ("loss ", "loss_predict ", "loss_explain ", "loss_mi "):
+            assert f" {term}" in line
+    assert training.startswith("step 2 of 6: loss ")
+    assert validation.startswith("step 2 of 6, validation: ")
+    assert " mi_bound " in validation
 
 
 def test_rationales_are_looked_at_while_training(
@@ -72,8 +80,8 @@ def test_rationales_are_looked_at_while_training(
 ) -> None:
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    assert printed.count("'eval_rationales_healthy'") == 3  # of 6 steps, every second
-    assert "'eval_rationales_bare_label'" in printed
+    assert printed.count("; rationales: ") == 3  # of 6 steps, every second
+    assert "% bare_label" in printed
     out = tmp_path / "out"
     measured = json.loads((out / "student.json").read_text())["metrics"]["rationales"]
     assert measured["rows"] == 12
@@ -143,8 +151,8 @@ def test_the_options_of_an_objective(
     more = ["alpha_by_entropy=true", "cascade=true"]
     assert main([*arguments, "objective=mi-infonce", *options, *more]) == 0
     printed = capsys.readouterr().out
-    assert "'loss_mi'" in printed
-    assert "'alpha'" in printed
+    assert " loss_mi " in printed
+    assert " alpha " in printed
     out = tmp_path / "out"
     recipe = json.loads((out / "student.json").read_text())["recipe"]
     assert (recipe["temperature"], recipe["detach"], recipe["reduction"]) == (0.2, "explain", None)
@@ -171,7 +179,8 @@ def test_a_mixture_explains(arguments: list[str], tmp_path: Path) -> None:
         ("steps=0", "steps: "),
         ("data.train=/nowhere.jsonl", "/nowhere.jsonl: No such file"),
         ("validation_rows=60", "60 usable training rows"),
-        ("model=/no/such/model", "model: /no/such/model cannot be loaded as a T5"),
+        ("model=/no/such/model", "model: /no/such/model: there is no such folder"),
+        ("model=scratch", "needs a geometry: write `scratch:` below `model:`, with vocab_size, "),
         ("output_dir=/dev/null", "Not a directory"),
         ("precision=fp16", "precision: Value error, T5's activations overflow in fp16"),
         ("report_to=wandb", "report_to: wandb needs a package; run pip install wandb"),
@@ -187,6 +196,23 @@ def test_what_is_wrong_takes_one_line_and_exit_code_2(
     assert complaint in line
 
 
+def test_a_run_prints_nothing_but_its_lines(
+    arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No dict, no bar where stderr is no terminal, and no warning of a library."""
+    program = "import sys; from training.distill import main; sys.exit(main(sys.argv[1:]))"
+    assert subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT).returncode == 0
+    printed, log = capfd.readouterr()
+    steps, closing = printed.splitlines()[:-3], printed.splitlines()[-3:]
+    assert [line.partition(":")[0] for line in steps] == [
+        f"step {step} of 6{what}" for step in (2, 4, 6) for what in ("", ", validation")
+    ]
+    assert closing[0] == f"student: {tmp_path / 'out'}"
+    expected = ("/train.jsonl: ", "/test.jsonl: ", "word-problems: ", "warning: ")
+    for line in log.splitlines():
+        assert line.removeprefix(str(tmp_path)).startswith(expected), line
+
+
 def test_a_pretrained_student(arguments: list[str], tmp_path: Path) -> None:
     save_pretrained(tmp_path / "t5")
     assert main([*arguments, f"model={tmp_path / 't5'}"]) == 0
@@ -199,6 +225,9 @@ def test_a_pretrained_student(arguments: list[str], tmp_path: Path) -> None:
     [
         ({"model_type": "mt5"}, "is a 'mt5', but a student is a 't5'"),
         ({"num_layers": 3}, "lack encoder.block.2"),
+        ({"num_layers": 1}, "have encoder.block.1.layer.0.SelfAttention.k.weight, which the"),
+        ({"d_ff": 50}, ".wi.weight have another shape than the configuration says"),
+        ({"eos_token_id": 2}, "eos_token_id is 1 in the tokenizer, but 2 in the configuration"),
         ({"decoder_start_token_id": None}, "has no decoder_start_token_id"),
     ],
 )
@@ -214,6 +243,37 @@ def test_a_model_that_is_no_student_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     assert main([*arguments, f"model={tmp_path / 't5'}"]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def write_tokenizer(folder: Path, **changes: object) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (
+            lambda folder: write_tokenizer(folder, post_processor=None),
+            "its tokenizer does not end a text with the end token",
+        ),
+        (lambda folder: (folder / "config.json").unlink(), "no config.json in this folder"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded as a T5 ("),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused_in_one_line(
+    arguments: list[str],
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    complaint: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_pretrained(tmp_path / "t5")
+    damage(tmp_path / "t5")
+    line = complaint_of([*arguments, f"model={tmp_path / 't5'}"], capsys)
+    assert complaint in line
+    assert len(line) < 400
+    assert not (tmp_path / "out").exists()
 
 
 def save_pretrained(folder: Path) -> None:

@@ -55,7 +55,6 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "good").mkdir()
     (tmp_path / "good" / "train.json").write_text(json.dumps(ROWS[0]))
     for path, name, split in (
-        ("nobody/none", None, "train"),
         (str(tmp_path / "empty"), None, "train"),
         (str(tmp_path / "bad"), None, "train"),
         (str(tmp_path / "good"), None, "test"),
@@ -65,3 +64,15 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
             list(read_hub(path, name, None, split))
         assert str(error.value).startswith(f"{path} ({split}): `datasets` cannot load it: ")
         assert "\n" not in str(error.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unused_port: int
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{unused_port}")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)  # to be as it was, afterwards
+    with pytest.raises(DataError, match="nobody/none: there is no such folder, and the hub cannot"):
+        list(read_hub("nobody/none", None, None, "train"))
+    with pytest.raises(DataError, match=r"^\./none: there is no such folder$"):
+        list(read_hub("./none", None, None, "train"))
+    assert not caplog.messages  # such as that it tries again

@@ -2,11 +2,15 @@
 
 import json
 import logging
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.support.pretrained_t5 import write_pretrained
 from tests.support.recorded_losses import losses, record
 from tests.support.simple_problems import write_problems
 from training.distill import main
@@ -27,6 +31,54 @@ def test_a_student_that_is_there_is_left_as_it_is(
     (out / "student.json").write_text("{")  # as of a kill while it is written
     assert main([*arguments, "steps=1", "--force"]) == 0
     assert json.loads((out / "student.json").read_text())["recipe"]["steps"] == 1
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_fails_before_its_first_step_claims_no_folder(
+    there: bool, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+
+    def fails(error: BaseException) -> Callable[..., None]:
+        def step(*_: object, **__: object) -> None:
+            raise error
+
+        return step
+
+    too_many = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has …")
+    for error, status in ((KeyboardInterrupt(), 130), (too_many, 2)):
+        for place in ("TwoPassTrainer.__init__", "TwoPassTrainer.training_step"):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"training.trainer.{place}", fails(error))
+                assert main([*arguments, "beta=0.5"]) == status
+            found = sorted(path.name for path in out.iterdir()) if out.exists() else None
+            assert found == (["notes.txt"] if there else None)
+    assert main([*arguments, "steps=1"]) == 0  # of another recipe
+    assert (out / "notes.txt").exists() == there
+
+
+def test_a_pretrained_model_is_looked_at_before_the_rows_and_the_folder(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = complaint_of([*arguments, "model=./no/t5", "data.train=/nowhere.jsonl"], capsys)
+    assert line == "distill: model: ./no/t5: there is no such folder"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_finished_run_needs_its_pretrained_model_no_more(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_pretrained(tmp_path / "t5", dropout_rate=0.0)
+    run = [*arguments, f"model={model}", "steps=1"]
+    assert main(run) == 0
+    closing = capsys.readouterr().out.splitlines()[-3:]
+    assert [line.partition(": ")[0] for line in closing] == ["student", "quality", "next"]
+    shutil.rmtree(model)
+    assert main(run) == 0
+    assert capsys.readouterr().out.splitlines() == closing
 
 
 def complaint_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

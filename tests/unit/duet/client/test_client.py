@@ -1,8 +1,9 @@
-"""The client, before a real server in this process."""
+"""The clients, before a real server in this process. Each test is of both."""
 
+import inspect
 import socket
-import time
-from collections.abc import Iterator
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from duet.client import (
     Answer,
+    AsyncClient,
     Client,
     DuetError,
     Label,
@@ -24,31 +26,19 @@ from duet.client import (
     ServiceInfo,
     Usage,
 )
-from service.app import create_app
 from service.engine.engine import Engine
 from service.errors import Overloaded
-from service.registry import Registry
 from service.schemas import LabelAnswer, PredictAnswer, PredictBody
 from service.schemas import ModelInfo as ServedModelInfo
 from service.schemas import ServiceInfo as ServedServiceInfo
 from service.settings import Settings
+from tests.conftest import ROOT
 from tests.support.bundles import reference
-from tests.support.server_process import TIMEOUT, admission_of, serve_here, wait_until
-from tests.support.stepped_runner import SteppedRunner
+from tests.support.clients import Connect, Waits
+from tests.support.server_process import TIMEOUT, admission_of, serve_here
 from tests.support.tiny_students import Student, problems
 
 TEXTS = problems(3)
-
-
-@pytest.fixture(scope="module")
-def app(engine: Engine) -> FastAPI:
-    return create_app(Settings(), Registry({"tiny": engine}))
-
-
-@pytest.fixture(scope="module")
-def duet(app: FastAPI) -> Iterator[Client]:
-    with serve_here(app) as (host, port), Client(f"http://{host}:{port}") as client:
-        yield client
 
 
 def test_what_is_served(duet: Client, engine: Engine) -> None:
@@ -122,17 +112,16 @@ def test_a_refusal(duet: Client, streamed: bool) -> None:
 
 
 def test_an_overloaded_service_is_asked_again_when_it_says(
-    duet: Client, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+    duet: Client, app: FastAPI, waits: Waits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admission, waits = admission_of(app), list[float]()
+    admission = admission_of(app)
+    monkeypatch.setattr(admission, "inputs", admission.max_inputs)
 
-    def wait(seconds: float) -> None:
-        waits.append(seconds)
+    def free_at_the_second_wait() -> None:
         if len(waits) == 2:
             admission.inputs = 0
 
-    monkeypatch.setattr(time, "sleep", wait)
-    monkeypatch.setattr(admission, "inputs", admission.max_inputs)
+    waits.meanwhile = free_at_the_second_wait
     assert duet.predict(TEXTS[0]).label
     assert len(waits) == 2
     assert min(waits) >= 1
@@ -143,15 +132,13 @@ def test_an_overloaded_service_is_asked_again_when_it_says(
     assert len(waits) == 2 + 3
 
 
-def test_what_a_proxy_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+def test_what_a_proxy_says(connect: Connect, waits: Waits) -> None:
     date = {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}
     busy = JSONResponse({"error": "slow down"}, 429, date)
     app, requests = answering(busy, PlainTextResponse("<html>", 502))
     with (
         serve_here(app) as (host, port),
-        Client(f"http://{host}:{port}/duet", key="k") as client,
+        connect(f"http://{host}:{port}/duet", key="k") as client,
         pytest.raises(DuetError, match="HTTP status 502") as raised,
     ):
         client.predict(TEXTS[0])
@@ -163,31 +150,29 @@ def test_what_a_proxy_says(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("status", [429, 503, 504])
 def test_who_does_not_say_when_to_come_again_is_asked_less_and_less_often(
-    status: int, monkeypatch: pytest.MonkeyPatch
+    status: int, connect: Connect, waits: Waits
 ) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
     late = JSONResponse({}, status, {"retry-after": "100000"})
     app, requests = answering(*[JSONResponse({}, status)] * 6, late, JSONResponse([]))
-    with serve_here(app) as (host, port), Client(f"http://{host}:{port}", retries=7) as client:
+    with serve_here(app) as (host, port), connect(f"http://{host}:{port}", retries=7) as client:
         assert client.models() == []
     assert waits == [1, 2, 4, 8, 16, 30, 300]
     assert len(requests) == 8
 
 
 @pytest.mark.parametrize("body", ["hello", "[1]", "{}"])
-def test_what_is_no_duet(body: str) -> None:
+def test_what_is_no_duet(body: str, connect: Connect) -> None:
     app, _ = answering(PlainTextResponse(body))
     with (
         serve_here(app) as (host, port),
-        Client(f"http://{host}:{port}") as client,
+        connect(f"http://{host}:{port}") as client,
         pytest.raises(DuetError, match="not the answer of a Duet service") as raised,
     ):
         client.info()
     assert (raised.value.status, raised.value.error_type) == (200, "not_duet")
 
 
-def test_a_connection_that_breaks_is_opened_again() -> None:
+def test_a_connection_that_breaks_is_opened_again(connect: Connect) -> None:
     """As one that was kept, and that the other side has closed meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -200,74 +185,77 @@ def test_a_connection_that_breaks_is_opened_again() -> None:
                 connection.sendall(head + b"content-length: 2\r\nconnection: close\r\n\r\n[]")
 
         host, port = listener.getsockname()
-        with ThreadPoolExecutor(1) as pool, Client(f"http://{host}:{port}") as client:
+        with ThreadPoolExecutor(1) as pool, connect(f"http://{host}:{port}") as client:
             answered = pool.submit(answer)
             assert client.models() == []
             answered.result(TIMEOUT)
 
 
-def test_a_stream_that_breaks_off() -> None:
+def test_a_stream_that_breaks_off(connect: Connect) -> None:
     app, _ = answering(PlainTextResponse(": ping\n\n", media_type="text/event-stream"))
     with (
         serve_here(app) as (host, port),
-        Client(f"http://{host}:{port}") as client,
+        connect(f"http://{host}:{port}") as client,
         pytest.raises(DuetError, match="broke off"),
     ):
         list(client.stream(TEXTS[0]))
 
 
-def test_no_proxy_stands_before_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "event", ["event: label\ndata: {}", "event: rationale\ndata: [1]", "event: done\ndata: hello"]
+)
+def test_an_event_that_is_no_duets(event: str, connect: Connect) -> None:
+    stream = f"event: other\ndata: 1\n\n{event}\n\n"  # one that is unknown is passed over
+    app, _ = answering(PlainTextResponse(stream, media_type="text/event-stream"))
+    with (
+        serve_here(app) as (host, port),
+        connect(f"http://{host}:{port}") as client,
+        pytest.raises(DuetError, match="not the answer of a Duet service") as raised,
+    ):
+        list(client.stream(TEXTS[0]))
+    assert (raised.value.status, raised.value.error_type) == (None, "not_duet")
+
+
+def test_no_proxy_stands_before_this_machine(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     app, _ = answering(JSONResponse([]), JSONResponse([]))
     with serve_here(app) as (_, port):
         for host in ("127.0.0.1", "localhost"):
-            with Client(f"http://{host}:{port}") as client:
+            with connect(f"http://{host}:{port}") as client:
                 assert client.models() == []
-    with Client("http://192.0.2.1") as client, pytest.raises(httpx2.ConnectError, match="refused"):
-        client.models()
+    proxy, requests = answering(JSONResponse([]))
+    with serve_here(proxy) as (host, port), monkeypatch.context() as patch:
+        patch.setenv("HTTP_PROXY", f"http://{host}:{port}")
+        with connect("http://192.0.2.1") as client:
+            assert client.models() == []
+    assert requests[0].headers["host"] == "192.0.2.1"
 
 
-def test_nobody_there() -> None:
-    with Client("http://127.0.0.1:9") as client, pytest.raises(httpx2.TransportError):
+def test_a_client_needs_no_part_of_the_service() -> None:
+    """Only the extra `client` is installed where another project asks a service."""
+    program = "import sys, duet.client; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"duet", "httpx2", "pydantic"} <= loaded
+    assert not loaded & {"fastapi", "numpy", "onnxruntime", "service", "tasks", "tokenizers"}
+
+
+def test_nobody_there(connect: Connect) -> None:
+    with connect("http://127.0.0.1:9") as client, pytest.raises(httpx2.TransportError):
         client.predict(TEXTS[0])
 
 
-@pytest.fixture
-def stepped_app(stepped_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    """With an engine that steps when the test lets it, and that drafts nothing."""
-    monkeypatch.setattr(stepped_engine, "_speculate", False)
-    return create_app(Settings(), Registry({"tiny": stepped_engine}))
-
-
-@pytest.fixture
-def stepped(stepped_app: FastAPI) -> Iterator[Client]:
-    with serve_here(stepped_app) as (host, port), Client(f"http://{host}:{port}") as client:
-        yield client
-
-
-def test_a_failure_in_a_stream(stepped: Client, runner: SteppedRunner, student: Student) -> None:
-    events = stepped.stream(TEXTS[0], explain=True)
-    runner.allowed.release(len(reference(student, TEXTS[0]).label.tokens))
-    assert isinstance(next(events), Label)
-    runner.fault = RuntimeError("out of memory")
-    runner.release()
-    with pytest.raises(DuetError) as raised:
-        list(events)
-    assert (raised.value.status, raised.value.error_type) == (None, "unavailable")
-
-
-def test_who_leaves_a_stream_ends_the_work(
-    stepped: Client, stepped_app: FastAPI, runner: SteppedRunner, student: Student
-) -> None:
-    label, rationale = reference(student, TEXTS[0])
-    assert len(label.tokens) < len(rationale.tokens)
-    runner.allowed.release(len(label.tokens))
-    for event in stepped.stream(TEXTS[0], explain=True):
-        assert isinstance(event, Label)
-        break
-    wait_until(lambda: not admission_of(stepped_app).inputs)  # the server has noticed
-    runner.release()
-    assert stepped.predict(TEXTS[0]).label == label.text
-    # the rationale was in one step more at most, the one that it left in
-    assert runner.rows.count(2) == len(label.tokens)
-    assert len(runner.rows) <= 2 * len(label.tokens) + 1
+def test_both_clients_have_the_same_methods() -> None:
+    blocking, asynchronous = (
+        {
+            name: str(inspect.signature(method)).partition(" -> ")[0]
+            for name, method in vars(client).items()
+            if inspect.isfunction(method) and not name.startswith("_")
+        }
+        for client in (Client, AsyncClient)
+    )
+    assert asynchronous.pop("aclose") == blocking.pop("close")
+    assert asynchronous == blocking
+    assert inspect.signature(Client) == inspect.signature(AsyncClient)
