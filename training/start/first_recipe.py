@@ -93,7 +93,7 @@ def find_recipe(wishes: Wishes) -> FirstRecipe:
     }
     rows, report = _load(content, roles)
     labels = count_labels(rows, learn_teacher=roles.learn_teacher)
-    explained = any(row.rationales for row in rows)
+    explained = bool(roles.rationale) and any(row.rationales for row in rows)
     task |= label_keys(labels, roles, scratch=base.name is None)
     if explained and base.name is None:
         task["explain_given_label"] = True

@@ -10,7 +10,7 @@ from training.data.row import Row
 
 MOST: Final = 200  # labels of a closed set
 REPEATED: Final = 5  # rows of a label, on average, from which on a set is closed
-EQUATIONS: Final = 0.95  # share of labels that are equations
+EQUATIONS: Final = 0.95  # share of rows whose label is an equation
 
 _OPERATION = re.compile(r"[0-9)] *[-+*/]")
 
@@ -31,10 +31,11 @@ class Labels:
     def equations(self) -> bool:
         """Whether the labels are equations, not only numbers."""
         known = sum(
-            bool(_OPERATION.search(text)) and evaluate_equation(text) is not None
-            for text in self.counts
+            count
+            for text, count in self.counts.items()
+            if _OPERATION.search(text) and evaluate_equation(text) is not None
         )
-        return known >= EQUATIONS * len(self.counts)
+        return known >= EQUATIONS * self.counts.total()
 
     @property
     def all(self) -> list[str]:

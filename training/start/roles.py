@@ -24,7 +24,7 @@ RATIONALES: Final = (
 )
 OF_THE_TEACHER: Final = ("agreement", "label_given")  # columns that `duet teach` writes
 
-_NUMBERED = re.compile(r"[_ ]?\d+$")
+_NUMBERED = re.compile(r"_?\d+$")
 _CHOICE = re.compile(r"(choice|option|answer|ending|candidate|alternative)s?[_ ]?([a-z]|\d+)")
 _LABEL_LENGTH = 60  # characters of a label that is found by what the column holds
 
@@ -74,9 +74,14 @@ def guess_roles(
             f"{survey.source}: the label, {found!r}, is not a text, an integer or a boolean in "
             "each row; name another column by --label"
         )
-    reasons = _guess_rationale(survey, left, {*(fields or ())}) if rationale is None else rationale
+    reasons = rationale
+    if reasons is None:
+        reasons = _guess_rationale(survey, left, {*(fields or ())})
     for name in reasons:
         left.pop(name, None)
+    for name in [name for name in left if _is_rationale(left[name])] if fields is None else ():
+        dropped[name] = "a rationale, but not among --rationale"
+        left.pop(name)
     for name in [name for name in left if name in OF_THE_TEACHER]:
         left.pop(name)
     choices = _guess_choices(survey.columns[found], left, fields)
@@ -189,11 +194,8 @@ def _guess_rationale(survey: Survey, left: dict[str, Column], taken: set[str]) -
     """The columns of one name, `why`, or of one name with numbers, `why_1` and `why_2`."""
     by_name: dict[str, list[str]] = {}
     for name, column in left.items():
-        plain = _NUMBERED.sub("", _plain(name))
-        known = plain in RATIONALES or plain.removesuffix("s") in RATIONALES
-        known = known or plain.endswith(("_rationale", "_explanation"))
-        if known and (column.holds_texts or column.holds_lists) and name not in taken:
-            by_name.setdefault(plain, []).append(name)
+        if name not in taken and _is_rationale(column):
+            by_name.setdefault(_NUMBERED.sub("", _plain(name)), []).append(name)
     if len(by_name) > 1:
         names = ", ".join(name for names in by_name.values() for name in names)
         raise DataError(
@@ -201,6 +203,14 @@ def _guess_rationale(survey: Survey, left: dict[str, Column], taken: set[str]) -
             "with commas between them"
         )
     return next(iter(by_name.values()), [])
+
+
+def _is_rationale(column: Column) -> bool:
+    """Whether a column is named as one, and holds texts or lists of texts."""
+    plain = _NUMBERED.sub("", _plain(column.name))
+    known = plain in RATIONALES or plain.removesuffix("s") in RATIONALES
+    known = known or plain.endswith(("_rationale", "_explanation"))
+    return known and (column.holds_texts or column.holds_lists)
 
 
 def _guess_choices(label: Column, left: dict[str, Column], fields: list[str] | None) -> list[str]:

@@ -37,11 +37,13 @@ def student_like(name: str) -> Student:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # transformers raises many kinds
         reason = " ".join(str(error).split())
-        raise ConfigError(f"--model: {name} cannot be loaded as a T5 ({reason})") from error
+        raise ConfigError(
+            f"{name} cannot be loaded as a T5 ({reason}); --model names another, or `scratch`"
+        ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     if config.model_type != "t5":
         raise ConfigError(
-            f"--model: {name} is a {config.model_type!r}, but a student is a 't5'; name a T5"
+            f"{name} is a {config.model_type!r}, but a student is a 't5'; --model names another"
         )
     return Student(UnpaddedT5(config), tokenizer)

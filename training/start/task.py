@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from training.data.row import Row
+from training.data.splits import masked
 from training.start.labels import Labels
 from training.start.roles import Roles
 
@@ -57,7 +58,7 @@ def repeated_field(rows: list[Row], fields: list[str], most: int) -> str | None:
     """
     found: dict[str, int] = {}
     for name in fields if len(fields) > 1 else ():
-        counts = Counter(str(row.input[name]) for row in rows)
+        counts = Counter(masked(str(row.input[name])) for row in rows)
         repeated = len(counts) <= 0.8 * len(rows) and max(counts.values()) <= most
         if repeated:
             found[name] = len(counts)

@@ -32,6 +32,21 @@ def test_a_task_of_ones_own() -> None:
     assert config.data.test is None
 
 
+def test_a_student_from_scratch_has_defaults_of_its_own(tmp_path: Path) -> None:
+    recipe = yaml.safe_load(MINI.read_text())
+    keys = ("steps", "learning_rate", "warmup_steps", "lr_scheduler")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({name: recipe[name] for name in recipe if name not in keys}))
+
+    def defaults(*overrides: str) -> list[object]:
+        config = load_config(path, [*overrides])
+        return [getattr(config, name) for name in keys]
+
+    assert defaults() == [2_000, 2e-3, 100, "cosine"]
+    assert defaults("model=google/flan-t5-base") == [10_000, 5e-5, 0, "linear"]
+    assert defaults("steps=7", "lr_scheduler=linear") == [7, 2e-3, 100, "linear"]
+
+
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [

@@ -51,7 +51,12 @@ CASES: list[tuple[str, Write, str, list[str]]] = [
     ("a.jsonl", text(GOOD + '{"input": "a"}'), 'line 2: no "label"; there is input', []),
     ("a.jsonl", text(GOOD + '{"label": "a"}'), 'line 2: no "text"; there is label', []),
     ("a.jsonl", text('{"input": " ", "label": "1"}'), 'a non-empty text under "input"', []),
-    ("a.jsonl", text('{"input": "a", "label": 2}'), "line 1: expected a non-empty text under", []),
+    (
+        "a.jsonl",
+        text('{"input": "a", "label": 2.5}'),
+        "line 1: expected a non-empty text under",
+        [],
+    ),
     ("a.jsonl", text('{"input": "\\ud800", "label": "2"}'), "half of a surrogate pair", []),
     ("a.jsonl", text('{"input": "a\\u0000", "label": "2"}'), "a NUL character", []),
     ("a.jsonl", text('{"input": "a", "label": null}'), "1 × row whose label is null", []),

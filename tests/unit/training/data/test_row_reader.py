@@ -49,7 +49,7 @@ def test_the_column_that_is_wrong_is_named() -> None:
         ({}, {"input": 3}, "input", "3"),
         ({"text": "question"}, {"question": " "}, "question", "' '"),
         ({}, {"text": "a", "rationale": ["b", None]}, "rationale", "None"),
-        ({"label": "gold"}, {"text": "a", "gold": 2}, "gold", "2"),
+        ({"label": "gold"}, {"text": "a", "gold": 2.5}, "gold", "2.5"),
     ):
         with pytest.raises(DataError) as error:
             read(SVAMP, columns, values, labelled=False)
@@ -59,6 +59,12 @@ def test_the_column_that_is_wrong_is_named() -> None:
     mapped: Columns = {"choices": ["x", "y"]}
     with pytest.raises(DataError, match=r'expected a non-empty text under "x, y", found 3$'):
         read(CQA, mapped, {"question": "What?", "x": "pen", "y": 3}, labelled=False)
+
+
+def test_a_label_may_be_an_integer_or_a_boolean() -> None:
+    for value, label in ((0, "0"), (17, "17"), (True, "true"), (False, "false")):
+        row = read(SVAMP, {}, {"text": "a", "label": value, "teacher_label": value})
+        assert (row.label, row.teacher_label) == (label, label)
 
 
 def test_a_label_may_be_needed() -> None:
