@@ -37,8 +37,8 @@ from training.student.load import Student
 from training.student.model_card import render_card
 from training.yaml_files import ConfigError
 
-_ASKED = StudentInterface.model_fields.keys() & DistillConfig.model_fields.keys()
 EXPORT_EXAMPLES = 5000  # rows kept beside the student, the validation rows first, for export
+_IN_RECIPE = StudentInterface.model_fields.keys() & DistillConfig.model_fields.keys()
 
 
 class Output:
@@ -143,7 +143,7 @@ class Output:
     def _record(self, student: Student, metrics: Metrics, explains: bool) -> StudentRecord:
         config, splits = self.config, self.splits
         return StudentRecord(
-            **{name: getattr(config, name) for name in _ASKED},
+            **{name: getattr(config, name) for name in _IN_RECIPE},
             explains=explains,
             recipe=Recipe(**config.model_dump(mode="json")),
             seed=config.seed,
