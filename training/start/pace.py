@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any, Final
 
 from transformers import (
-    PrinterCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -75,7 +74,6 @@ def measure_pace(config: DistillConfig, splits: Splits, student: Student, part: 
             replace(training_arguments(tried, "none"), disable_tqdm=True),
             [clock],
         )
-        trainer.remove_callback(PrinterCallback)
         trainer.rationales, sample = None, trainer.rationales
         trainer.train()
         row = _seconds(trainer.evaluate) / len(validation)
