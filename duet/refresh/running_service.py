@@ -128,9 +128,9 @@ def _reason(response: httpx2.Response) -> str:
     """The service's own sentence, or the status of something else."""
     try:
         body: Any = response.json()
-        message, kind = body["error"], body["error_type"]
+        message = str(body["error"])
     except (ValueError, TypeError, KeyError):
         return f"HTTP status {response.status_code}, so not a Duet service; {_VERSION}"
-    if response.status_code == 404 and kind == "not_found":
+    if response.status_code == 404 and "Not Found" in message:  # of a route
         return f"{message}; {_VERSION}"
-    return str(message)
+    return message

@@ -21,41 +21,36 @@ class Stage:
     command: list[str]
 
     def run(self, log: Path) -> None:
-        """Runs the command, and adds what it prints to the file `log`. Shows its warnings.
+        """Runs the command, which writes to the end of the file `log`. Shows its warnings.
 
         Raises WorseError if it ends with 1, and RefreshError if it fails otherwise. After SIGINT or
         SIGTERM it stops the command and raises KeyboardInterrupt.
         """
         libc = ctypes.CDLL(None)
-        last = ""
-        with (
-            log.open("a", encoding="utf-8") as file,
-            subprocess.Popen(
+        # no pipe: without a reader, the command could not say or keep anything
+        with log.open("ab") as file:
+            begin = file.tell()
+            process = subprocess.Popen(
                 [sys.executable, "-m", "duet", *self.command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},  # the last line must come last
-                text=True,
-                errors="replace",
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C must reach it once, from here
                 # it must end with this process, even after SIGKILL
                 preexec_fn=lambda: libc.prctl(DIE_WITH_PARENT, signal.SIGTERM),
-            ) as process,
-        ):
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    file.write(line)
-                    file.flush()
-                    last = line.strip() or last
-                    if line.startswith("warning: "):
-                        print("refresh:", line.strip(), file=sys.stderr)
-                status = process.wait()
-            except BaseException:
-                process.terminate()  # it keeps what it has done
-                file.writelines(process.stdout)  # else it could wait for a reader
-                raise
+            )
+        try:
+            status = process.wait()
+        except BaseException:
+            process.terminate()  # it keeps what it has done
+            process.wait()
+            raise
+        said = log.read_bytes()[begin:].decode(errors="replace").splitlines()
+        for line in said:
+            if line.startswith("warning: "):
+                print("refresh:", line.strip(), file=sys.stderr)
+        last = next(filter(None, map(str.strip, reversed(said))), "it said nothing")
         if status == 1:
             raise WorseError(f"the new student is refused, nothing is replaced: {last}")
         if status:
@@ -72,7 +67,7 @@ def making(
             ["distill", str(recipe), f"output_dir={checkpoint}", *overrides],
         ),
         Stage(
-            "fit its confidence",
+            "calibrate its confidence",
             [
                 *("evaluate", str(checkpoint), "--data", data, "--recipe", str(recipe), *overrides),
                 *("--calibrate", "--out", str(checkpoint / "evaluation"), "--force"),
@@ -91,15 +86,15 @@ def comparing(checkpoint: Path, bundle: Path, data: str) -> list[Stage]:
     new, old = str(gate / "new"), str(gate / "old")
     return [
         Stage(
-            f"ask it about {data}",
+            f"evaluate it on {data}",
             ["evaluate", str(checkpoint / "bundle"), "--data", data, "--out", new, "--force"],
         ),
         Stage(
-            f"ask {bundle} about {data}",
+            f"evaluate {bundle} on {data}",
             ["evaluate", str(bundle), "--data", data, "--out", old, "--force"],
         ),
         Stage(
-            "compare the two",
+            "compare the two evaluations",
             ["evaluate", "--compare", new, old, "--gate", "--out", str(gate)],
         ),
     ]

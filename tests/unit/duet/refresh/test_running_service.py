@@ -27,8 +27,12 @@ def answering(response: Response) -> Starlette:
         (PlainTextResponse("hello"), "not a Duet service; expected one of this version"),
         (PlainTextResponse("gone", 404), "HTTP status 404, so not a Duet service; expected one"),
         (
-            JSONResponse({"error": "no GET", "error_type": "not_found"}, 404),
-            "no GET; expected one of this version, with its admin routes",
+            JSONResponse({"error": "GET /admin/models: Not Found; see /docs"}, 404),
+            "GET /admin/models: Not Found; see /docs; expected one of this version, with its admin",
+        ),
+        (
+            JSONResponse({"error": "this would reach only one replica"}, 404),  # of a proxy
+            "this would reach only one replica",
         ),
         (
             JSONResponse({"error": "a key is needed", "error_type": "unauthenticated"}, 401),
