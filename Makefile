@@ -13,8 +13,6 @@ CHECKPOINT ?= runs/svamp-mini
 GIVEN_CHECKPOINT = $(if $(filter file,$(origin CHECKPOINT)),,output_dir=$(CHECKPOINT))
 BUNDLE ?= bundles/svamp-mini
 URL ?= http://127.0.0.1:8000
-NAME ?= $(notdir $(BUNDLE))
-VERSION ?= $(shell date -u +%Y%m%d.%H%M%S)
 ARGS ?=
 
 .PHONY: help serve install test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
@@ -100,20 +98,11 @@ ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core)
 export: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, if both answer alike
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
 
-# A line that fails stops the rest, so a refused bundle is never loaded.
+# NAME and VERSION count only on the command line: the environment may have some of its own.
+given = $(if $(filter command,$(origin $(1))),$(2) $($(1)))
 refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and replace BUNDLE at URL
-	@test -f "$(DATA)" || { echo "refresh: DATA=… must be a file of labelled rows that no student was trained on" >&2; exit 2; }
-	$(BIN)/python training/distill.py $(RECIPE) output_dir=$(CHECKPOINT) $(ARGS)
-	$(BIN)/python training/evaluate.py $(CHECKPOINT) --data $(DATA) --recipe $(RECIPE) $(ARGS) --calibrate \
-		--out $(CHECKPOINT)/evaluation --force
-	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(CHECKPOINT)/bundle --version $(VERSION)
-	$(BIN)/python training/evaluate.py $(CHECKPOINT)/bundle --data $(DATA) --out $(CHECKPOINT)/gate/new --force
-	$(BIN)/python training/evaluate.py $(BUNDLE) --data $(DATA) --out $(CHECKPOINT)/gate/old --force
-	$(BIN)/python training/evaluate.py --compare $(CHECKPOINT)/gate/new $(CHECKPOINT)/gate/old --gate \
-		--out $(CHECKPOINT)/gate
-	$(BIN)/python -m export.admit $(CHECKPOINT)/bundle --verdict $(CHECKPOINT)/gate/verdict.json --out $(BUNDLE)
-	curl --silent --show-error --fail-with-body -X POST -H "x-api-key: $$DUET_ADMIN_KEY" \
-		$(URL)/admin/models/$(NAME)/load
+	$(BIN)/python -m duet refresh $(RECIPE) $(ARGS) --checkpoint $(CHECKPOINT) --bundle $(BUNDLE) \
+		--data "$(DATA)" --url $(URL) $(call given,NAME,--name) $(call given,VERSION,--version)
 
 openapi: $(VENV)/.dev ## Write service/openapi.json again, after a change of the HTTP contract
 	$(BIN)/python -m service.contract > service/openapi.json

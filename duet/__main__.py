@@ -29,6 +29,9 @@ COMMANDS = {
     ),
     "export": Command("export.convert", "export", "turn a trained student into a bundle to serve"),
     "admit": Command("export.admit", "export", "replace a bundle by one that passed the gate"),
+    "refresh": Command(
+        "duet.refresh.__main__", "export,evaluation", "replace a served student by a new one"
+    ),
     "ablate": Command("training.ablate", "training", "compare objectives by a plan"),
 }
 

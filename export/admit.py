@@ -16,7 +16,7 @@ from pydantic_settings import CliPositionalArg
 from export import bundle, verify
 from export.bundle import BundleError
 from export.command_line import CommandLine, UsageError, read_command_line
-from export.replacing import replacing
+from export.replacing import kept_beside, replacing
 from training.student.model_card import render_card
 
 HEADING = "## Beside the bundle before"  # of the model card's last section, on the gate
@@ -72,7 +72,9 @@ class AdmitArguments(CommandLine):
     verdict: Path = Field(
         description="verdict.json, from training/evaluate.py --compare NEW OLD --gate"
     )
-    out: Path = Field(description="the bundle in use; it is replaced")
+    out: Path = Field(
+        description="the bundle in use; it is replaced, and kept beside as .BUNDLE.before"
+    )
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m export.admit") -> int:
@@ -97,9 +99,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m export.admit"
 def admit(new: Path, verdict_file: Path, out: Path) -> None:
     """Replaces the bundle `out` by a copy of the bundle `new`, stamped with the verdict.
 
-    The old bundle stays until the new one is complete. Raises BundleError if one of them is not a
-    complete bundle, VerdictError if the verdict is not about these two, WorseError if the verdict
-    refuses the new bundle, OSError.
+    The old bundle stays until the new one is complete, and then in `kept_beside(out)`. Raises
+    BundleError if one of them is not a complete bundle, VerdictError if the verdict is not about
+    these two, WorseError if the verdict refuses the new bundle, OSError.
     """
     ours, theirs = verify.read(new).manifest, verify.read(out).manifest
     verdict = _read_verdict(verdict_file)
@@ -118,7 +120,7 @@ def admit(new: Path, verdict_file: Path, out: Path) -> None:
         section = render_card("export", "gate_section.md.jinja", gate=verdict.stamp())
     except (jinja2.TemplateError, TypeError) as error:
         raise VerdictError(f"{verdict_file}: its figures cannot be read ({error})") from error
-    with replacing(out) as folder:
+    with replacing(out, keep=True) as folder:
         for name in ours.files:
             shutil.copyfile(new / name, folder / name)
         card = folder / bundle.MODEL_CARD
@@ -126,7 +128,7 @@ def admit(new: Path, verdict_file: Path, out: Path) -> None:
         # replaces an older section
         card.write_text(f"{text.rstrip()}\n\n{section}", encoding="utf-8")
         verify.seal(folder, stamped)
-    log.info("replaced %s", out)
+    log.info("replaced %s; the bundle before is in %s", out, kept_beside(out))
 
 
 def _read_verdict(path: Path) -> Verdict:

@@ -1,4 +1,4 @@
-"""Replaces an old bundle by a new one."""
+"""Replaces an old bundle by a new one, and puts the old one back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,23 +22,51 @@ def require_replaceable(out: Path) -> None:
         ) from error
 
 
+def kept_beside(out: Path) -> Path:
+    """Where `replacing(out, keep=True)` keeps the old bundle: a hidden folder beside `out`.
+
+    It is hidden from services that serve every bundle of a folder.
+    """
+    path = out.absolute()  # a path such as `.` has no name
+    return out.parent / f".{path.name}.before"
+
+
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
+def replacing(out: Path, *, keep: bool = False) -> Iterator[Path]:
     """Yields an empty folder beside `out`. It replaces `out` when the block ends.
 
-    After a failure, the old `out` is in place again. Raises OSError.
+    After a failure, the old `out` is in place again. With `keep`, it stays in `kept_beside(out)`
+    afterwards, in place of an earlier one. Raises OSError.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        new, old = Path(temporary, "new"), Path(temporary, "old")
+    with _temporary(out) as temporary:
+        new, old = temporary / "new", temporary / "old"
         new.mkdir()
         yield new
         if not out.exists():
             new.rename(out)
             return
+        if keep:
+            old = kept_beside(out)
+            if old.exists():
+                old.rename(temporary / "older")
         out.rename(old)
         try:
             new.rename(out)
         except BaseException:
             old.rename(out)
             raise
+
+
+def put_back(out: Path) -> None:
+    """Replaces `out`, if it is there, by the old bundle beside it. Raises OSError."""
+    with _temporary(out) as temporary:
+        if out.exists():
+            out.rename(temporary / "new")
+        kept_beside(out).rename(out)
+
+
+@contextmanager
+def _temporary(out: Path) -> Iterator[Path]:
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        yield Path(folder)

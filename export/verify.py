@@ -81,7 +81,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     _refuse_link(path)
     if not path.is_file():
-        raise BundleError(f"{folder}: not a bundle, there is no {MANIFEST} in it")
+        raise BundleError(why_no_bundle(folder))
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes, so not a manifest")
     text = path.read_bytes()
@@ -107,6 +107,49 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.checksum != checksum:
         raise BundleError(f"{path}: its checksum is not that of its content, so it was changed")
     return manifest
+
+
+def why_no_bundle(folder: Path) -> str:
+    """Why a path without a manifest is no bundle: what it is instead, and what to do."""
+    if not folder.exists():
+        advice = "make export writes a bundle"
+        if not folder.is_absolute() and not folder.parent.exists():
+            advice = f"a model of the hub is distilled first: make distill; then {advice}"
+        return f"{folder}: not a bundle, there is no such folder; {advice}"
+    if folder.is_file() and (folder.parent / MANIFEST).is_file():
+        return f"{folder}: not a bundle, but a file of one; give its folder, {folder.parent}"
+    if folder.suffix in (".yaml", ".yml"):
+        return (
+            f"{folder}: not a bundle, but a recipe; make distill RECIPE={folder} trains its "
+            "student, and make export makes a bundle of that"
+        )
+    if folder.is_file():
+        return f"{folder}: not a bundle, but a file; expected a folder that make export wrote"
+    if (folder / "student.json").is_file():
+        name = folder.resolve().name
+        return (
+            f"{folder}: not a bundle, but a checkpoint; export it first: "
+            f"make export CHECKPOINT={folder} BUNDLE=bundles/{name}"
+        )
+    if (folder / "recipe.json").is_file():
+        return (
+            f"{folder}: not a bundle, but a training that has not ended; make distill goes on with "
+            "it, and make export makes a bundle of its student"
+        )
+    if (folder / "config.json").is_file():
+        return (
+            f"{folder}: not a bundle, but a model of transformers; make distill trains a student "
+            f"from it (model: {folder} in the recipe), and make export makes a bundle of that"
+        )
+    students = sorted(path.parent.name for path in folder.glob("*/student.json"))
+    if students:
+        return (
+            f"{folder}: not a bundle, but a folder of checkpoints ({', '.join(students)}); export "
+            f"one first: make export CHECKPOINT={folder / students[0]} BUNDLE=bundles/{students[0]}"
+        )
+    if not any(folder.iterdir()):
+        return f"{folder}: not a bundle, but an empty folder; make export writes a bundle"
+    return f"{folder}: not a bundle, there is no {MANIFEST} in it, nor in a folder in it"
 
 
 def _verify(folder: Path, name: str, entry: FileEntry) -> None:

@@ -16,7 +16,7 @@ from service.engine.devices import DeviceError
 from service.engine.engine import Engine
 from service.engine.priority import run_behind
 from service.errors import ModelNotFound, ModelRefused
-from service.folders import check_within, find_bundles
+from service.folders import check_within, find_bundles, is_alias, name_bundles
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,14 @@ class ServedModel(NamedTuple):
 
     engine: Engine
     admission: Admission
+
+
+class ModelSource(NamedTuple):
+    """A model's name, the folder that it comes from, and the loaded model, if it is loaded."""
+
+    name: str
+    folder: Path
+    served: ServedModel | None
 
 
 class Registry:
@@ -52,15 +60,9 @@ class Registry:
         """
         engines: dict[str, Engine] = {}
         with ExitStack() as loaded:
-            for folder in find_bundles(settings.models):
-                engine = load_engine(folder, settings)
-                loaded.callback(engine.close)
-                name = engine.manifest.name
-                if name in engines:
-                    raise BundleError(
-                        f"{folder}: named {name}, as the bundle in {engines[name].bundle.folder} is"
-                    )
-                engines[name] = engine
+            for name, (folder, alias) in name_bundles(settings.models).items():
+                engines[name] = load_engine(folder, settings, alias)
+                loaded.callback(engines[name].close)
             loaded.pop_all()
         return cls(engines, settings)
 
@@ -157,17 +159,30 @@ class Registry:
         If a bundle cannot be loaded, logs the reason and keeps the old model.
         """
         try:
-            folders = await asyncio.to_thread(find_bundles, self._settings.models)
+            offers = await asyncio.to_thread(find_bundles, self._settings.models)
         except (BundleError, OSError) as error:
             logger.error("nothing is reloaded: %s", error)
             return
-        for folder in folders:
+        for folder, alias in offers:
             try:
                 manifest = await asyncio.to_thread(read_manifest, folder)
-                if self._is_news(folder, manifest):
-                    await self.load_model(manifest.name, folder)
+                name = alias or manifest.name
+                if self._is_news(name, folder, manifest):
+                    await self.load_model(name, folder)
             except (BundleError, OSError, ModelRefused) as error:
                 logger.error("%s is not reloaded: %s", folder, error)
+
+    def sources(self) -> list[ModelSource]:
+        """The models, loaded or not, then those in the settings' folders that are new."""
+        folders = dict(self._folders)
+        with suppress(BundleError, OSError):  # a folder that is gone has nothing new
+            for offered in find_bundles(self._settings.models):
+                with suppress(BundleError, OSError):
+                    folders.setdefault(offered.name(), offered.folder)
+        return [
+            ModelSource(name, folder.resolve(), self._loaded.get(name))
+            for name, folder in folders.items()
+        ]
 
     def close(self) -> None:
         for served in {*self.served(), *self._leaving}:
@@ -202,35 +217,41 @@ class Registry:
         if folder is None:
             folder = self._folders.get(name) or self._find(name)
         check_within(folder, self._settings.models)
-        engine = load_engine(folder, self._settings)
+        alias = name if is_alias(name, folder, self._settings.models) else None
+        engine = load_engine(folder, self._settings, alias)
         if engine.manifest.name != name:
             engine.close()
             raise BundleError(f"{folder}: named {engine.manifest.name}, not {name}")
         return engine
 
     def _find(self, name: str) -> Path:
-        for folder in find_bundles(self._settings.models):
+        for offered in find_bundles(self._settings.models):
             with suppress(BundleError, OSError):
-                if read_manifest(folder).name == name:
-                    return folder
+                if offered.name() == name:
+                    return offered.folder
         raise ModelNotFound(f"model {reprlib.repr(name)}: no bundle has this name")
 
-    def _is_news(self, folder: Path, manifest: Manifest) -> bool:
+    def _is_news(self, name: str, folder: Path, manifest: Manifest) -> bool:
         """Whether a bundle is new or has changed. False for a model that was unloaded."""
-        name = manifest.name
         if name not in self._folders:
             return True
         if folder.resolve() != self._folders[name].resolve():
             logger.warning("%s is left alone: %s comes from %s", folder, name, self._folders[name])
             return False
-        return name in self._loaded and self._loaded[name].engine.manifest != manifest
+        if name not in self._loaded:
+            return False
+        return self._loaded[name].engine.manifest.checksum != manifest.checksum
 
 
-def load_engine(folder: Path, settings: Settings) -> Engine:
-    """The engine of a bundle, on threads of low priority. Raises BundleError, DeviceError."""
+def load_engine(folder: Path, settings: Settings, alias: str | None = None) -> Engine:
+    """The engine of a bundle, on threads of low priority. `alias` replaces the bundle's name.
+
+    Raises BundleError, DeviceError.
+    """
     load = partial(
         Engine.load,
         folder,
+        alias,
         device=settings.device,
         threads=settings.threads,
         max_rows=settings.max_rows,

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         [str(folder) for folder in EMBEDDED_STUDENTS],
         validate_default=True,
         description="bundles, or folders that hold bundles, separated by commas; the first model "
-        "is the default",
+        "is the default. NAME=FOLDER serves a bundle under another name",
     )
     device: DeviceSetting = "auto"
     threads: ThreadsSetting = available_cores()

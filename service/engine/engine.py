@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,18 @@ class Engine:
         self._scheduler = Scheduler(runner, max_rows=max_rows)
 
     @classmethod
-    def load(cls, folder: Path, **options: Any) -> "Engine":
+    def load(cls, folder: Path, alias: str | None = None, **options: Any) -> "Engine":
         """Reads the bundle, starts its engine and checks the golden examples. Returns the engine.
 
-        `options` are Engine's. Raises DeviceError, or BundleError with the file and the reason. Do
-        not call it in a thread that runs an event loop.
+        `alias` replaces the manifest's name. `options` are Engine's. Raises DeviceError, or
+        BundleError with the file and the reason. Do not call it in a thread that runs an event
+        loop.
         """
-        engine = cls(read(folder), **options)
+        bundle = read(folder)
+        if alias is not None:
+            manifest = bundle.manifest.model_copy(update={"name": alias})
+            bundle = replace(bundle, manifest=manifest)
+        engine = cls(bundle, **options)
         try:
             asyncio.run(engine._reproduce())
         except BaseException:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -15,14 +14,12 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from ray import serve
 
-from export.bundle import BundleError
-from export.verify import read_manifest
 from service.admission import MAX_QUEUE
 from service.app import create_app
 from service.engine.engine import Engine
 from service.engine.memory import map_large_arrays
 from service.errors import EngineUnavailable
-from service.folders import find_bundles
+from service.folders import name_bundles
 from service.registry import Registry, load_engine
 from service.settings import Settings, problem_of
 
@@ -39,15 +36,13 @@ class MultiplexedRegistry(Registry):
 
     def __init__(self, settings: Settings, max_models: int) -> None:
         """Loads the first models. Raises BundleError, DeviceError."""
-        folders: dict[str, Path] = {}
-        for folder in find_bundles(settings.models):
-            name = read_manifest(folder).name
-            if name in folders:
-                raise BundleError(f"{folder}: named {name}, as the bundle in {folders[name]} is")
-            folders[name] = folder
-        first = islice(folders.items(), max_models)
-        super().__init__({name: load_engine(folder, settings) for name, folder in first}, settings)
-        self._folders = folders
+        bundles = name_bundles(settings.models)
+        first = islice(bundles.items(), max_models)
+        super().__init__(
+            {name: load_engine(folder, settings, alias) for name, (folder, alias) in first},
+            settings,
+        )
+        self._folders = {name: offered.folder for name, offered in bundles.items()}
 
         async def hold(name: str) -> SimpleNamespace:
             if name not in self._loaded:

@@ -1,5 +1,6 @@
 """Loads, replaces and unloads models while the service runs."""
 
+import asyncio
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -10,11 +11,9 @@ from service.routes import Models
 from service.routes.models import describe
 from service.schemas import ModelInfo
 
-router = APIRouter(
-    prefix="/admin/models/{name}",
-    tags=["admin"],
-    responses=responses({404: "no model has this name"}),
-)
+NO_MODEL = {404: "no model has this name"}
+
+router = APIRouter(prefix="/admin/models", tags=["admin"])
 
 
 class LoadBody(BaseModel):
@@ -29,6 +28,17 @@ class LoadBody(BaseModel):
     )
 
 
+class ModelSource(BaseModel):
+    """A model that is loaded, or can be loaded, and where it comes from."""
+
+    name: str
+    folder: Path = Field(description="the bundle's folder, on the service's machine")
+    version: str | None = Field(description="version of the loaded bundle; null if none is loaded")
+    checksum: str | None = Field(
+        description="checksum of the loaded bundle (see /models); null if none is loaded"
+    )
+
+
 class Unloaded(BaseModel):
     """A model that is no longer served and no longer in memory."""
 
@@ -36,11 +46,29 @@ class Unloaded(BaseModel):
     version: str
 
 
+@router.get("", operation_id="list_sources")
+async def list_sources(models: Models) -> list[ModelSource]:
+    """The models, loaded or unloaded, then the new bundles in the service's model folders."""
+    found = []
+    for name, folder, served in await asyncio.to_thread(models.sources):
+        manifest = served.engine.manifest if served else None
+        found.append(
+            ModelSource(
+                name=name,
+                folder=folder,
+                version=manifest and manifest.version,
+                checksum=manifest and manifest.checksum,
+            )
+        )
+    return found
+
+
 @router.post(
-    "/load",
+    "/{name}/load",
     operation_id="load_model",
     responses=responses(
-        {
+        NO_MODEL
+        | {
             400: "the body is not JSON",
             408: "the body did not arrive in time",
             413: "the body is too large",
@@ -58,7 +86,7 @@ async def load(name: str, models: Models, body: LoadBody | None = None) -> Model
     return describe(engine, models)
 
 
-@router.post("/unload", operation_id="unload_model")
+@router.post("/{name}/unload", operation_id="unload_model", responses=responses(NO_MODEL))
 async def unload(name: str, models: Models) -> Unloaded:
     """Refuses new requests for a model, and answers when its open requests are finished.
 

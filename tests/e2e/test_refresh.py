@@ -1,7 +1,7 @@
 """`make refresh`: a student is distilled anew, and takes the other's place while clients ask."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,17 +14,28 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from export.verify import read
+from duet.refresh import __main__ as refresh_command
+from export import convert
+from export.verify import read, read_manifest
 from tasks.builtin import TASKS
 from tasks.task import Task
-from tests.support.bundles import write_bundle
+from tests.support.bundles import copy_bundle, write_bundle
+from tests.support.checkpoints import checkpoint, contents, learned, names
+from tests.support.refreshes import KEY, prepare
+from tests.support.seeded_rows import write_rows
 from tests.support.server_process import ROOT, TIMEOUT, Server, serve
-from tests.support.simple_problems import write_problems
-from tests.support.tiny_students import Student, save_checkpoint
+from tests.support.simple_problems import RECIPE, write_problems
+from tests.support.tiny_students import (
+    Student,
+    answers,
+    learned_student,
+    problems,
+    save_checkpoint,
+)
 from training.reports.report import read_evaluation
 
-RECIPE = "tests/support/recipes/word-problems.yaml"
-KEY = "secret"
+__all__ = ["checkpoint", "learned"]  # fixtures
+
 ROWS = 100
 
 
@@ -33,19 +44,21 @@ def refresh(folder: Path, checkpoint: str, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         [
             *("make", "--no-print-directory"),  # else, below another make, it ends with folders
+            *("--old-file", ".venv/.dev", f"BIN={Path(sys.executable).parent}"),
             *("refresh", f"RECIPE={RECIPE}", f"CHECKPOINT={folder / checkpoint}"),
-            f"BUNDLE={folder / 'word-problems'}",
+            f"BUNDLE={folder / 'served'}",
             f"DATA={folder / 'rows.jsonl'}",
             "ARGS=objective=finetune eval_every=150 max_rationale_tokens=16 "
             f"data.train={folder / 'train.jsonl'} data.test=null",
             *arguments,
         ],
         cwd=ROOT,
-        env=os.environ | {"DUET_ADMIN_KEY": KEY, "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"DUET_ADMIN_KEY": KEY, "OMP_NUM_THREADS": "1", "NAME": "a-host"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    assert KEY not in done.stdout
     return done.returncode, done.stdout
 
 
@@ -75,37 +88,41 @@ def asked_all_the_while(server: Server) -> Iterator[Future[Counter[str]]]:
 
 
 def served_version(server: Server) -> str:
-    return httpx.get(f"{server.url}/models/word-problems", timeout=TIMEOUT).json()["version"]
-
-
-def only_exporting(folder: Path) -> str:
-    """A BIN whose python does all from export on, as if the student had been distilled."""
-    (folder / "bin").mkdir()
-    python = folder / "bin" / "python"
-    python.write_text(
-        '#!/bin/sh\ncase "$*" in *distill.py*|*--calibrate*) ;; '
-        f'*) exec {sys.executable} "$@" ;; esac\n'
-    )
-    python.chmod(0o755)
-    return f"BIN={folder / 'bin'}"
+    (model,) = httpx.get(f"{server.url}/models", timeout=TIMEOUT).json()
+    return model["version"]
 
 
 def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student: Student) -> None:
+    """The folder of the bundle has another name than the model."""
     write_problems(tmp_path / "all.jsonl", rows=500 + ROWS, seed=0)
     lines = (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "train.jsonl").write_text("".join(lines[:500]), encoding="utf-8")
     (tmp_path / "rows.jsonl").write_text("".join(lines[500:]), encoding="utf-8")
-    bundle = tmp_path / "word-problems"
+    bundle = tmp_path / "served"
     task = Task(**TASKS["svamp"].model_dump())
-    write_bundle(bundle, student, name=bundle.name, task=task)
+    old = write_bundle(bundle, student, name="word-problems", task=task)
     with serve(tmp_path / "log", "--models", str(bundle), DUET_ADMIN_KEYS=KEY) as server:
         url = f"URL={server.url}"
         with asked_all_the_while(server) as asking:
             status, printed = refresh(tmp_path, "better", url, "VERSION=2")
             assert status == 0, printed
-            assert json.loads(printed.splitlines()[-1])["version"] == "2"
-            assert KEY not in printed
         assert asking.result().keys() == {"1", "2"}
+        _, *said = printed[printed.index("refresh: ") :].splitlines()
+        log = tmp_path / "better" / "refresh.log"
+        assert said[0] == f"refresh: 7 steps; what they print is in {log}"
+        assert [line.split(".")[0] for line in said[1:4]] == [
+            "refresh: 1",
+            "refresh: 2",
+            "refresh: 3",
+        ]
+        assert "wrote " in log.read_text()
+        assert any(line.startswith("refresh: not significantly worse: accuracy ") for line in said)
+        assert said[-1] == (
+            f"refresh: version 2 of word-problems answers now at {server.url}; version 1 is kept "
+            f"in {tmp_path / '.served.before'}"
+        )
+        assert len(said) == 11
+        assert read_manifest(tmp_path / ".served.before") == old
         manifest = read(bundle).manifest
         gate = manifest.provenance.gate
         assert gate["rows"] == ROWS
@@ -122,28 +139,138 @@ def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student:
         assert found.calibrated is not None
         assert gate["brier"] == pytest.approx(found.calibrated.brier, abs=1e-5)
 
-        (tmp_path / "worse").mkdir()
-        save_checkpoint(student, tmp_path / "worse", name=bundle.name)
-        with asked_all_the_while(server) as asking:
-            status, printed = refresh(tmp_path, "worse", url, "VERSION=3", only_exporting(tmp_path))
-            assert status == 2, printed  # make's, of any failure
-        assert asking.result().keys() == {"2"}
-        assert "Error 1" in printed
-        assert "evaluate: significantly worse in label accuracy" in printed
-        assert "accuracy 0.0% against " in printed
-        assert "export.admit" not in printed
-        assert "curl" not in printed
-        assert read(bundle).manifest == manifest
-        assert served_version(server) == "2"
 
-
-def test_rows_to_compare_on_are_asked_for_first(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["make", "refresh", f"CHECKPOINT={tmp_path / 'checkpoint'}", "DATA="],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path, learned: Path) -> Path:
+    """The bundles `random`, `perfect` and, of other weights, `again`; and rows to compare on."""
+    folder = tmp_path_factory.mktemp("bundles")
+    again = save_checkpoint(learned_student(steps=100), tmp_path_factory.mktemp("again"))
+    sources = {"random": checkpoint, "perfect": learned, "again": again}
+    for name, source in sources.items():
+        arguments = [str(source), "--out", str(folder / name), "--version", name]
+        assert convert.main(arguments) == 0
+    pairs = zip(problems(20), answers(20), strict=True)
+    write_rows(
+        folder / "rows.jsonl",
+        [{"input": text, "label": label, "rationale": why} for text, (label, why) in pairs],
     )
-    assert done.returncode == 2
-    assert "refresh: DATA=… must be a file of labelled rows" in done.stderr
-    assert not any(tmp_path.iterdir())
+    return folder
+
+
+def command(bundles: Path, out: Path, server: Server) -> list[str]:
+    """The command's arguments: it refreshes `out`, and its checkpoint lies beside that."""
+    recipe = [str(RECIPE), "name=tiny", f"data.train={bundles / 'rows.jsonl'}", "data.test=null"]
+    more = ["--data", str(bundles / "rows.jsonl"), "--url", server.url]
+    return [*recipe, "--checkpoint", str(out.parent / "new"), "--bundle", str(out), *more]
+
+
+def test_a_perfect_student_takes_the_place_of_another_one(
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = copy_bundle(bundles / "perfect", tmp_path / "tiny")
+    before = contents(out)
+    prepare(monkeypatch, bundles / "again")
+    with serve(tmp_path / "log", "--models", str(out), DUET_ADMIN_KEYS=KEY) as server:
+        arguments = command(bundles, out, server)
+        with asked_all_the_while(server) as asking:
+            assert refresh_command.main(arguments) == 0
+        assert asking.result().keys() == {"perfect", "again"}
+        assert contents(tmp_path / ".tiny.before") == before
+        printed = capsys.readouterr().out
+        assert "refresh: not significantly worse: accuracy 100.0% against 100.0%" in printed
+
+        new = contents(out)
+        assert refresh_command.main(arguments) == 0  # the same once more
+        assert capsys.readouterr().out.splitlines()[-1] == (
+            f"refresh: the student in {tmp_path / 'new'} is the one in {out}: nothing to replace; "
+            f"version again of tiny answers at {server.url}"
+        )
+        assert contents(out) == new
+        assert contents(tmp_path / ".tiny.before") == before
+        assert served_version(server) == "again"
+
+
+def test_a_worse_student_is_refused(
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = copy_bundle(bundles / "perfect", tmp_path / "tiny")
+    before = contents(out)
+    prepare(monkeypatch, bundles / "random")
+    with serve(tmp_path / "log", "--models", str(out), DUET_ADMIN_KEYS=KEY) as server:
+        with asked_all_the_while(server) as asking:
+            assert refresh_command.main(command(bundles, out, server)) == 1
+        assert asking.result().keys() == {"perfect"}
+        assert "/load" not in server.log.read_text()
+    assert "evaluate: significantly worse in label accuracy" in capsys.readouterr().err
+    assert contents(out) == before
+    assert names(tmp_path) == [".tiny.lock", "log", "new", "tiny"]
+
+
+KILLED = """
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from duet.refresh.__main__ import main
+from duet.refresh.running_service import RunningService
+from tests.support.refreshes import prepare
+
+prepare(pytest.MonkeyPatch(), Path(sys.argv[1]))
+RunningService.load = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main(sys.argv[2:])
+"""
+
+
+def test_the_same_command_goes_on_after_a_kill_before_the_load(
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = copy_bundle(bundles / "random", tmp_path / "tiny")
+    with serve(tmp_path / "log", "--models", str(out), DUET_ADMIN_KEYS=KEY) as server:
+        arguments = command(bundles, out, server)
+        with asked_all_the_while(server) as asking:
+            killed = subprocess.run(
+                [sys.executable, "-c", KILLED, str(bundles / "perfect"), *arguments],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+            )
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+            assert read_manifest(out).version == "perfect"
+            assert served_version(server) == "random"
+
+            prepare(monkeypatch, bundles / "perfect")
+            assert refresh_command.main(arguments) == 0
+        assert asking.result().keys() == {"random", "perfect"}
+        assert capsys.readouterr().out.startswith(
+            "refresh: an earlier refresh was killed before the service loaded version perfect; "
+            f"version random, which it serves, is in {out} again\n"
+        )
+        assert served_version(server) == "perfect"
+    assert read_manifest(out).version == "perfect"
+    assert read_manifest(tmp_path / ".tiny.before").version == "random"
+
+
+def test_rows_to_compare_on_are_asked_for_first(tmp_path: Path, tiny_bundle: Path) -> None:
+    copy_bundle(tiny_bundle, tmp_path / "served")
+    with serve(
+        tmp_path / "log", "--models", str(tmp_path / "served"), DUET_ADMIN_KEYS=KEY
+    ) as server:
+        status, printed = refresh(tmp_path, "checkpoint", "DATA=", f"URL={server.url}")
+    assert status == 2
+    assert (
+        "refresh: DATA=… (--data): expected a file of labelled rows that no student was trained on"
+        in printed
+    )
+    assert names(tmp_path) == [".served.lock", "log", "served"]  # no checkpoint

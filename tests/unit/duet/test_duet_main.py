@@ -1,6 +1,5 @@
 """The console script, in real processes where it matters."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,30 +12,15 @@ import pytest
 
 from duet import __main__ as duet
 from service.server import STOP_SIGNALS
+from tests.support.no_torch import no_torch
 from tests.support.programs import run
 from tests.support.server_process import ROOT, Server, environment
 
-NO_TORCH = """
-import sys
-
-class Guard:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Guard())
-"""
+__all__ = ["no_torch"]  # a fixture
 
 
 def program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "duet", *arguments]
-
-
-@pytest.fixture
-def no_torch(tmp_path: Path) -> str:
-    """A PYTHONPATH on which torch cannot be imported."""
-    (tmp_path / "sitecustomize.py").write_text(NO_TORCH)
-    return f"{tmp_path}{os.pathsep}{ROOT}"
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ def test_a_bundle_that_is_not_worse_replaces_the_other(folder: Path, out: Path) 
     assert now.keys() == new.keys()
     assert {name for name in now if now[name] != new[name]} == changed
     assert contents(folder / "learned") == new
-    assert names(out.parent) == ["tiny"]
+    assert names(out.parent) == [".tiny.before", "tiny"]
+    assert contents(out.parent / ".tiny.before") == contents(folder / "random")
 
 
 def test_a_section_on_an_earlier_gate_is_replaced(folder: Path, out: Path, tmp_path: Path) -> None:
@@ -90,6 +91,8 @@ def test_a_section_on_an_earlier_gate_is_replaced(folder: Path, out: Path, tmp_p
     (tmp_path / "verdict.json").write_text(json.dumps(verdict | {"old": verdict["new"]}))
     again = [str(out), "--verdict", str(tmp_path / "verdict.json"), "--out", str(out)]
     assert admit.main(again) == 0
+    assert contents(out.parent / ".tiny.before") == once  # in place of the one before
+    assert names(out.parent) == [".tiny.before", "tiny"]
     card = (out / bundle.MODEL_CARD).read_text()
     assert card.count("## Beside the bundle before") == 1
     assert "compared with tiny, version 2" in card

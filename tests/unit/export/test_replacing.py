@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from export import convert, graphs, verify
-from export.replacing import replacing
+from export.replacing import kept_beside, put_back, replacing
 from tests.support.checkpoints import contents, names
 
 
@@ -71,8 +71,25 @@ def test_what_is_no_bundle_is_not_replaced(
     assert contents(out) == before
 
 
+def test_a_kept_bundle_is_put_back(tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    for text in ("1", "2", "3"):
+        with replacing(out, keep=True) as new:
+            (new / "a").write_text(text)
+    assert kept_beside(out) == tmp_path / ".bundle.before"
+    assert (contents(out), contents(kept_beside(out))) == ({"a": b"3"}, {"a": b"2"})
+    put_back(out)
+    assert contents(out) == {"a": b"2"}
+    assert names(tmp_path) == ["bundle"]
+    out.rename(kept_beside(out))  # as after kill -9 between two renames
+    put_back(out)
+    assert contents(out) == {"a": b"2"}
+    assert names(tmp_path) == ["bundle"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
 def test_a_failed_rename_puts_the_old_bundle_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "bundle"
     out.mkdir()
@@ -85,7 +102,7 @@ def test_a_failed_rename_puts_the_old_bundle_back(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail_for_new)
-    with pytest.raises(OSError, match="no space left"), replacing(out) as new:
+    with pytest.raises(OSError, match="no space left"), replacing(out, keep=keep) as new:
         (new / "a").write_text("new")
     assert contents(out) == {"a": b"old"}
     assert names(tmp_path) == ["bundle"]

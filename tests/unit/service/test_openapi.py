@@ -41,7 +41,7 @@ def test_operations_have_names_of_their_own() -> None:
     assert sorted(names) == sorted(
         [
             *("predict", "list_models", "show_model", "info", "metrics", "live", "ready", "health"),
-            *("load_model", "unload_model", "oip_live", "oip_ready", "oip_server"),
+            *("list_sources", "load_model", "unload_model", "oip_live", "oip_ready", "oip_server"),
             *(
                 f"oip_{name}{suffix}"
                 for name in ("model", "model_ready", "infer")

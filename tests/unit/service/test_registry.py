@@ -67,9 +67,52 @@ def test_one_bad_bundle_and_nothing_stays_loaded(tiny_bundle: Path, tmp_path: Pa
     with pytest.raises(BundleError, match="not a bundle"):
         load(tiny_bundle, tmp_path)
     shutil.copytree(tiny_bundle, tmp_path / "copy")
-    with pytest.raises(BundleError, match=rf"copy: named tiny, as the bundle in {tiny_bundle} is"):
-        load(tiny_bundle, tmp_path)
+    flip_a_bit(TOKENIZER)(tmp_path / "copy")
+    with pytest.raises(BundleError, match=r"tokenizer\.json: its SHA-256"):
+        load(tiny_bundle, Path(f"other={tmp_path / 'copy'}"))
     assert engine_threads() == before
+
+
+def test_a_name_that_is_taken_needs_an_alias(tiny_bundle: Path, tmp_path: Path) -> None:
+    copy = copy_bundle(tiny_bundle, tmp_path / "copy", version="2")
+    with pytest.raises(BundleError) as raised:
+        load(tiny_bundle, copy)
+    said, _, advice = str(raised.value).partition(": --models ")
+    assert said == (
+        f"{copy}: named tiny, as the bundle in {tiny_bundle} is; give one of them another name"
+    )
+    registry = load(*map(Path, advice.split(",")))  # as the message says
+    assert {engine.manifest.name: engine.manifest.version for engine in registry} == {
+        "tiny": "1",
+        "tiny-2": "2",
+    }
+    assert registry.get("tiny-2").manifest.checksum == read_manifest(copy).checksum
+    registry.close()
+
+
+def test_an_alias_is_loaded_and_reloaded_as_any_name(folder: Path, tiny_bundle: Path) -> None:
+    copy_bundle(tiny_bundle, folder / "second", version="7")
+    registry = load(folder, Path(f"other={folder / 'second'}"))  # which the folder has, too
+
+    def versions() -> dict[str, str]:
+        return {engine.manifest.name: engine.manifest.version for engine in registry}
+
+    assert versions() == {"tiny": "1", "other": "7"}
+    asyncio.run(registry.reload_changed())
+    other = registry.get("other")
+    change(folder / "second", "8")
+    asyncio.run(registry.reload_changed())
+    assert registry.get("other") is not other
+    assert versions() == {"tiny": "1", "other": "8"}
+    change(folder / "second", "9")
+    asyncio.run(registry.load_model("other"))
+    assert versions() == {"tiny": "1", "other": "9"}
+    with pytest.raises(ModelRefused, match="tiny: named tiny, not other; version 9 is still"):
+        asyncio.run(registry.load_model("other", folder / "tiny"))
+    asyncio.run(registry.unload_model("other"))
+    asyncio.run(registry.load_model("other"))
+    assert versions() == {"tiny": "1", "other": "9"}
+    registry.close()
 
 
 def test_speculation_can_be_switched_off(tiny_bundle: Path) -> None:

@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -6,12 +7,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from export.bundle import MANIFEST
 from export.verify import read_manifest, seal
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings
 from tests.support.bundles import copy_bundle, reference
-from tests.support.corrupt_bundles import TAMPERINGS
+from tests.support.corrupt_bundles import TAMPERINGS, truncate
 from tests.support.tiny_students import Student, problems
 
 TEXT = problems(1)[0]
@@ -60,6 +62,21 @@ def test_a_new_model_is_found_by_its_name(admin: TestClient, folder: Path) -> No
     assert admin.post("/admin/models/other/load").json()["default"] is False
     assert admin.post("/predict", json={"inputs": TEXT, "model": "other"}).status_code == 200
     assert [model["name"] for model in admin.get("/models").json()] == ["tiny", "other"]
+
+
+def test_where_models_come_from(admin: TestClient, folder: Path) -> None:
+    checksum = read_manifest(folder).checksum
+    new = copy_bundle(folder, folder.parent / "new", name="other")
+    truncate(MANIFEST)(copy_bundle(folder, folder.parent / "broken", name="broken"))
+    change(folder, version="2")  # which is not loaded yet
+    tiny = {"name": "tiny", "folder": str(folder), "version": "1", "checksum": checksum}
+    other = {"name": "other", "folder": str(new), "version": None, "checksum": None}
+    assert admin.get("/admin/models").json() == [tiny, other]
+    admin.post("/admin/models/tiny/unload")
+    assert admin.get("/admin/models").json() == [tiny | {"version": None, "checksum": None}, other]
+    shutil.rmtree(folder.parent)
+    (source,) = admin.get("/admin/models").json()
+    assert source["name"] == "tiny"
 
 
 def test_an_unloaded_model_does_not_answer_before_it_is_loaded_again(admin: TestClient) -> None:
@@ -146,7 +163,10 @@ def test_only_admins_may(
     registry = Registry.load(settings)
     engine = registry.default
     with TestClient(create_app(settings, registry), headers=headers) as client:
-        response = client.post(f"/admin/models/tiny/{action}")
-        assert response.status_code == status
-        assert response.json()["error"].startswith(error)
+        for response in (
+            client.get("/admin/models"),
+            client.post(f"/admin/models/tiny/{action}"),
+        ):
+            assert response.status_code == status
+            assert response.json()["error"].startswith(error)
         assert registry.default is engine

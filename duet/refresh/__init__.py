@@ -1,0 +1,1 @@
+"""Refreshes a served model: a new student takes its place if it is not worse."""
