@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from duet.client import HERE
+from duet.client.protocol import HERE
 from duet.refresh.errors import RefreshError
 
 QUESTION_SECONDS: Final = 5  # for an answer that takes no work
