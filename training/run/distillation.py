@@ -6,14 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from safetensors import safe_open
-from scipy.stats import binomtest
 from transformers import EarlyStoppingCallback, Seq2SeqTrainingArguments, TrainerCallback
 
 from training.config import DistillConfig
 from training.data.batch_sampler import ShuffledBatchSampler
-from training.data.batches import TokenizedExamples, TwoPassCollator, tokenize
+from training.data.batches import (
+    JudgedExamples,
+    TokenizedExamples,
+    TwoPassCollator,
+    tokenize,
+    tokenize_judged,
+)
 from training.data.cascade import conclude
-from training.data.splits import Splits
+from training.data.splits import Split, Splits
+from training.evaluation.intervals import share_interval
+from training.evaluation.label_accuracy import LabelAccuracy
+from training.evaluation.labelled import group_of, labelled_examples
 from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSample
 from training.objectives import Options
 from training.run.arguments import training_arguments
@@ -22,11 +30,11 @@ from training.run.folder import Output, step_of
 from training.run.interruption import SaveWhenSignalled
 from training.run.reporting import reporting
 from training.run.student import load_student, student_texts
-from training.student.files import Example, Metrics
+from training.student.files import Metrics
 from training.student.load import Student, as_trained
 from training.student.rounding import round_weights
 from training.student.unpadded import UnpaddedT5
-from training.trainer import LabelAccuracy, TwoPassTrainer
+from training.trainer import TwoPassTrainer
 from training.yaml_files import ConfigError
 
 log = logging.getLogger("duet.distill")
@@ -53,7 +61,8 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
             return
     student = load_student(config, student_texts(config.task, splits.train))
     interruption = SaveWhenSignalled()
-    trainer = _trainer(config, splits, student, arguments, [interruption, *callbacks])
+    judged = _judged(config, splits, student)
+    trainer = _trainer(config, splits, judged, student, arguments, [interruption, *callbacks])
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     checkpoint = None
     if checkpoints := output.whole_checkpoints():
@@ -63,7 +72,7 @@ def distill(config: DistillConfig, splits: Splits, command: str, force: bool = F
         trainer.train(resume_from_checkpoint=checkpoint)
 
     steps = _choose_weights(config, trainer, student.model, output)
-    metrics = _measure_splits(config, trainer, student, splits)
+    metrics = _measure_splits(config, trainer, student, splits, judged)
     for split, values in metrics.items():
         log.info("%s: %s", split, values)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
@@ -84,6 +93,7 @@ def _concluded(splits: Splits) -> Splits:
 def _trainer(
     config: DistillConfig,
     splits: Splits,
+    judged: dict[Split, JudgedExamples],
     student: Student,
     arguments: Seq2SeqTrainingArguments,
     callbacks: list[TrainerCallback],
@@ -93,12 +103,13 @@ def _trainer(
     pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
     assert pad_id is not None
     assert start_id is not None
-    rows = _tokenized(config, splits.train, student)
+    rows = tokenize(config, splits.train, tokenizer)
+    _warn_of_cuts(rows)
     trainer = TwoPassTrainer(
         model=model,
         args=arguments,
         train_dataset=rows,
-        eval_dataset=_tokenized(config, splits.validation, student),
+        eval_dataset=judged["validation"],
         data_collator=TwoPassCollator(pad_id, start_id, config.task.explain_given_label),
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
@@ -125,14 +136,19 @@ def _trainer(
     return trainer
 
 
-def _tokenized(
-    config: DistillConfig, examples: list[Example], student: Student
-) -> TokenizedExamples:
-    rows = tokenize(config, examples, student.tokenizer)
+def _judged(config: DistillConfig, splits: Splits, student: Student) -> dict[Split, JudgedExamples]:
+    """The validation rows, and the test rows if there are any. Raises DataError."""
+    found: dict[Split, JudgedExamples] = {}
+    for split, examples in splits.measured().items():
+        found[split] = tokenize_judged(config, examples, student.tokenizer, split)
+        _warn_of_cuts(found[split])
+    return found
+
+
+def _warn_of_cuts(rows: TokenizedExamples) -> None:
     for column, count in rows.cut.items():
         if count:
             log.warning("cut at max_%s_tokens: %d of %d texts", column, count, len(rows))
-    return rows
 
 
 def _options(config: DistillConfig) -> Options:
@@ -184,27 +200,33 @@ def _choose_weights(
 
 
 def _measure_splits(
-    config: DistillConfig, trainer: TwoPassTrainer, student: Student, splits: Splits
+    config: DistillConfig,
+    trainer: TwoPassTrainer,
+    student: Student,
+    splits: Splits,
+    judged: dict[Split, JudgedExamples],
 ) -> Metrics:
     """Accuracy on validation and test rows, and the rationales of validation rows."""
     trainer.rationales = None
-    assert isinstance(trainer.eval_dataset, TokenizedExamples)
-    metrics: Metrics = {"validation": _measure(trainer, trainer.eval_dataset)}
-    if splits.test:
-        metrics["test"] = _measure(trainer, _tokenized(config, splits.test, student))
+    metrics: Metrics = {}
+    for split, examples in splits.measured().items():
+        rows = labelled_examples(examples, config.task, split, group_of(config))
+        metrics[split] = _measure(trainer, judged[split], [row.cluster for row in rows])
     if (rationales := _sample(config, splits, student, AT_THE_END)) is not None:
         metrics["rationales"] = {"rows": len(rationales.rows), **rationales.measure()}
     return metrics
 
 
-def _measure(trainer: TwoPassTrainer, rows: TokenizedExamples) -> dict[str, float | int | str]:
+def _measure(
+    trainer: TwoPassTrainer, rows: JudgedExamples, clusters: list[str]
+) -> dict[str, float | int | str]:
     measured = trainer.evaluate(rows)
-    accuracy = measured["eval_accuracy"]
-    found = binomtest(round(accuracy * len(rows)), len(rows)).proportion_ci(0.95, "wilson")
+    assert isinstance(trainer.compute_metrics, LabelAccuracy)
+    low, high = share_interval(trainer.compute_metrics.right, clusters)
     figures: dict[str, float | int | str] = {
-        "accuracy": round(accuracy, 4),
-        "low": round(float(found.low), 4),
-        "high": round(float(found.high), 4),
+        "accuracy": round(measured["eval_accuracy"], 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
         "exact": round(measured["eval_exact"], 4),
         "rows": len(rows),
     }
