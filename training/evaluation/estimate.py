@@ -74,7 +74,7 @@ def gap_estimate(
     ]
     alike = 0.0  # the correlation of the two means
     if min(one.std() for one in sums) > 0:
-        alike = float(np.corrcoef(sums)[0, 1])
+        alike = float(np.corrcoef(sums[0], sums[1])[0, 1])
 
     def distance(one: float, other: float) -> float:
         return math.sqrt(max(0.0, one**2 + other**2 - 2 * alike * one * other))
