@@ -4,9 +4,9 @@ The bootstrap draws from the rows that it has. Where all of them are right, it g
 
 Rows of one cluster are not independent. A *design effect* says how many rows are worth one
 independent row, and counts are divided by it (Rao and Scott, 1992, A simple method for the analysis
-of clustered binary data). It is estimated with two more clusters, of the mean size and of opposite
-extremes, as Agresti and Coull (1998) add rows. That is ours. Without them the estimate says nothing
-where all clusters are alike.
+of clustered binary data). It is estimated with two more clusters of the mean size, at opposite
+extremes, each counted half, as Agresti and Coull (1998) add rows. That is ours. Without them the
+estimate says nothing where all clusters are alike, and is too low where nearly all are.
 """
 
 import math
@@ -92,10 +92,9 @@ def _design_effect(
     """
     sums, counts = clustered(zip(map(str, clusters), values, strict=True))
     size = len(values) / len(counts)
-    sums = np.append(sums, size * np.array(extremes))
-    counts = np.append(counts, [size, size])
-    squares = (values**2).sum() + size * (np.array(extremes) ** 2).sum()
-    mean = sums.sum() / counts.sum()
-    of_clusters = ((sums - mean * counts) ** 2).sum()
-    of_rows = squares - counts.sum() * mean**2
+    added = np.array(extremes, float)
+    mean = (values.sum() + size * added.sum() / 2) / (len(values) + size)
+    squares = ((added - mean) ** 2).sum() / 2
+    of_clusters = ((sums - mean * counts) ** 2).sum() + size**2 * squares
+    of_rows = ((values - mean) ** 2).sum() + size * squares
     return max(1.0, float(of_clusters / of_rows))
