@@ -1,15 +1,12 @@
 """The trainer: a predict pass and an explain pass of the same weights at every step."""
 
-from collections.abc import Iterator, Sequence
-from statistics import mean
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import (
-    EvalPrediction,
-    PreTrainedTokenizerBase,
     Seq2SeqTrainer,
     TrainerCallback,
     TrainerControl,
@@ -18,16 +15,15 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalLoopOutput
 
-from tasks.placeholders import Codec
-from tasks.task import Task
 from training.data.batch_sampler import ShuffledBatchSampler
-from training.data.batches import TokenizedExamples
+from training.data.batches import JudgedExamples
+from training.evaluation.label_accuracy import LabelAccuracy
 from training.evaluation.sample import RationaleSample
 from training.objectives import OBJECTIVES, Losses, Options
 from training.run.accumulation import AccumulatedPairs
 from training.run.distributed import gather_pairs
 from training.student.contrastive import ContrastiveHeads
-from training.student.decoding import decode
+from training.student.decoding import decode, likeliest, score_labels
 from training.student.mi_bound import information_bound
 from training.student.passes import IGNORED, Pairs, Pass, WholeBatch
 from training.student.unpadded import UnpaddedT5
@@ -43,9 +39,11 @@ class TwoPassTrainer(Seq2SeqTrainer):
     gradient of a step are those of all its rows at once. Each term of the objective is logged
     beside the loss (nats), as its mean since the last log.
 
-    Evaluation decodes labels greedily, up to `args.generation_max_length` tokens. If the objective
-    has two passes, it logs `mi_bound` (nats; see `information_bound`). If there is a sample of
-    `rationales`, it logs their health, as `rationales_healthy` and so on (see `RationaleSample`).
+    Evaluation predicts labels as the service does, on JudgedExamples: it scores the labels of a
+    closed set, and decodes an open one greedily, up to `args.generation_max_length` tokens. If the
+    objective has two passes, it logs `mi_bound` (nats; see `information_bound`). If there is a
+    sample of `rationales`, it logs their health, as `rationales_healthy` and so on (see
+    `RationaleSample`).
 
     The heads of `mi-infonce` are a part of the model while it is trained, `contrastive_heads`. So
     the optimizer, checkpoints and a resumed run know them.
@@ -183,14 +181,21 @@ class TwoPassTrainer(Seq2SeqTrainer):
             loss = self._losses(*passes)["loss"]
             if self.objective != "finetune":
                 self._keep_states(*passes)
-            predict = inputs["predict"]
-            decoded = decode(
-                self.accelerator.unwrap_model(model),
-                predict["input_ids"],
-                predict["attention_mask"],
-                self.args.generation_max_length,  # type: ignore[attr-defined]
-            )
-        return loss, decoded.tokens, predict["labels"]
+            with _in_full_precision(self.accelerator.unwrap_model(self.model)):
+                said = self._predicted(inputs["predict"])
+        return loss, said, inputs["predict"]["labels"]
+
+    def _predicted(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What LabelAccuracy reads: places in the rows' label sets [B,1], or tokens [B,T]."""
+        model = self.accelerator.unwrap_model(self.model)
+        input_ids, mask = batch["input_ids"], batch["attention_mask"]
+        rows = batch["rows"].tolist() if "rows" in batch else []
+        sets = [one.ids for row in rows if (one := self._judged.label_sets[row]) is not None]
+        if not sets:
+            most: int = self.args.generation_max_length  # type: ignore[attr-defined]
+            return decode(model, input_ids, mask, most).tokens
+        scores = score_labels(model, input_ids, mask, sets)
+        return input_ids.new_tensor([[likeliest(values)] for values in scores])
 
     def _keep_states(self, predict: Pass, explain: Pass) -> None:
         states = predict.mean_state(), explain.mean_state(), explain.has_targets
@@ -199,9 +204,10 @@ class TwoPassTrainer(Seq2SeqTrainer):
 
     def evaluation_loop(self, dataloader: DataLoader, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         self._states.clear()
-        if isinstance(self.compute_metrics, LabelAccuracy):
-            assert isinstance(dataloader.dataset, TokenizedExamples)
-            self.compute_metrics.codecs = dataloader.dataset.codecs
+        if isinstance(dataloader.dataset, JudgedExamples):
+            self._judged = dataloader.dataset
+            if isinstance(self.compute_metrics, LabelAccuracy):
+                self.compute_metrics.rows = self._judged
         output = super().evaluation_loop(dataloader, *args, **kwargs)
         assert output.metrics is not None
         prefix = kwargs["metric_key_prefix"]
@@ -211,7 +217,9 @@ class TwoPassTrainer(Seq2SeqTrainer):
             if bound is not None:
                 output.metrics[f"{prefix}_mi_bound"] = round(bound, 4)
         if self.rationales is not None:
-            for name, share in self.rationales.measure().items():
+            with _in_full_precision(self.accelerator.unwrap_model(self.model)):
+                shares = self.rationales.measure()
+            for name, share in shares.items():
                 output.metrics[f"{prefix}_rationales_{name}"] = share
         return output
 
@@ -219,9 +227,24 @@ class TwoPassTrainer(Seq2SeqTrainer):
         return 0  # transformers' estimate expects the batch of a single pass
 
 
+@contextmanager
+def _in_full_precision(model: torch.nn.Module) -> Iterator[None]:
+    """Within it, the model computes in fp32, as a checkpoint answers.
+
+    With bf16, accelerate gives the model a forward of its own, which rounds.
+    """
+    forward = model.__dict__.pop("forward", None)
+    try:
+        yield
+    finally:
+        if forward is not None:
+            model.forward = forward
+
+
 def _padded_pass(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Pass:
     # without labels: the model would compute a cross-entropy of its own
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    names = ("input_ids", "attention_mask", "decoder_input_ids")
+    inputs = {name: batch[name] for name in names}
     output = model(**inputs, use_cache=False, output_hidden_states=True)
     return Pass(output.logits, batch["labels"], output.decoder_hidden_states[-1])
 
@@ -257,36 +280,3 @@ class _CountEpochs(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         state.epoch = state.global_step / self.plan.steps_per_epoch
-
-
-class LabelAccuracy:
-    """The share of decoded labels that are right by the task, and the share with the same text.
-
-    `selection` ranks steps: by accuracy, then by the lower loss. `codecs` are those of the
-    evaluated rows, in order.
-    """
-
-    def __init__(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.task = task
-        self.tokenizer = tokenizer
-        self.codecs: Sequence[Codec] = ()
-
-    def __call__(self, results: EvalPrediction) -> dict[str, float]:
-        said, labels = self._texts(results.predictions), self._texts(results.label_ids)
-        pairs = list(zip(self.codecs, said, labels, strict=True))
-        predictions = [codec.unmask_label(text) for codec, text, _ in pairs]
-        labels = [codec.restore_label(text) for codec, _, text in pairs]
-        right = [self.task.is_right(*pair) for pair in zip(predictions, labels, strict=True)]
-        exact = [prediction == label for prediction, label in zip(predictions, labels, strict=True)]
-        accuracy = mean(right)
-        return {
-            "accuracy": accuracy,
-            "exact": mean(exact),
-            "selection": accuracy - 1e-9 * float(np.asarray(results.losses).mean()),
-        }
-
-    def _texts(self, ids: Any) -> list[str]:
-        # several processes fill their last batches with the first rows again
-        ids = ids.tolist()[: len(self.codecs)]
-        ids = [[token for token in row if token != IGNORED] for row in ids]
-        return self.tokenizer.batch_decode(ids, skip_special_tokens=True)

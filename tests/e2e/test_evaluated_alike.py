@@ -24,10 +24,14 @@ from tests.support.evaluated_students import (
     write_checkpoint,
     write_rows,
 )
+from tests.support.judged_in_training import judged_in_training
 from tests.support.server_process import ROOT, TIMEOUT, Server, environment, serve
 from tests.support.tiny_students import Student, learned_student
 from training.evaluate import main
+from training.evaluation.labelled import from_file
 from training.evaluation.record import Record
+from training.student.files import read_record
+from training.student.load import load_pretrained
 
 ROWS = 30
 KEY = "a-key"
@@ -99,6 +103,23 @@ def test_students_that_do_not_explain_are_evaluated_alike(
     assert {record.rationale for record in expected} == {None}
     assert [*map(without_probabilities, actual)] == [*map(without_probabilities, expected)]
     assert "## Rationales" not in (tmp_path / "of-bundle" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_training_says_what_is_served(kind: str, folder: Path, tmp_path: Path) -> None:
+    student = load_pretrained(folder / kind)
+    facts = read_record(folder / kind)
+    rows = [*from_file(folder / f"{kind}.jsonl", facts.task).read()]
+    measured, right = judged_in_training(student, facts, rows, tmp_path)
+    answers = evaluated(tmp_path / "checkpoint", folder / kind, "--data", folder / f"{kind}.jsonl")
+    assert right == [record.right for record in answers]
+    assert measured["eval_accuracy"] == sum(right) / ROWS
+    assert (sum(right) > 0) == (TASKS[kind].labels != "open")  # a guess may be right
+
+    said = [replace(row, gold=one.label) for row, one in zip(rows, answers, strict=True)]
+    measured, right = judged_in_training(student, facts, said, tmp_path)
+    assert right == [True] * ROWS
+    assert measured["eval_exact"] == 1
 
 
 def test_a_killed_evaluation_of_a_bundle_leaves_no_service(folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tasks.task import Task
 from training.config import DistillConfig
+from training.data.label_sets import LabelSet, LabelSets
 from training.student.decoding import pad
 from training.student.files import Example
 from training.student.passes import IGNORED
@@ -81,18 +82,53 @@ class TokenizedExamples(Dataset[dict[str, list[int]]]):
         return {name: column[index] for name, column in self.columns.items()}
 
 
+class JudgedExamples(TokenizedExamples):
+    """Examples whose labels are judged. Each row has its number, under `row`.
+
+    `golds` [N] are the right labels. `label_sets` [N] has the labels that each row's is chosen
+    from; None where labels are open. Raises DataError where the service would refuse a label set.
+    """
+
+    def __init__(
+        self,
+        examples: list[Example],
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_label_tokens: int,
+        place: str,
+        **limits: int,
+    ) -> None:
+        """`place` names the rows in messages: validation, test."""
+        super().__init__(examples, task, tokenizer, max_label_tokens=max_label_tokens, **limits)
+        sets = LabelSets(task, tokenizer, max_label_tokens)
+        self.golds = [example.label for example in examples]
+        self.label_sets: list[LabelSet | None] = [
+            sets.of(example.input, f"{place} row {number}")
+            for number, example in enumerate(examples)
+        ]
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        return {**super().__getitem__(index), "row": [index]}
+
+
 def tokenize(
     config: DistillConfig, examples: list[Example], tokenizer: PreTrainedTokenizerBase
 ) -> TokenizedExamples:
     """Examples of a recipe's task, within the recipe's limits."""
-    return TokenizedExamples(
-        examples,
-        config.task,
-        tokenizer,
-        max_input_tokens=config.max_input_tokens,
-        max_label_tokens=config.max_label_tokens,
-        max_rationale_tokens=config.max_rationale_tokens,
-    )
+    return TokenizedExamples(examples, config.task, tokenizer, **_limits(config))
+
+
+def tokenize_judged(
+    config: DistillConfig, examples: list[Example], tokenizer: PreTrainedTokenizerBase, place: str
+) -> JudgedExamples:
+    """The same, to measure accuracy on. Raises as JudgedExamples does."""
+    return JudgedExamples(examples, config.task, tokenizer, place=place, **_limits(config))
+
+
+def _limits(config: DistillConfig) -> dict[str, int]:
+    names = ("max_input_tokens", "max_label_tokens", "max_rationale_tokens")
+    return {name: getattr(config, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -102,6 +138,7 @@ class TwoPassCollator:
 
     In the explain pass, a row without a rationale has only IGNORED labels. With
     `explain_given_label`, the row's label is the decoder prefix of that pass, and is IGNORED too.
+    Of JudgedExamples, "predict" also has the numbers of the rows, `rows` [B].
     """
 
     pad_id: int
@@ -109,12 +146,13 @@ class TwoPassCollator:
     explain_given_label: bool = False
 
     def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, dict[str, torch.Tensor]]:
-        return {
-            "predict": self._one_pass(rows, "predict_input", "label"),
-            "explain": self._one_pass(
-                rows, "explain_input", "rationale", "label" if self.explain_given_label else None
-            ),
-        }
+        predict = self._one_pass(rows, "predict_input", "label")
+        if "row" in rows[0]:
+            predict["rows"] = torch.tensor([row["row"][0] for row in rows])
+        explain = self._one_pass(
+            rows, "explain_input", "rationale", "label" if self.explain_given_label else None
+        )
+        return {"predict": predict, "explain": explain}
 
     def _one_pass(
         self, rows: list[dict[str, list[int]]], source: str, target: str, prefix: str | None = None

@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from tasks.task import Task, render_template
 from training.config import DistillConfig
@@ -20,6 +21,7 @@ from training.student.files import Example
 log = logging.getLogger("duet.data")
 
 Key = Callable[[Row], str]
+Split = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Splits:
     def explained(self) -> bool:
         """Whether any training row has a rationale."""
         return any(example.rationale is not None for example in self.train)
+
+    def measured(self) -> dict[Split, list[Example]]:
+        """The rows that a student is measured on: to validate and, if there are any, to test."""
+        rows: dict[Split, list[Example]] = {"validation": self.validation, "test": self.test}
+        return {split: examples for split, examples in rows.items() if examples}
 
     def fingerprint(self) -> str:
         """SHA-256 of the training and validation rows, in their order."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import reprlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +11,12 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from tasks.placeholders import Codec
-from tasks.task import MAX_LABELS, Task
-from training.data.row import DataError
+from tasks.task import Task
+from training.data.label_sets import LabelSet, LabelSets
 from training.evaluation.labelled import LabelledRow
 from training.evaluation.model import ModelError, batched
 from training.evaluation.record import Record
-from training.student.decoding import Ids, batches_of, generate, score
+from training.student.decoding import Ids, batches_of, generate, likeliest, score
 from training.student.files import (
     CALIBRATION,
     StudentError,
@@ -134,20 +133,19 @@ class Checkpoint:
                 _Labelled(codec.unmask_label(one.text), math.exp(one.logprob), None, one.tokens)
                 for codec, one in texts
             ]
-        names = [self._names(row) for row in rows]
-        ids = [self._name_ids(some, row) for some, row in zip(names, rows, strict=True)]
+        sets = [self._label_set(row) for row in rows]
 
         def best(places: list[int]) -> list[_Labelled]:
             found: list[_Labelled] = []
             logprobs = score(
-                self.student.model, [prompts[i] for i in places], [ids[i] for i in places]
+                self.student.model, [prompts[i] for i in places], [sets[i].ids for i in places]
             )
             for place, values in zip(places, logprobs, strict=True):
+                names, ids = sets[place]
                 shares = values.double().softmax(0).tolist()  # Guo et al., 2017
-                share = max(shares)
-                first = shares.index(share)  # of equals
-                scores = dict(zip(names[place], shares, strict=True))
-                found.append(_Labelled(names[place][first], share, scores, ids[place][first]))
+                first = likeliest(values)
+                scores = dict(zip(names, shares, strict=True))
+                found.append(_Labelled(names[first], shares[first], scores, ids[first]))
             return found
 
         return _in_batches(prompts, 0, best)
@@ -185,22 +183,14 @@ class Checkpoint:
         )
         return str(text).strip()
 
-    def _names(self, row: LabelledRow) -> list[str]:
-        names = [*dict.fromkeys(self.task.labels_of(row.input) or ())]  # without duplicates
-        if len(names) > MAX_LABELS:
-            raise DataError(f"{row.place}: {len(names)} labels, but at most {MAX_LABELS} may be")
-        return names
+    def _label_set(self, row: LabelledRow) -> LabelSet:
+        found = self._label_sets.of(row.input, row.place)
+        assert found is not None
+        return found
 
-    def _name_ids(self, names: list[str], row: LabelledRow) -> list[list[int]]:
-        ids: list[list[int]] = self.student.tokenizer(names)["input_ids"]
-        for name, tokens in zip(names, ids, strict=True):
-            if len(tokens) > self.interface.max_label_tokens:
-                raise DataError(
-                    f"{row.place}: the label {reprlib.repr(name)} has {len(tokens)} tokens, but "
-                    f"a label of {self.interface.name} has at most "
-                    f"{self.interface.max_label_tokens}"
-                )
-        return ids
+    @cached_property
+    def _label_sets(self) -> LabelSets:
+        return LabelSets(self.task, self.student.tokenizer, self.interface.max_label_tokens)
 
 
 def _in_batches(

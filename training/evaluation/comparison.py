@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 from training.evaluation.calibration import brier, confidence_and_right, ece, equal_width
@@ -18,6 +19,9 @@ class DifferentRowsError(ValueError):
 @dataclass(frozen=True)
 class Comparison:
     """A and B on the same rows. A difference is A's figure less B's; its interval is paired.
+
+    `ece` and `brier` have no interval where each model is right on all rows, or on none: draws of
+    such rows cannot show how well its confidence tells right from wrong.
 
     `mcnemar` and `sign_flip` are two-sided p-values. Their null hypothesis is that both models are
     right equally often. McNemar's test needs independent rows. The sign-flip test flips clusters
@@ -49,8 +53,18 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
     only_a = int((right_a > right_b).sum())
     only_b = int((right_b > right_a).sum())
     both = int((right_a * right_b).sum())
+    steady = all(len(np.unique(right)) == 1 for right in (right_a, right_b))
     sums, _ = clustered(zip([record.cluster for record in a], right_a - right_b, strict=True))
     bins_a, bins_b = equal_width(confidence_a), equal_width(confidence_b)
+    of_ece = estimate(
+        a,
+        lambda weights: (
+            ece(confidence_a, right_a, bins_a, weights)
+            - ece(confidence_b, right_b, bins_b, weights)
+        ),
+    )
+    squares = brier(confidence_a, right_a) - brier(confidence_b, right_b)
+    of_brier = estimate(a, lambda weights: (weights @ squares) / weights.sum(1))
     return Comparison(
         rows=len(a),
         clusters=len(sums),
@@ -62,14 +76,8 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
         accuracy=mean_estimate(a, right_a - right_b),
         mcnemar=mcnemar(only_a, only_b),
         sign_flip=sign_flip_test(sums),
-        ece=estimate(
-            a,
-            lambda weights: (
-                ece(confidence_a, right_a, bins_a, weights)
-                - ece(confidence_b, right_b, bins_b, weights)
-            ),
-        ),
-        brier=mean_estimate(a, brier(confidence_a, right_a) - brier(confidence_b, right_b)),
+        ece=Estimate(of_ece.value, None, None) if steady else of_ece,
+        brier=Estimate(of_brier.value, None, None) if steady else of_brier,
     )
 
 

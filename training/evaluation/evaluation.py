@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from tasks.task import Task
 from training.evaluation.accuracy import Accuracy, measure_accuracy
 from training.evaluation.calibration import (
@@ -15,12 +17,13 @@ from training.evaluation.calibration import (
 )
 from training.evaluation.cases import Case, choose_cases
 from training.evaluation.correlation import ScoreAndRight, correlate_with_right
-from training.evaluation.estimate import Estimate, mean_estimate
+from training.evaluation.estimate import Estimate, estimate, gap_estimate
 from training.evaluation.faithfulness import Faithfulness, faithfulness
 from training.evaluation.health import Health, equals_reference, health_shares, measure_health
 from training.evaluation.judge import Judge, Judgement, judge_rationales
 from training.evaluation.overlap import Overlap, overlaps
 from training.evaluation.record import Record
+from training.evaluation.significance import Array
 from training.evaluation.temperature import Temperature, tempered
 
 MEANS = (
@@ -125,14 +128,14 @@ def evaluate(
     log.info("measures %d rows", len(records))
     measured = [faithfulness(record, task) for record in records]
     health = measure_health(records, task)
-    confidence, right = confidence_and_right(records)
+    confidence, _ = confidence_and_right(records)
     calibrated = None
     if temperature is not None and temperature.problem is None and not fitted_here:
         fitted = tempered(records, temperature.temperature, temperature.offset)
         calibrated = measure_calibration(fitted)
     return Evaluation(
         accuracy=measure_accuracy(records, task.labels if isinstance(task.labels, list) else None),
-        overconfidence=mean_estimate(records, confidence - right),
+        overconfidence=gap_estimate(records, confidence, [record.right for record in records]),
         calibration=calibration,
         temperature=temperature,
         calibrated=calibrated,
@@ -202,8 +205,12 @@ def _judged(model: str, records: Sequence[Record], answers: Sequence[Judgement |
         model=model,
         scores={score: scores.count(score) for score in range(1, 6)},
         unjudged=sum(answer is not None and answer.score is None for answer in answers),
-        mean=mean_estimate([record for record, _ in scored], scores),
+        mean=_mean_score([record for record, _ in scored], np.array(scores, float)),
     )
+
+
+def _mean_score(records: Sequence[Record], scores: Array) -> Estimate:
+    return estimate(records, lambda weights: (weights @ scores) / weights.sum(1))
 
 
 def _taught(record: Record) -> Record:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from tasks.task import Fields, Task
 from training.config import DistillConfig
@@ -14,10 +13,8 @@ from training.data.files import read_rows
 from training.data.load_report import LoadReport
 from training.data.row import DataError, Row
 from training.data.row_reader import RowReader
-from training.data.splits import Key, group_key, load_splits
+from training.data.splits import Key, Split, group_key, load_splits
 from training.student.files import Example
-
-Split = Literal["validation", "test"]
 
 log = logging.getLogger("duet.evaluation")
 
@@ -86,10 +83,14 @@ def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
     examples = splits.test if split == "test" else splits.validation
     if not examples:
         raise DataError("data.test: the recipe names no test rows")
-    grouped = config.data.group_by is not None
-    key = group_key(config.task, config.data.group_by) if grouped else None
-    rows = labelled_examples(examples, task, split, key)
+    rows = labelled_examples(examples, task, split, group_of(config))
     return _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+
+
+def group_of(config: DistillConfig) -> Key | None:
+    """What rows share that the recipe's `group_by` keeps together; None if it has none."""
+    grouped = config.data.group_by is not None
+    return group_key(config.task, config.data.group_by) if grouped else None
 
 
 def labelled_examples(

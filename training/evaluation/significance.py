@@ -32,10 +32,11 @@ def bootstrap_interval(
 ) -> Interval:
     """The 95 % interval of a statistic of N rows, by draws of whole clusters.
 
-    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13). `clusters` [N] says each row's
-    cluster. `statistic` takes how often each row was drawn, [R, N], and returns R values, NaN where
-    it has none. Both bounds are None with fewer than two clusters, or if more than 5 % of the draws
-    give no value.
+    The percentile bootstrap (Efron and Tibshirani, 1993, ch. 13). Of differences, it is the paired
+    bootstrap (Koehn, 2004). For shares, which may be 0 or 1, see `intervals`. `clusters` [N] says
+    each row's cluster. `statistic` takes how often each row was drawn, [R, N], and returns R
+    values, NaN where it has none. Both bounds are None with fewer than two clusters, or if more
+    than 5 % of the draws give no value.
     """
     names = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
     rows = np.array([names[name] for name in clusters], int)
@@ -56,14 +57,6 @@ def bootstrap_interval(
         return None, None
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
-
-
-def confidence_interval(sums: Array, counts: Array) -> Interval:
-    """The 95 % interval of the mean, Σ sums / Σ counts, over clusters [C].
-
-    By `bootstrap_interval`. For differences, it is the paired bootstrap (Koehn, 2004).
-    """
-    return bootstrap_interval(range(len(sums)), lambda times: (times @ sums) / (times @ counts))
 
 
 def sign_flip_test(sums: Array) -> float:

@@ -7,8 +7,9 @@ from statistics import mean
 from tasks.task import Task
 from training.evaluation.ablation import Ablation, Cell, PlannedComparison
 from training.evaluation.health import FAULTS, equals_reference, measure_health
+from training.evaluation.intervals import Interval, difference_interval, share_interval
 from training.evaluation.record import Record
-from training.evaluation.significance import clustered, confidence_interval, holm, sign_flip_test
+from training.evaluation.significance import clustered, holm, sign_flip_test
 from training.reports.markdown import table
 
 FAULT_COLUMNS = {
@@ -31,11 +32,11 @@ class Found:
 
 @dataclass(frozen=True)
 class PooledEstimate:
-    """A mean over test rows and seeds, and its 95 % interval where there are enough rows."""
+    """A mean over test rows and seeds, and its 95 % interval."""
 
     mean: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     by_seed: dict[int, float]
     rows: int
     clusters: int
@@ -146,7 +147,7 @@ def _result(
 
 
 def _measure(values: Mapping[str, Values], baseline: str) -> Measure:
-    measure = Measure({arm: _estimate(of_arm) for arm, of_arm in values.items()})
+    measure = Measure({arm: _estimate(of_arm, share_interval) for arm, of_arm in values.items()})
     of_baseline = values.get(baseline, {})
     for arm, of_arm in values.items():
         by_seed = {
@@ -159,7 +160,8 @@ def _measure(values: Mapping[str, Values], baseline: str) -> Measure:
         }
         if by_seed:
             sums, _ = clustered(_pooled(by_seed))
-            measure.differences[arm] = Difference(_estimate(by_seed), sign_flip_test(sums))
+            estimate = _estimate(by_seed, difference_interval)
+            measure.differences[arm] = Difference(estimate, sign_flip_test(sums))
     differences = measure.differences.values()
     adjusted = holm([difference.p for difference in differences])
     for difference, p_holm in zip(differences, adjusted, strict=True):
@@ -167,17 +169,19 @@ def _measure(values: Mapping[str, Values], baseline: str) -> Measure:
     return measure
 
 
-def _estimate(by_seed: Values) -> PooledEstimate:
+def _estimate(
+    by_seed: Values, interval: Callable[[list[float], list[str]], Interval]
+) -> PooledEstimate:
     pooled = _pooled(by_seed)
-    sums, counts = clustered(pooled)
-    low, high = confidence_interval(sums, counts)
+    clusters = [cluster for cluster, _ in pooled]
+    low, high = interval([value for _, value in pooled], clusters)
     return PooledEstimate(
         mean=mean(value for _, value in pooled),
         low=low,
         high=high,
         by_seed={seed: mean(value for _, value in values) for seed, values in by_seed.items()},
         rows=len(pooled),
-        clusters=len(sums),
+        clusters=len(set(clusters)),
     )
 
 
@@ -245,8 +249,6 @@ def _percent(share: float, sign: str = "") -> str:
 
 
 def _interval(estimate: PooledEstimate, sign: str = "") -> str:
-    if estimate.low is None or estimate.high is None:
-        return ""
     return f"{_percent(estimate.low, sign)} … {_percent(estimate.high, sign)}"
 
 

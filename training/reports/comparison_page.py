@@ -8,6 +8,7 @@ from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import Run
 from training.reports.evaluation_page import calibration_table
 from training.reports.page import (
+    A_TENTH,
     NONE,
     Curves,
     Diagram,
@@ -15,7 +16,9 @@ from training.reports.page import (
     Page,
     Section,
     Table,
+    bounds,
     by_kind,
+    counted,
     form,
     interval,
     name_of,
@@ -23,6 +26,8 @@ from training.reports.page import (
     p_value,
     percent,
     points,
+    points_bounds,
+    shows,
 )
 from training.reports.rationales_page import rationale_tables
 
@@ -86,38 +91,43 @@ def _headline(found: Comparison) -> Headline:
 
 def _differ(found: Comparison) -> bool:
     """Whether these rows show that one model is right more often."""
-    return found.sign_flip < LEVEL
+    return found.sign_flip < LEVEL and shows(found.accuracy, A_TENTH)
 
 
 def _verdict(found: Comparison) -> list[str]:
     if found.same_label == found.rows:
-        lines = [f"A and B give the same label on each of the {found.rows} rows."]
+        rows = "the only row" if found.rows == 1 else f"each of the {found.rows} rows"
+        lines = [f"A and B give the same label on {rows}."]
     else:
         lines = [_accuracy_verdict(found)]
     ece = found.ece
-    if ece.value is None or ece.low is None or ece.high is None:
+    if ece.value is None:
         return lines
-    figures = (
-        f"A's ECE less B's is {form('+3', ece.value)} (95 % interval {form('+3', ece.low)} to "
-        f"{form('+3', ece.high)})."
-    )
-    if ece.low <= 0 <= ece.high or abs(ece.value) < ALIKE:
-        return [*lines, f"These rows do not show that one is better calibrated: {figures}"]
-    return [*lines, f"{'A' if ece.value < 0 else 'B'} is better calibrated: {figures}"]
+    if ece.low is None or ece.high is None:
+        lines.append("These rows cannot show whether one is better calibrated.")
+        return lines
+    figures = f"A's ECE less B's is {form('+3', ece.value)}"
+    if ece.low < ece.high:
+        figures += f" (95 % interval {' to '.join(bounds(ece.low, ece.high, '+3'))})"
+    if not shows(ece, ALIKE):
+        return [*lines, f"These rows do not show that one is better calibrated: {figures}."]
+    return [*lines, f"{'A' if ece.value < 0 else 'B'} is better calibrated: {figures}."]
 
 
 def _accuracy_verdict(found: Comparison) -> str:
     gap = found.accuracy
     if gap.value is None or gap.low is None or gap.high is None:
-        return f"{found.rows} rows are too few to tell the models apart."
+        return "There are no rows to tell the models apart."
+    low, high = points_bounds(gap.low, gap.high, "+")
     figures = (
         f"the difference of A less B is {points(gap.value, '+')} points of accuracy (95 % interval "
-        f"{points(gap.low, '+')} to {points(gap.high, '+')}; {p_equals(found.sign_flip)})."
+        f"{low} to {high}; {p_equals(found.sign_flip)})."
     )
     if not _differ(found):
-        return f"These {found.rows} rows do not show that one model is right more often: {figures}"
+        rows = "This row does" if found.rows == 1 else f"These {found.rows} rows do"
+        return f"{rows} not show that one model is right more often: {figures}"
     better, other = ("A", "B") if gap.value > 0 else ("B", "A")
-    return f"{better} is right more often than {other} on {found.rows} rows: {figures}"
+    return f"{better} is right more often than {other} on {counted(found.rows)}: {figures}"
 
 
 def _limits(found: Comparison, evaluations: dict[str, Evaluation]) -> list[str]:
@@ -182,7 +192,7 @@ def _points_interval(found: Comparison) -> str:
     low, high = found.accuracy.low, found.accuracy.high
     if low is None or high is None:
         return NONE
-    return f"{points(low, '+')} … {points(high, '+')}"
+    return " … ".join(points_bounds(low, high, "+"))
 
 
 def _accuracy(found: Comparison, evaluations: dict[str, Evaluation]) -> Section:
@@ -190,7 +200,7 @@ def _accuracy(found: Comparison, evaluations: dict[str, Evaluation]) -> Section:
         "Accuracy",
         tables=[
             Table(
-                (f"{found.rows} rows", "right", "95 % interval", "the very text", "95 % interval"),
+                (counted(found.rows), "right", "95 % interval", "the very text", "95 % interval"),
                 [
                     (
                         name,

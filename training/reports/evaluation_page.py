@@ -1,9 +1,11 @@
 """The page of one evaluation."""
 
 from training.evaluation.calibration import MeasuredCalibration
+from training.evaluation.estimate import Estimate
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import Run
 from training.reports.page import (
+    A_TENTH,
     Curves,
     Diagram,
     Headline,
@@ -12,12 +14,15 @@ from training.reports.page import (
     Section,
     Table,
     by_kind,
+    counted,
     form,
     interval,
     interval_text,
     name_of,
     percent,
     points,
+    points_bounds,
+    shows,
 )
 from training.reports.rationales_page import health_verdict, rationales_section
 
@@ -32,7 +37,7 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
         title=f"{name} on {run['data']['source']}",
         headline=Headline(
             percent(found.accuracy.right.value),
-            f"right, of {found.accuracy.rows} rows",
+            f"right, of {counted(found.accuracy.rows)}",
             "figure",
         ),
         verdict=_verdict(found),
@@ -47,7 +52,7 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
 def _verdict(found: Evaluation) -> list[str]:
     accuracy = found.accuracy
     lines = [
-        f"The model is right on {percent(accuracy.right.value)} of {accuracy.rows} rows"
+        f"The model is right on {percent(accuracy.right.value)} of {counted(accuracy.rows)}"
         f"{interval_text(accuracy.right)}."
     ]
     if accuracy.classes is not None:
@@ -56,31 +61,34 @@ def _verdict(found: Evaluation) -> list[str]:
             f"Always answering “{most.label}” would be right on "
             f"{percent(most.support / accuracy.rows)}."
         )
-    gap, confidence = found.overconfidence, percent(found.calibration.confidence)
-    if gap.value is None or gap.low is None or gap.high is None:
-        lines.append(
-            f"Its mean confidence is {confidence}. There are too few rows to tell whether that is "
-            "too high or too low."
-        )
-    elif gap.low > 0 or gap.high < 0:
-        kind = "overconfident" if gap.low > 0 else "underconfident"
-        low, high = sorted((abs(gap.low), abs(gap.high)))
-        lines.append(
-            f"It is {kind}: its mean confidence is {confidence}, {points(abs(gap.value))} points "
-            f"too {'high' if gap.low > 0 else 'low'} (95 % interval {points(low)} to "
-            f"{points(high)})."
-        )
-    else:
-        lines.append(
-            f"Its mean confidence is {confidence}. These rows do not show that it is too high or "
-            f"too low (a gap of {points(gap.value)} points, 95 % interval {points(gap.low)} to "
-            f"{points(gap.high)})."
-        )
+    lines.append(_confidence_verdict(found.overconfidence, found.calibration.confidence))
     if healthy := found.rationales.health:
         lines.append(health_verdict(healthy))
     else:
         lines.append("It gives labels only, and no rationales.")
     return lines
+
+
+def _confidence_verdict(gap: Estimate, mean: float) -> str:
+    confidence = percent(mean)
+    if gap.value is None or gap.low is None or gap.high is None:
+        return (
+            f"Its mean confidence is {confidence}. There are too few rows to tell whether that is "
+            "too high or too low."
+        )
+    if not shows(gap, A_TENTH):
+        low, high = points_bounds(gap.low, gap.high)
+        return (
+            f"Its mean confidence is {confidence}. These rows do not show that it is too high or "
+            f"too low (a gap of {points(gap.value)} points, 95 % interval {low} to {high})."
+        )
+    kind, side = ("overconfident", "high") if gap.low > 0 else ("underconfident", "low")
+    nearer, further = sorted((abs(gap.low), abs(gap.high)))
+    low, high = points_bounds(nearer, further)
+    return (
+        f"It is {kind}: its mean confidence is {confidence}, {points(abs(gap.value))} points too "
+        f"{side} (95 % interval {low} to {high})."
+    )
 
 
 def _limits(found: Evaluation) -> list[str]:

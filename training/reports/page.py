@@ -12,6 +12,7 @@ from training.evaluation.record import Record
 from training.evaluation.selective import Point
 
 NONE = "–"
+A_TENTH = 0.0005  # of a point: smaller shares are written as 0.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ def name_of(run: Run) -> str:
     return run["model"].get("name", run["model"]["source"])
 
 
+def counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
+
+
 def by_kind(cases: Sequence[Case]) -> dict[str, list[Case]]:
     kinds = dict.fromkeys(case.kind for case in cases)
     return {kind: [case for case in cases if case.kind == kind] for kind in kinds}
@@ -132,27 +137,53 @@ def points(share: float, sign: str = "") -> str:
 
 
 def interval(found: Estimate, kind: str = "%") -> str:
-    if found.low is None or found.high is None:
-        return NONE
-    return f"{form(kind, found.low)} … {form(kind, found.high)}"
+    if found.low is None or found.high is None or found.low == found.high:
+        return NONE  # draws of rows that are all alike show nothing
+    return " … ".join(bounds(found.low, found.high, kind))
 
 
 def interval_text(found: Estimate, kind: str = "%") -> str:
     if found.low is None or found.high is None:
         return ", too few for an interval"
-    return f" (95 % interval {form(kind, found.low)} to {form(kind, found.high)})"
+    if found.low == found.high:
+        return ", the same on every row"
+    return f" (95 % interval {' to '.join(bounds(found.low, found.high, kind))})"
+
+
+def bounds(low: float, high: float, kind: str) -> tuple[str, str]:
+    """Both bounds as `form` writes them, with as many decimals as they need to differ."""
+    sign, decimals = kind.rstrip("0123456789"), int(kind.lstrip("%+") or 1)
+    for more in range(4):
+        texts = tuple(form(f"{sign}{decimals + more}", value) for value in (low, high))
+        if texts[0] != texts[1]:
+            break
+    return texts[0], texts[1]
+
+
+def points_bounds(low: float, high: float, sign: str = "") -> tuple[str, str]:
+    return bounds(100 * low, 100 * high, f"{sign}1")
 
 
 def form(kind: str, value: float | None) -> str:
-    """A share as percent, or a number with `kind` decimals. A "+" in `kind` shows the sign."""
+    """A share as percent ("%", "%2"), or a number ("2"), with so many decimals.
+
+    A "+" in `kind` shows the sign.
+    """
     if value is None:
         return NONE
-    if kind == "%":
-        return f"{100 * value:.1f} %"
+    if kind.startswith("%"):
+        return f"{100 * value:.{kind[1:] or 1}f} %"
     text = f"{value:+.{kind[-1]}f}"
     if not text.strip("+-0."):  # zero has no sign
         return text[1:]
     return (text if kind.startswith("+") else text.removeprefix("+")).replace("-", "−")
+
+
+def shows(found: Estimate, smallest: float) -> bool:
+    """Whether the whole interval is on one side of 0, and further from it than `smallest`."""
+    if found.low is None or found.high is None:
+        return False
+    return max(found.low, -found.high) >= smallest
 
 
 def p_value(value: float) -> str:

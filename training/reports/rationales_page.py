@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from training.evaluation.evaluation import Mean, Rationales
 from training.evaluation.health import FAULTS
 from training.reports.page import (
+    A_TENTH,
     NONE,
     Section,
     Table,
@@ -112,7 +113,7 @@ def health_verdict(shares: dict[str, float]) -> str:
     line = f"{percent(shares['healthy'])} of its rationales are healthy"
     faults = {name: share for name, share in shares.items() if name != "healthy"}
     worst = max(faults, key=lambda name: faults[name])
-    if not faults[worst]:
+    if faults[worst] < A_TENTH:
         return f"{line}."
     return f"{line}; the most frequent fault: {HEALTH[worst]} ({percent(faults[worst])})."
 

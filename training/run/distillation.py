@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from safetensors import safe_open
-from scipy.stats import binomtest
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -16,9 +15,18 @@ from transformers import (
 
 from training.config import DistillConfig
 from training.data.batch_sampler import ShuffledBatchSampler
-from training.data.batches import TokenizedExamples, TwoPassCollator, tokenize
+from training.data.batches import (
+    JudgedExamples,
+    TokenizedExamples,
+    TwoPassCollator,
+    tokenize,
+    tokenize_judged,
+)
 from training.data.cascade import conclude
-from training.data.splits import Splits
+from training.data.splits import Split, Splits
+from training.evaluation.intervals import share_interval
+from training.evaluation.label_accuracy import LabelAccuracy
+from training.evaluation.labelled import group_of, labelled_examples
 from training.evaluation.sample import AT_THE_END, WHILE_TRAINING, RationaleSample
 from training.objectives import Options
 from training.run.arguments import training_arguments
@@ -28,11 +36,11 @@ from training.run.interruption import SaveWhenSignalled
 from training.run.progress import Progress
 from training.run.reporting import reporting
 from training.run.student import load_student, student_texts
-from training.student.files import Example, Metrics
+from training.student.files import Metrics
 from training.student.load import Student, as_trained
 from training.student.rounding import round_weights
 from training.student.unpadded import UnpaddedT5
-from training.trainer import LabelAccuracy, TwoPassTrainer
+from training.trainer import TwoPassTrainer
 from training.yaml_files import ConfigError
 
 log = logging.getLogger("duet.distill")
@@ -78,8 +86,11 @@ def _distill(
     explains = _learns_to_explain(config, splits)
     student = load_student(config, student_texts(config.task, splits.train), base)
     interruption = SaveWhenSignalled()
+    judged = _judged(config, splits, student)
     callbacks = [interruption, ClaimAtFirstStep(output), Progress(), *callbacks]
-    trainer = trainer_of(config, splits, explains, student, arguments, callbacks)
+    trainer = trainer_of(
+        config, splits, judged["validation"], explains, student, arguments, callbacks
+    )
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     checkpoint = None
     if checkpoints := output.whole_checkpoints():
@@ -89,7 +100,7 @@ def _distill(
         trainer.train(resume_from_checkpoint=checkpoint)
 
     steps = _choose_weights(config, trainer, student.model, output)
-    metrics = _measure_splits(config, trainer, student, splits, explains)
+    metrics = _measure_splits(config, trainer, student, splits, judged, explains)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all, where sharded
     if trainer.is_world_process_zero():
         output.claim()  # by a forced run that had no step left, for the first time
@@ -123,6 +134,7 @@ def _concluded(splits: Splits) -> Splits:
 def trainer_of(
     config: DistillConfig,
     splits: Splits,
+    validation: JudgedExamples,
     explains: bool,
     student: Student,
     arguments: Seq2SeqTrainingArguments,
@@ -133,12 +145,13 @@ def trainer_of(
     pad_id, start_id = model.config.pad_token_id, model.config.decoder_start_token_id
     assert pad_id is not None
     assert start_id is not None
-    rows = _tokenized(config, splits.train, student)
+    rows = tokenize(config, splits.train, tokenizer)
+    _warn_of_cuts(rows)
     trainer = TwoPassTrainer(
         model=model,
         args=arguments,
         train_dataset=rows,
-        eval_dataset=_tokenized(config, splits.validation, student),
+        eval_dataset=validation,
         data_collator=TwoPassCollator(pad_id, start_id, config.task.explain_given_label),
         processing_class=tokenizer,
         compute_metrics=LabelAccuracy(config.task, tokenizer),
@@ -168,14 +181,19 @@ def trainer_of(
     return trainer
 
 
-def _tokenized(
-    config: DistillConfig, examples: list[Example], student: Student
-) -> TokenizedExamples:
-    rows = tokenize(config, examples, student.tokenizer)
+def _judged(config: DistillConfig, splits: Splits, student: Student) -> dict[Split, JudgedExamples]:
+    """The validation rows, and the test rows if there are any. Raises DataError."""
+    found: dict[Split, JudgedExamples] = {}
+    for split, examples in splits.measured().items():
+        found[split] = tokenize_judged(config, examples, student.tokenizer, split)
+        _warn_of_cuts(found[split])
+    return found
+
+
+def _warn_of_cuts(rows: TokenizedExamples) -> None:
     for column, count in rows.cut.items():
         if count:
             log.warning("cut at max_%s_tokens: %d of %d texts", column, count, len(rows))
-    return rows
 
 
 def _options(config: DistillConfig) -> Options:
@@ -222,28 +240,31 @@ def _measure_splits(
     trainer: TwoPassTrainer,
     student: Student,
     splits: Splits,
+    judged: dict[Split, JudgedExamples],
     explains: bool,
 ) -> Metrics:
     """Accuracy on validation and test rows, and the rationales of validation rows."""
     trainer.rationales = None
-    assert isinstance(trainer.eval_dataset, TokenizedExamples)
-    metrics: Metrics = {"validation": _measure(trainer, trainer.eval_dataset)}
-    if splits.test:
-        metrics["test"] = _measure(trainer, _tokenized(config, splits.test, student))
+    metrics: Metrics = {}
+    for split, examples in splits.measured().items():
+        rows = labelled_examples(examples, config.task, split, group_of(config))
+        metrics[split] = _measure(trainer, judged[split], [row.cluster for row in rows])
     if explains:
         rationales = RationaleSample.draw(config, student, splits.validation, AT_THE_END)
         metrics["rationales"] = {"rows": len(rationales.rows), **rationales.measure()}
     return metrics
 
 
-def _measure(trainer: TwoPassTrainer, rows: TokenizedExamples) -> dict[str, float | int | str]:
+def _measure(
+    trainer: TwoPassTrainer, rows: JudgedExamples, clusters: list[str]
+) -> dict[str, float | int | str]:
     measured = trainer.evaluate(rows)
-    accuracy = measured["eval_accuracy"]
-    found = binomtest(round(accuracy * len(rows)), len(rows)).proportion_ci(0.95, "wilson")
+    assert isinstance(trainer.compute_metrics, LabelAccuracy)
+    low, high = share_interval(trainer.compute_metrics.right, clusters)
     figures: dict[str, float | int | str] = {
-        "accuracy": round(accuracy, 4),
-        "low": round(float(found.low), 4),
-        "high": round(float(found.high), 4),
+        "accuracy": round(measured["eval_accuracy"], 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
         "exact": round(measured["eval_exact"], 4),
         "rows": len(rows),
     }

@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from training.config import DistillConfig
+from training.data.batches import tokenize_judged
 from training.data.splits import Splits
 from training.evaluation.sample import AT_THE_END, WHILE_TRAINING
 from training.run.arguments import training_arguments
@@ -69,6 +70,7 @@ def measure_pace(config: DistillConfig, splits: Splits, student: Student, part: 
         trainer = trainer_of(
             tried,
             replace(splits, validation=validation),
+            tokenize_judged(tried, validation, student.tokenizer, "validation"),
             splits.explained,
             student,
             replace(training_arguments(tried, "none"), disable_tqdm=True),

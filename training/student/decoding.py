@@ -130,8 +130,21 @@ def score(
     model: T5ForConditionalGeneration, prompts: Sequence[Ids], labels: Sequence[Sequence[Ids]]
 ) -> list[Tensor]:
     """For each prompt, the log-probabilities [L] of its labels. A label is its token ids."""
-    input_ids, mask = _padded(model, prompts)
-    encoded = model.get_encoder()(input_ids=input_ids, attention_mask=mask)[0]
+    return score_labels(model, *_padded(model, prompts), labels)
+
+
+def score_labels(
+    model: T5ForConditionalGeneration,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    labels: Sequence[Sequence[Ids]],
+) -> list[Tensor]:
+    """For each row of `input_ids` [B,S], the log-probabilities [L] of its labels, in nats.
+
+    A label is its token ids. Its log-probability is the sum of those of its tokens, the end token
+    included.
+    """
+    encoded = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)[0]
     start = model.config.decoder_start_token_id
     pairs = [(row, ids) for row, sets in enumerate(labels) for ids in sets]
     size = max(1, SCORED_TOKENS // max(len(ids) for _, ids in pairs))
@@ -142,13 +155,20 @@ def score(
         # padding comes after a label's end, so no token of the label sees it
         read = F.pad(targets[:, :-1].clamp(min=0), (1, 0), value=start)
         logits = model(
-            encoder_outputs=(encoded[rows],), attention_mask=mask[rows], decoder_input_ids=read
+            encoder_outputs=(encoded[rows],),
+            attention_mask=attention_mask[rows],
+            decoder_input_ids=read,
         ).logits
         losses = F.cross_entropy(
             logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
         )
         sums.append(-losses.unflatten(0, targets.shape).sum(1))
     return list(torch.cat(sums).cpu().split([len(sets) for sets in labels]))
+
+
+def likeliest(logprobs: Tensor) -> int:
+    """The place of the best of a row's labels [L]: the first, if several are equally likely."""
+    return int(logprobs.argmax())
 
 
 def pad(rows: Sequence[Ids], value: int) -> Tensor:

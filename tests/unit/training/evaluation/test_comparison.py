@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -95,11 +95,15 @@ def test_the_intervals_are_those_of_models_that_are_asked_the_same_drawn_rows() 
         assert estimate.high == pytest.approx(high[place], abs=0.03)
 
 
-def test_rows_that_both_have_right_or_wrong_make_no_interval_wide() -> None:
-    a, b = pair(both=50, only_a=0, only_b=0, neither=50)
+@pytest.mark.parametrize("both", [0, 50, 100])
+def test_models_that_are_right_on_the_same_rows_may_still_differ_on_others(both: int) -> None:
+    a, b = pair(both=both, only_a=0, only_b=0, neither=100 - both)
     found = compare(a, b)
-    assert found.accuracy.value == found.accuracy.low == found.accuracy.high == 0
+    most = stats.binomtest(0, 100).proportion_ci(method="wilson").high
+    assert astuple(found.accuracy) == pytest.approx((0, -most, most))
     assert (found.mcnemar, found.sign_flip) == (1, 1)
+    # where all are right, or none, nothing can be said of the calibration
+    assert (found.ece.low is None, found.brier.low is None) == (both != 50, both != 50)
 
 
 def test_copies_of_a_row_prove_no_more_than_the_row() -> None:
@@ -109,7 +113,7 @@ def test_copies_of_a_row_prove_no_more_than_the_row() -> None:
     assert (thrice.rows, thrice.clusters) == (78, 26)
     assert thrice.sign_flip == once.sign_flip
     assert thrice.mcnemar < once.mcnemar
-    assert thrice.accuracy == once.accuracy
+    assert astuple(thrice.accuracy) == pytest.approx(astuple(once.accuracy))
 
 
 @pytest.mark.parametrize(
