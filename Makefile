@@ -9,15 +9,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 
 RECIPE ?= training/recipes/svamp-mini.yaml
 PLAN ?= training/ablations/objectives.yaml
-CHECKPOINT ?= runs/svamp-mini
+# by default the recipe's output_dir
+CHECKPOINT ?= $(shell sed -n "s/^output_dir: *['\"]*\([^ '\"#]*\).*/\1/p" $(RECIPE))
 GIVEN_CHECKPOINT = $(if $(filter file,$(origin CHECKPOINT)),,output_dir=$(CHECKPOINT))
-BUNDLE ?= bundles/svamp-mini
+BUNDLE ?= bundles/$(notdir $(CHECKPOINT))
+SPLIT ?= validation
 URL ?= http://127.0.0.1:8000
 ARGS ?=
 
 .PHONY: help serve install test test-promise test-contract test-fuzz test-overload test-gpu-build test-ray \
 	test-transformers5 test-containers soak bench bench-training bench-bulk bench-ray lint types \
-	format distill ablation-data ablate export refresh openapi recipe-keys audit sbom licences clean
+	format init distill evaluate ablation-data ablate export refresh openapi recipe-keys audit sbom licences clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,10 +86,18 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 
 # On a CPU, glibc returns large temporaries to the kernel at every step. That takes half of the
 # training time. These thresholds make glibc keep them.
-distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
-distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+init distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
+init distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
+
+init: $(VENV)/.dev ## Look at ROWS (a file, a folder, a data set), and write a recipe for them
+	$(BIN)/python -m duet init $(ROWS) $(ARGS)
+
 distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT, by default the recipe's output_dir; ARGS="key=value …" changes keys
 	$(BIN)/python training/distill.py $(RECIPE) $(GIVEN_CHECKPOINT) $(ARGS)
+
+evaluate: $(VENV)/.dev ## Calibrate CHECKPOINT and write a report on the SPLIT of RECIPE's rows, by default validation
+	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) --split $(SPLIT) --calibrate \
+		--out $(CHECKPOINT)/evaluation $(ARGS)
 
 ablation-data: $(VENV)/.dev ## Write the data of the ablation from the archive in data/dss
 	$(BIN)/python -m tests.support.ablation_data data/dss data/ablation
