@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+import export.admit
 from duet.refresh import __main__ as refresh_command
 from export import convert
 from export.verify import read, read_manifest
@@ -21,6 +22,7 @@ from tasks.builtin import TASKS
 from tasks.task import Task
 from tests.support.bundles import copy_bundle, write_bundle
 from tests.support.checkpoints import checkpoint, contents, learned, names
+from tests.support.corrupt_bundles import flip_a_bit
 from tests.support.refreshes import KEY, prepare
 from tests.support.seeded_rows import write_rows
 from tests.support.server_process import ROOT, TIMEOUT, Server, serve
@@ -212,6 +214,37 @@ def test_a_worse_student_is_refused(
     assert names(tmp_path) == [".tiny.lock", "log", "new", "tiny"]
 
 
+def test_a_broken_student_is_taken_back(
+    bundles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It passes the gate, and is damaged before the service reads it."""
+    out = copy_bundle(bundles / "random", tmp_path / "tiny")
+    before = contents(out)
+    prepare(monkeypatch, bundles / "perfect")
+
+    def admit_damaged(new: Path, verdict: Path, out: Path) -> None:
+        admit(new, verdict, out)
+        flip_a_bit("decoder.onnx")(out)
+
+    admit = export.admit.admit
+    monkeypatch.setattr(export.admit, "admit", admit_damaged)
+    with serve(tmp_path / "log", "--models", str(out), DUET_ADMIN_KEYS=KEY) as server:
+        with asked_all_the_while(server) as asking:
+            assert refresh_command.main(command(bundles, out, server)) == 2
+        assert asking.result().keys() == {"random"}
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"refresh: {server.url}: {out}/decoder.onnx: its SHA-256 is not the ")
+    assert error.endswith(
+        f"version random is still loaded; {out} is version random again, which the service still "
+        "serves"
+    )
+    assert contents(out) == before
+    assert names(tmp_path) == [".tiny.lock", "log", "new", "tiny"]
+
+
 KILLED = """
 import os
 import signal
@@ -222,6 +255,7 @@ import pytest
 
 from duet.refresh.__main__ import main
 from duet.refresh.running_service import RunningService
+from tests.support.corrupt_bundles import flip_a_bit
 from tests.support.refreshes import prepare
 
 prepare(pytest.MonkeyPatch(), Path(sys.argv[1]))

@@ -13,14 +13,19 @@ import pytest
 import export.admit
 from duet.refresh import running_service
 from duet.refresh.admission import replace, same_student
+from duet.refresh.checks import check_served
 from duet.refresh.errors import RefreshError, WorseError
 from duet.refresh.running_service import Loaded, RunningService
 from export.replacing import kept_beside
 from export.verify import read_manifest, seal
+from service.app import create_app
 from service.registry import Registry
+from service.settings import Settings
 from tests.support.bundles import copy_bundle
 from tests.support.checkpoints import contents, names
 from tests.support.corrupt_bundles import flip_a_bit
+from tests.support.refreshes import KEY
+from tests.support.server_process import serve_here
 
 FIGURES = {"rows": 20, "p": 0.5} | {
     f"{before}{name}{after}": 0.5
@@ -38,12 +43,10 @@ def new(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def replaced(
-    bundle: Path, new: Path, service: RunningService, tmp_path: Path
-) -> Callable[..., None]:
-    """Replaces the bundle by the new one, by a verdict that admits it, unless it says otherwise."""
+def write_verdict(bundle: Path, new: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a verdict on the two bundles, which admits the new one unless it is told not to."""
 
-    def call(*, admitted: bool = True) -> None:
+    def write(*, admitted: bool = True) -> Path:
         old, candidate = read_manifest(bundle), read_manifest(new)
         verdict = {
             "admitted": admitted,
@@ -54,7 +57,19 @@ def replaced(
             "measured": FIGURES,
         }
         (tmp_path / "verdict.json").write_text(json.dumps(verdict))
-        replace(service, "tiny", new, tmp_path / "verdict.json", bundle, "1")
+        return tmp_path / "verdict.json"
+
+    return write
+
+
+@pytest.fixture
+def replaced(
+    bundle: Path, new: Path, service: RunningService, write_verdict: Callable[..., Path]
+) -> Callable[..., None]:
+    """Replaces the bundle by the new one."""
+
+    def call(*, admitted: bool = True) -> None:
+        replace(service, "tiny", new, write_verdict(admitted=admitted), bundle, "1")
 
     return call
 
@@ -68,6 +83,23 @@ def test_the_new_one_answers_and_the_old_one_is_kept(
     assert registry.get("tiny").manifest.version == "2"
     assert contents(kept_beside(bundle)) == old
     assert names(bundle.parent) == [".mine.before", "mine"]
+
+
+def test_a_model_with_an_alias(
+    bundle: Path, new: Path, tmp_path: Path, write_verdict: Callable[..., Path]
+) -> None:
+    settings = Settings(models=[f"alias={bundle}"], threads=1, max_rows=2, admin_keys=[KEY])
+    registry = Registry.load(settings)
+    with (
+        serve_here(create_app(settings, registry)) as (host, port),
+        RunningService(f"http://{host}:{port}", KEY) as service,
+    ):
+        manifest = read_manifest(bundle)
+        assert check_served(service, "alias", bundle, manifest).checksum == manifest.checksum
+        replace(service, "alias", new, write_verdict(), bundle, "1")
+        assert service.sources().keys() == {"alias"}
+    assert registry.get("alias").manifest.version == "2"
+    registry.close()
 
 
 def test_a_verdict_that_refuses(
