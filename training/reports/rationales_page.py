@@ -56,7 +56,12 @@ def rationales_section(found: Rationales) -> Section:
         )
         counts = [(str(score), str(count)) for score, count in judged.scores.items()]
         tables.append(Table(("the judge's score", "rationales"), counts))
-    if found.correlations:
+    correlated = {
+        key: one
+        for key, one in found.correlations.items()
+        if one.point_biserial.value is not None  # not where all rows are right, or none
+    }
+    if correlated:
         head = ("correlation with being right", "rows", "mean if right", "if wrong")
         rows = [
             (
@@ -69,7 +74,7 @@ def rationales_section(found: Rationales) -> Section:
                 form("+2", one.spearman.value),
                 interval(one.spearman, "+2"),
             )
-            for key, one in found.correlations.items()
+            for key, one in correlated.items()
         ]
         tables.append(Table((*head, "Pearson", "95 % interval", "Spearman", "95 % interval"), rows))
     return Section("Rationales", notes, tables)

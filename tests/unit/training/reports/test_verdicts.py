@@ -132,3 +132,13 @@ def test_bounds_have_the_decimals_that_they_need(
 
 def test_a_mean_of_equal_scores_has_no_interval() -> None:
     assert interval_text(Estimate(5.0, 5.0, 5.0), "2") == ", the same on every row"
+
+
+@pytest.mark.parametrize(("wrong", "shown"), [(0, False), (5, True), (20, False)])
+def test_correlations_are_shown_where_there_are_any(wrong: int, shown: bool) -> None:
+    records = [
+        replace(one, rationale=f"It has {one.index}.", reference=f"It has {one.index % 7}.")
+        for one in open_records([0.8] * 20, [0] * wrong + [1] * (20 - wrong))
+    ]
+    tables = evaluation_page(RUN, evaluate(records, TASK), NOTHING).sections[-1].tables
+    assert any(table.head[0] == "correlation with being right" for table in tables) == shown
