@@ -13,6 +13,7 @@ from transformers import (
     Seq2SeqTrainingArguments,
     TrainerCallback,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from training.config import DistillConfig
 from training.data.batch_sampler import ShuffledBatchSampler
@@ -76,6 +77,7 @@ def _distill(
     base: Student | None,
 ) -> None:
     student = load_student(config, student_texts(config.task, splits.train), base)
+    disable_progress_bar()  # after downloads: transformers 5 has one for each checkpoint
     interruption = SaveWhenSignalled()
     callbacks = [interruption, ClaimAtFirstStep(output), Progress(), *callbacks]
     trainer = _trainer(config, splits, student, arguments, callbacks)
