@@ -39,7 +39,7 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int | None:
     """Runs a command in this process and returns its exit status, None for 0.
 
-    Returns 2 if there is no such command or a package is missing.
+    Returns 2 if there is no such command or a package is missing, and 130 after Ctrl-C.
     """
     name, *arguments = (sys.argv[1:] if argv is None else argv) or [""]
     if name in ("-h", "--help"):
@@ -61,6 +61,9 @@ def main(argv: list[str] | None = None) -> int | None:
             file=sys.stderr,
         )
         return 2
+    except KeyboardInterrupt:  # the imports of a command take seconds
+        print(f"duet {name}: stopped", file=sys.stderr)
+        return 130
     status: int | None = module.main([*arguments, *command.flags], f"duet {name}")
     return status
 

@@ -12,6 +12,7 @@ from transformers import (
     Seq2SeqTrainingArguments,
     TrainerCallback,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from training.config import DistillConfig
 from training.data.batch_sampler import ShuffledBatchSampler
@@ -85,6 +86,7 @@ def _distill(
 ) -> None:
     explains = _learns_to_explain(config, splits)
     student = load_student(config, student_texts(config.task, splits.train), base)
+    disable_progress_bar()  # after downloads: transformers 5 has one for each checkpoint
     interruption = SaveWhenSignalled()
     judged = _judged(config, splits, student)
     callbacks = [interruption, ClaimAtFirstStep(output), Progress(), *callbacks]

@@ -131,3 +131,14 @@ def test_a_student_is_recorded_with_the_command_that_made_it(
     monkeypatch.setattr("training.distill.distill", interrupted)
     assert duet.main(["distill", "my recipe.yaml", "steps=3"]) == 130
     assert commands == ["duet distill 'my recipe.yaml' steps=3"]
+
+
+def test_ctrl_c_while_a_command_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(module: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    assert duet.main(["distill", "recipe.yaml"]) == 130
+    assert capsys.readouterr().err == "duet distill: stopped\n"

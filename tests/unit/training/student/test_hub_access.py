@@ -18,6 +18,9 @@ class FakeHub(BaseHTTPRequestHandler):
     asked: list[str]
 
     def do_GET(self) -> None:
+        if not self.path.startswith("/api/models/"):  # newer clients ask for other things, too
+            self.send_error(404)
+            return
         self.asked.append(self.path)
         status, code = 404, "RepoNotFound"
         if self.path.startswith("/api/models/google/known"):
