@@ -160,8 +160,8 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
     p < 0.05. It is significant in calibration where the differences of `brier` and of `score` are
     both wholly above 0 by their intervals, and p < 0.05 by the sign-flip test: no gain in accuracy
     makes up for that. The test is there for few rows, where the bootstrap's intervals are too
-    narrow. A loss matters from SHARE_THAT_MATTERS or BRIER_THAT_MATTERS on. Raises
-    DifferentRowsError where the rows differ.
+    narrow. A loss matters from SHARE_THAT_MATTERS or BRIER_THAT_MATTERS on. A new model that does
+    not explain never replaces one that does. Raises DifferentRowsError where the rows differ.
     """
     found = compare(new, old)
     ours, theirs = _columns(new), _columns(old)
@@ -190,6 +190,8 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
         losses.append(_lost_share("label accuracy", lost))
     if (cost := _lost_calibration(new, measured, ours, theirs)) is not None:
         losses.append(cost)
+    if not _explains(new) and _explains(old):
+        losses.append(Loss("rationales", "there are none any more", matters=True))
     if health and health["healthy_p"] < SIGNIFICANT and health["healthy"] < health["old_healthy"]:
         losses.append(_lost_share("rationale health", health["old_healthy"] - health["healthy"]))
     decision = Decision(losses, measured, figures)
@@ -204,6 +206,10 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
                 WANTED_ROWS,
             )
     return decision
+
+
+def _explains(records: Sequence[Record]) -> bool:
+    return any(record.rationale is not None for record in records)
 
 
 def _lost_share(name: str, lost: float) -> Loss:

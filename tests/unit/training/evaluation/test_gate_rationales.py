@@ -59,3 +59,11 @@ def test_equal_students_pass_whether_their_reasons_are_whole_or_not(whole: bool)
     measured = admitted(records, records, TICKETS)
     assert measured["healthy"] == measured["old_healthy"] == float(whole)
     assert measured["healthy_p"] == 1
+
+
+def test_a_student_that_does_not_explain_does_not_replace_one_that_does() -> None:
+    labels_only = [record(i) for i in range(200)]
+    decision = refused(labels_only, explained([True] * 200), TICKETS)
+    assert decision.finding == "significantly worse in rationales (there are none any more)"
+    admitted(explained([True] * 200), labels_only, TICKETS)
+    admitted(labels_only, labels_only, TICKETS)

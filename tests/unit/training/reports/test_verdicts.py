@@ -14,7 +14,7 @@ from training.evaluation.evaluation import evaluate
 from training.evaluation.record import Record
 from training.reports.comparison_page import comparison_page
 from training.reports.evaluation_page import evaluation_page
-from training.reports.page import Page, Table, interval, interval_text
+from training.reports.page import Headline, Page, Table, interval, interval_text
 
 TASK = Task(name="t", fields=["text"], template="{{text}}")
 RUN = {
@@ -48,7 +48,7 @@ def test_a_model_that_is_always_right_or_wrong(
     right: int, rows: int, doubt: float, accuracy: str, gap: str
 ) -> None:
     doubts = np.random.default_rng(0).uniform(0.9 * doubt, 1.1 * doubt, rows)
-    first, second = verdict(open_records(np.abs(right - doubts), [right] * rows))
+    first, second, _ = verdict(open_records(np.abs(right - doubts), [right] * rows))
     if right:
         assert first == f"The model is right on 100.0 % of {accuracy}."
         assert gap in second
@@ -61,7 +61,7 @@ def test_a_model_that_is_always_right_or_wrong(
 
 
 def test_a_model_that_is_really_too_unsure() -> None:
-    _, second = verdict(open_records([0.8] * 40, [1] * 40))
+    _, second, _ = verdict(open_records([0.8] * 40, [1] * 40))
     assert second == (
         "It is underconfident: its mean confidence is 80.0 %, 20.0 points too low (95 % interval "
         "11.2 to 20.0)."
@@ -71,7 +71,7 @@ def test_a_model_that_is_really_too_unsure() -> None:
 def test_rows_of_groups_are_worth_less() -> None:
     records = open_records([0.8] * 42, [1] * 42)
     grouped = [replace(one, cluster=str(one.index // 6)) for one in records]
-    first, second = verdict(grouped)
+    first, second, _ = verdict(grouped)
     assert first == "The model is right on 100.0 % of 42 rows (95 % interval 64.6 % to 100.0 %)."
     assert "do not show that it is too high or too low" in second  # as Wilson's of 7 rows is
 
@@ -79,7 +79,9 @@ def test_rows_of_groups_are_worth_less() -> None:
 def test_two_perfect_models() -> None:
     a, b = (open_records([confidence] * 40, [1] * 40) for confidence in (0.999, 0.9))
     page = compared(a, b)
-    assert page.figure == "0.0 points"
+    assert page.headline == Headline(
+        "No significant difference", "in accuracy: 0.0 points, A less B", "words"
+    )
     assert page.verdict == [
         "A and B give the same label on each of the 40 rows.",
         "These rows cannot show whether one is better calibrated.",
