@@ -43,6 +43,8 @@ def _facts(found: FirstRecipe) -> Iterator[tuple[str, str]]:
     yield "held out", f"{held_out} rows{'' if config.data.test else '; there are no test rows'}"
     base = found.base.name or "from scratch"
     yield "student", f"{base}, {found.parameters / 1e6:.1f} M parameters ({found.base.why})"
+    if found.base.name:
+        yield "", "`--model scratch` trains much faster, but knows only what the rows say"
     yield (
         "time",
         f"about {_minutes(found.minutes)} on this machine: {config.steps} steps of "

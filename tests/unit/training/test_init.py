@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pytest
 import yaml
@@ -114,6 +115,18 @@ def test_the_recipe_of_choices_and_several_reasons() -> None:
         "label": "answer",
         "rationale": ["why_1", "why_2"],
     }
+
+
+def test_the_recipe_of_a_folder_that_datasets_reads() -> None:
+    kinds = datasets.ClassLabel(names=["glad", "sad"])
+    columns = {"text": [f"Text {n} of it." for n in range(40)], "kind": [n % 2 for n in range(40)]}
+    features = datasets.Features({"text": datasets.Value("string"), "kind": kinds})
+    data = datasets.Dataset.from_dict(columns, features=features)
+    datasets.DatasetDict(train=data, test=data.select(range(10))).save_to_disk("saved")
+    config = recipe("saved", "--test", "test")
+    assert (config.name, config.task.labels) == ("saved", ["glad", "sad"])
+    assert config.data.format == "hub"
+    assert (config.data.path, config.data.train, config.data.test) == ("saved", "train", "test")
 
 
 def test_a_pretrained_student(capsys: pytest.CaptureFixture[str]) -> None:
