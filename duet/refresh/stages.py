@@ -51,7 +51,8 @@ class Stage:
             if line.startswith("warning: "):
                 print("refresh:", line.strip(), file=sys.stderr)
         last = next(filter(None, map(str.strip, reversed(said))), "it said nothing")
-        if status == 1:
+        crashed = any(line.startswith("Traceback ") for line in said)  # which ends with 1, too
+        if status == 1 and not crashed:
             raise WorseError(f"the new student is refused, nothing is replaced: {last}")
         if status:
             raise RefreshError(f"the step failed with status {status}, see {log}: {last}")

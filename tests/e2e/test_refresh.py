@@ -4,14 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 
 import export.admit
@@ -23,9 +17,9 @@ from tasks.task import Task
 from tests.support.bundles import copy_bundle, write_bundle
 from tests.support.checkpoints import checkpoint, contents, learned, names
 from tests.support.corrupt_bundles import flip_a_bit
-from tests.support.refreshes import KEY, prepare
+from tests.support.refreshes import KEY, asked_all_the_while, prepare, served_version
 from tests.support.seeded_rows import write_rows
-from tests.support.server_process import ROOT, TIMEOUT, Server, serve
+from tests.support.server_process import ROOT, Server, serve
 from tests.support.simple_problems import RECIPE, write_problems
 from tests.support.tiny_students import (
     Student,
@@ -64,36 +58,6 @@ def refresh(folder: Path, checkpoint: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@contextmanager
-def asked_all_the_while(server: Server) -> Iterator[Future[Counter[str]]]:
-    """A client that asks again and again, and once after all else: the versions that answered."""
-    over = threading.Event()
-
-    def ask() -> Counter[str]:
-        seen: Counter[str] = Counter()
-        with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
-            last = False
-            while not last:
-                last = over.wait(0.05)  # which leaves the processor to the others
-                body = {"inputs": "Ada has 7 coins. Ada gets 5 more coins."}
-                response = client.post("/predict", json=body)
-                assert response.status_code == 200, response.text
-                seen[response.json()["version"]] += 1
-        return seen
-
-    with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask)
-        try:
-            yield asking
-        finally:
-            over.set()
-
-
-def served_version(server: Server) -> str:
-    (model,) = httpx.get(f"{server.url}/models", timeout=TIMEOUT).json()
-    return model["version"]
-
-
 def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student: Student) -> None:
     """The folder of the bundle has another name than the model."""
     write_problems(tmp_path / "all.jsonl", rows=500 + ROWS, seed=0)
@@ -102,10 +66,10 @@ def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student:
     (tmp_path / "rows.jsonl").write_text("".join(lines[500:]), encoding="utf-8")
     bundle = tmp_path / "served"
     task = Task(**TASKS["svamp"].model_dump())
-    old = write_bundle(bundle, student, name="word-problems", task=task)
+    old = write_bundle(bundle, student, name="word-problems", task=task, explains=False)
     with serve(tmp_path / "log", "--models", str(bundle), DUET_ADMIN_KEYS=KEY) as server:
         url = f"URL={server.url}"
-        with asked_all_the_while(server) as asking:
+        with asked_all_the_while(server, explain=False) as asking:
             status, printed = refresh(tmp_path, "better", url, "VERSION=2")
             assert status == 0, printed
         assert asking.result().keys() == {"1", "2"}

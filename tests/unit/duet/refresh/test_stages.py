@@ -43,6 +43,9 @@ def test_how_a_stage_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     with pytest.raises(RefreshError) as failed:
         stage(monkeypatch, tmp_path, program).run(log)
     assert str(failed.value) == f"the step failed with status 2, see {log}: distill: wrong"
+    with pytest.raises(RefreshError, match=r"status 1, see .*: KeyError: 'a'") as crashed:
+        stage(monkeypatch, tmp_path, "{}['a']").run(log)
+    assert not isinstance(crashed.value, WorseError)
     with pytest.raises(RefreshError, match="status -9"):
         stage(monkeypatch, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)").run(log)
 
