@@ -209,7 +209,7 @@ def test_the_minis_run(data: str, archive: Path, tmp_path: Path) -> None:
 def test_the_pretrained_run(
     data: str, model: str, archive: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    record = distilled(data, model, archive, tmp_path, f"model={pretrained}", "max_label_tokens=8")
+    record = distilled(data, model, archive, tmp_path, f"model={pretrained}", "max_label_tokens=16")
     assert record["base_model"] == str(pretrained)
 
 
