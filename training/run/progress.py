@@ -81,8 +81,10 @@ def line_of(logs: dict[str, float], state: TrainerState) -> str:
         f"{at}, validation: {100 * found.pop('accuracy'):.1f} % right, {', '.join(_facts(found))}"
     )
     if shares:
-        of_them = [f"{share:.1f} % {name}" for name, share in shares.items() if share]
-        line += f"; rationales: {', '.join(of_them) or '0.0 % healthy'}"
+        of_them = [
+            f"{share:.1f} % {name}" for name, share in shares.items() if share or name == "healthy"
+        ]
+        line += f"; rationales: {', '.join(of_them)}"
     return line
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tiny_students import tiny_student
 from training.student.files import StudentError
 from training.student.hub import not_cached, why_not_on_hub
 from training.student.load import load_pretrained
@@ -102,3 +103,20 @@ def test_a_hub_out_of_reach_is_asked_once_and_quietly(
     assert str(refused.value) == not_cached("google/known", why, "T5")
     assert "\n" not in str(refused.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_in_the_cache_of_a_hub_out_of_reach_is_loaded(
+    unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "models--somebody--tiny"
+    student = tiny_student()
+    for part in (student.model, student.tokenizer):
+        part.save_pretrained(repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{unused_port}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path), raising=False)
+    loaded = load_pretrained("somebody/tiny")
+    assert loaded.model.shared.weight.equal(student.model.shared.weight)
+    assert loaded.tokenizer("a b")["input_ids"] == student.tokenizer("a b")["input_ids"]
