@@ -74,6 +74,8 @@ def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student:
             assert status == 0, printed
         assert asking.result().keys() == {"1", "2"}
         _, *said = printed[printed.index("refresh: ") :].splitlines()
+        warning = said.pop(2)
+        assert warning.startswith("refresh: warning: objective: finetune learns labels only: ")
         log = tmp_path / "better" / "refresh.log"
         assert said[0] == f"refresh: 7 steps; what they print is in {log}"
         assert [line.split(".")[0] for line in said[1:4]] == [

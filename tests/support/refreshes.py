@@ -39,9 +39,7 @@ def prepare(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
 
 
 @contextmanager
-def asked_all_the_while(
-    server: Server, *, explain: bool = True
-) -> Iterator[Future[Counter[str]]]:
+def asked_all_the_while(server: Server, *, explain: bool = True) -> Iterator[Future[Counter[str]]]:
     """A client that asks again and again, and once after all else: the versions that answered."""
     over = threading.Event()
 
