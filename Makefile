@@ -13,7 +13,6 @@ PLAN ?= training/ablations/objectives.yaml
 CHECKPOINT ?= $(shell sed -n "s/^output_dir: *['\"]*\([^ '\"#]*\).*/\1/p" $(RECIPE))
 GIVEN_CHECKPOINT = $(if $(filter file,$(origin CHECKPOINT)),,output_dir=$(CHECKPOINT))
 BUNDLE ?= bundles/$(notdir $(CHECKPOINT))
-SPLIT ?= validation
 URL ?= http://127.0.0.1:8000
 ARGS ?=
 
@@ -95,8 +94,8 @@ init: $(VENV)/.dev ## Look at ROWS (a file, a folder, a data set), and write a r
 distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT, by default the recipe's output_dir; ARGS="key=value …" changes keys
 	$(BIN)/python training/distill.py $(RECIPE) $(GIVEN_CHECKPOINT) $(ARGS)
 
-evaluate: $(VENV)/.dev ## Calibrate CHECKPOINT and write a report on the SPLIT of RECIPE's rows, by default validation
-	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) --split $(SPLIT) --calibrate \
+evaluate: $(VENV)/.dev ## Calibrate CHECKPOINT, and write a report on the test rows of RECIPE, or its validation rows
+	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) --calibrate \
 		--out $(CHECKPOINT)/evaluation $(ARGS)
 
 ablation-data: $(VENV)/.dev ## Write the data of the ablation from the archive in data/dss

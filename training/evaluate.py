@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from tasks.durable_files import replace_text
 from tasks.task import Task
-from training.config import load_config
+from training.config import DistillConfig, load_config
 from training.data.row import DataError
 from training.evaluation.collect import collect
 from training.evaluation.gate import Evaluated, GateError, Verdict, hold_against
@@ -35,6 +35,8 @@ from training.evaluation.temperature import Temperature, fit_temperature
 from training.reports.page import Page
 from training.student.files import write_calibration
 from training.yaml_files import ConfigError
+
+log = logging.getLogger("duet.evaluate")
 
 
 def main(argv: list[str] | None = None, prog: str | None = None) -> int:
@@ -118,7 +120,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="with --compare: decide whether A's bundle may replace B's, and write verdict.json",
     )
     parser.add_argument(
-        "--split", choices=get_args(Split), help="which of the recipe's rows (default: test)"
+        "--split",
+        choices=get_args(Split),
+        help="which of the recipe's rows (default: test, or validation if it names no test rows)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="where answers and the report go"
@@ -180,19 +184,20 @@ def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
 
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    split = _split(arguments)
     temperature = None
     with _opened(arguments.model, out, arguments.served_name) as model:
         task = model.task
         if arguments.calibrate:
             temperature = _calibrate(model, arguments)
-        data = _data(arguments, task)
+        data = _data(arguments, split, task)
         collect(model, data, out, source=arguments.model, force=arguments.force)
     try:
         found = evaluate(
             [*read_predictions(out)],
             task,
             temperature=temperature,
-            fitted_here=arguments.split == "validation",
+            fitted_here=split == "validation",
             embedder=arguments.embedder,
             judge=arguments.judge and Judge(arguments.judge, arguments.judge_model),
             judgements=out / "judgements.sqlite",
@@ -229,8 +234,7 @@ def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
             f"--calibrate: {arguments.model} is no checkpoint, and export takes a temperature "
             "from one"
         )
-    recipe, *overrides = arguments.recipe
-    data = from_recipe(load_config(Path(recipe), overrides), "validation", model.task)
+    data = from_recipe(_config(arguments), "validation", model.task)
     out = arguments.out / "validation"
     out.mkdir(exist_ok=True)
     collect(model, data, out, source=arguments.model, force=arguments.force)
@@ -271,11 +275,25 @@ def _opened(name: str, out: Path, served_name: str | None) -> Iterator[Model]:
         )
 
 
-def _data(arguments: argparse.Namespace, task: Task) -> Data:
-    if arguments.data:
-        return from_file(arguments.data, task)
+def _config(arguments: argparse.Namespace) -> DistillConfig:
     recipe, *overrides = arguments.recipe
-    return from_recipe(load_config(Path(recipe), overrides), arguments.split or "test", task)
+    return load_config(Path(recipe), overrides)
+
+
+def _split(arguments: argparse.Namespace) -> Split | None:
+    """Which rows of the recipe the report is on; None if it is on a file's."""
+    if arguments.data:
+        return None
+    if arguments.split is None and _config(arguments).data.test is None:
+        log.info("the recipe names no test rows: the report is on its validation rows")
+        return "validation"
+    return arguments.split or "test"
+
+
+def _data(arguments: argparse.Namespace, split: Split | None, task: Task) -> Data:
+    if split is None:
+        return from_file(arguments.data, task)
+    return from_recipe(_config(arguments), split, task)
 
 
 if __name__ == "__main__":

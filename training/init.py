@@ -5,6 +5,7 @@ set on the Hugging Face hub. A wrong guess can be set right by a flag, or in the
 """
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -60,8 +61,14 @@ def main(argv: list[str] | None = None, prog: str = "init.py") -> int:
     except KeyboardInterrupt:
         return _tell("stopped; nothing was written", 130)
     print(summary(found), end="")
-    print(f"\nThe recipe is {out}. Read it, then: duet distill {shlex.quote(str(out))}")
+    print(f"\nThe recipe is {out}. Read it, then: {_next(out)}")
     return 0
+
+
+def _next(recipe: Path) -> str:
+    if "MAKELEVEL" in os.environ:
+        return shlex.join(["make", "distill", f"RECIPE={recipe}"])
+    return shlex.join(["duet", "distill", str(recipe)])
 
 
 def _tell(text: str, status: int = 2) -> int:

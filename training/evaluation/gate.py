@@ -126,8 +126,10 @@ def hold_against(new: Evaluated, old: Evaluated) -> Verdict:
                 f"--gate: A and B are of different tasks, so they cannot be compared: task.{name} "
                 f"is {ours[name]!r} in A, but {theirs[name]!r} in B"
             )
-    if len(new.records) < 2:
-        raise GateError(f"--gate: one row is not enough; give at least {WANTED_ROWS}")
+    if len({record.cluster for record in new.records}) < 2:
+        raise GateError(
+            f"--gate: one row, or one group of rows, is not enough; give at least {WANTED_ROWS}"
+        )
     decision = decide(new.records, old.records, new.task)
     return Verdict(
         decision.admitted,
@@ -141,7 +143,7 @@ def hold_against(new: Evaluated, old: Evaluated) -> Verdict:
 
 
 def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision:
-    """The decision on two models' records of the same N >= 2 rows (`rows` in `measured`).
+    """The decision on two models' records of the same N rows, in two clusters or more.
 
     `measured` has these figures of the new model, and those of the old one as `old_…`:
 
@@ -153,8 +155,8 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
     - `healthy` and each fault of `Health` are shares of rationales, where both models explain.
       `healthy_p` is McNemar's.
 
-    The first three also have `…_difference`, new less old. Its 95 % interval, by the paired
-    bootstrap, goes from `…_low` to `…_high`.
+    The first three also have `…_difference`, new less old. Its 95 % interval (see `mean_estimate`)
+    goes from `…_low` to `…_high`.
 
     A loss is significant where labels are right, or rationales are healthy, less often with
     p < 0.05. It is significant in calibration where the differences of `brier` and of `score` are

@@ -87,13 +87,13 @@ def _distill(
     explains = _learns_to_explain(config, splits)
     student = load_student(config, student_texts(config.task, splits.train), base)
     disable_progress_bar()  # after downloads: transformers 5 has one for each checkpoint
+    log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     interruption = SaveWhenSignalled()
     judged = _judged(config, splits, student)
     callbacks = [interruption, ClaimAtFirstStep(output), Progress(), *callbacks]
     trainer = trainer_of(
         config, splits, judged["validation"], explains, student, arguments, callbacks
     )
-    log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     checkpoint = None
     if checkpoints := output.whole_checkpoints():
         _check_geometry(student.model, checkpoints[-1])

@@ -68,7 +68,7 @@ def test_a_bundle_that_is_not_worse_replaces_the_other(folder: Path, out: Path) 
     for expected in (
         "## Beside the bundle before",
         f"It was compared with tiny, version 1 (manifest checksum `{first.checksum[:12]}`), on the",
-        "| accuracy | 100.0 % | 0.0 % | +100.0 points, +100.0 to +100.0, p = 1.9e-06 |",
+        "| accuracy | 100.0 % | 0.0 % | +100.0 points, +67.8 to +100.0, p = 1.9e-06 |",
         f"| healthy rationales | {100 * measured['healthy']:.1f} % | ",
         "--version 2 --precision fp32\n",
     ):

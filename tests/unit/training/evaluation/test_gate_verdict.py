@@ -1,5 +1,6 @@
 """The verdict of the gate on two evaluations, and the evaluations that it refuses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,8 +72,10 @@ def test_another_task_is_refused(change: dict[str, Any], message: str) -> None:
 
 
 def test_rows_that_tell_nothing_are_refused() -> None:
-    with pytest.raises(GateError, match="one row is not enough; give at least 200"):
-        hold_against(evaluated(RECORDS[:1]), evaluated(RECORDS[:1]))
+    group = [replace(one, cluster="0") for one in RECORDS]
+    for records in (RECORDS[:1], group):
+        with pytest.raises(GateError, match="one group of rows, is not enough; give at least 200"):
+            hold_against(evaluated(records), evaluated(records))
     with pytest.raises(DifferentRowsError, match="A has 2 rows and B has 3"):
         hold_against(evaluated(RECORDS), evaluated(calibrated(3, right=1, confidence=0.9)))
 
