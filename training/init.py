@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None, prog: str = "init.py") -> int:
 
 
 def _next(recipe: Path) -> str:
-    if "MAKELEVEL" in os.environ:
+    if os.environ.get("MAKELEVEL"):
         return shlex.join(["make", "distill", f"RECIPE={recipe}"])
     return shlex.join(["duet", "distill", str(recipe)])
 

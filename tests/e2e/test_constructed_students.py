@@ -49,7 +49,7 @@ def test_log_card_and_report_name_the_fault(
     with caplog.at_level(logging.WARNING):
         assert distill(["tests/support/recipes/tickets.yaml", *data, *run]) == 0
     warnings = [line for line in caplog.messages if alarm in line]
-    assert len(warnings) == 3  # two evaluations, and the last one
+    assert len(warnings) == 2  # one while training, one at the end
     assert all(line.startswith("warning: 100% of 20 rationales ") for line in warnings)
     assert f"| {fault} | 100.0 % |" in (student / "README.md").read_text()
 

@@ -14,7 +14,7 @@ from training.config import load_config
 def test_two_commands_lead_to_a_student(tmp_path: Path) -> None:
     write_rows(tmp_path / "tickets.jsonl", make_rows(ticket, 60, seed=0))
     recipe, student = tmp_path / "tickets.yaml", tmp_path / "student"
-    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MAKELEVEL": ""}
     done = run("duet", "init", tmp_path / "tickets.jsonl", "--out", recipe, **offline)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"\nThe recipe is {recipe}. Read it, then: duet distill {recipe}\n" in done.stdout

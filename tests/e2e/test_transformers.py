@@ -67,7 +67,8 @@ def made_text(student: Student, rng: np.random.Generator, length: int) -> str:
     """Of about that many random tokens, but for those that an input may not have."""
     text = ""
     while not text:
-        text = student.tokenizer.decode(rng.integers(3, 320, length)).replace("\0", "").strip()
+        text = student.tokenizer.decode(rng.integers(3, 320, length)).replace("\0", "")
+        text = TASK.render({"text": text})  # white space as the engine has it
     while len(student.tokenizer(TASK.explain_prefix + text)["input_ids"]) > LIMITS.input_tokens:
         text = text[:-1].strip()
     return text

@@ -43,6 +43,6 @@ def _next(folder: Path, record: StudentRecord, prog: str | None) -> str:
     bundle = f"bundles/{record.name}"
     if prog is not None:
         return shlex.join([prog.partition(" ")[0], "export", str(folder), "--out", bundle])
-    if "MAKELEVEL" in os.environ:
+    if os.environ.get("MAKELEVEL"):
         return shlex.join(["make", "export", f"CHECKPOINT={folder}", f"BUNDLE={bundle}"])
     return shlex.join(["python", "-m", "export.convert", str(folder), "--out", bundle])

@@ -84,7 +84,8 @@ def _distill(
     callbacks: list[TrainerCallback],
     base: Student | None,
 ) -> None:
-    explains = _learns_to_explain(config, splits)
+    if not (explains := learns_to_explain(config, splits)):
+        _warn_of_labels_only(splits)
     student = load_student(config, student_texts(config.task, splits.train), base)
     disable_progress_bar()  # after downloads: transformers 5 has one for each checkpoint
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
@@ -111,17 +112,18 @@ def _distill(
         shutil.rmtree(output.checkpoints)
 
 
-def _learns_to_explain(config: DistillConfig, splits: Splits) -> bool:
-    """Whether the student learns the explain pass. If not, a warning says why."""
-    if config.objective != "finetune" and splits.explained:
-        return True
+def learns_to_explain(config: DistillConfig, splits: Splits) -> bool:
+    """Whether the student learns the explain pass from these rows."""
+    return config.objective != "finetune" and splits.explained
+
+
+def _warn_of_labels_only(splits: Splits) -> None:
     why = "objective: finetune learns labels only"
     if not splits.explained:
         why = "no training row has a rationale"
     log.warning(
         "warning: %s: there is no explain pass, and the service will refuse to explain", why
     )
-    return False
 
 
 def _concluded(splits: Splits) -> Splits:

@@ -20,7 +20,7 @@ from training.data.batches import tokenize_judged
 from training.data.splits import Splits
 from training.evaluation.sample import AT_THE_END, WHILE_TRAINING
 from training.run.arguments import training_arguments
-from training.run.distillation import trainer_of
+from training.run.distillation import learns_to_explain, trainer_of
 from training.student.load import Student
 
 SECONDS: Final = 6.0  # that the steps may take
@@ -71,7 +71,7 @@ def measure_pace(config: DistillConfig, splits: Splits, student: Student, part: 
             tried,
             replace(splits, validation=validation),
             tokenize_judged(tried, validation, student.tokenizer, "validation"),
-            splits.explained,
+            learns_to_explain(config, splits),
             student,
             replace(training_arguments(tried, "none"), disable_tqdm=True),
             [clock],

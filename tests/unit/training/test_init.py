@@ -26,6 +26,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The working directory, from which there is no hub."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("MAKELEVEL", raising=False)
 
 
 def write_tickets(path: Path, rows: int = 60) -> list[dict[str, str]]:
@@ -72,6 +73,15 @@ def test_the_recipe_of_tickets(capsys: pytest.CaptureFixture[str]) -> None:
     text = Path("tickets.yaml").read_text()
     assert f"    - {task.labels[0]}  # {count} rows\n" in text
     assert "license: other  # of the student: write the one that your data allow\n" in text
+
+
+def test_make_is_told_of_its_own_next_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAKELEVEL", "1")
+    write_tickets(Path("tickets.jsonl"))
+    recipe("tickets.jsonl")
+    assert capsys.readouterr().out.endswith("then: make distill RECIPE=tickets.yaml\n")
 
 
 def test_the_recipe_of_equations() -> None:

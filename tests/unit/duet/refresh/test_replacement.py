@@ -50,6 +50,7 @@ def write_verdict(bundle: Path, new: Path, tmp_path: Path) -> Callable[..., Path
         old, candidate = read_manifest(bundle), read_manifest(new)
         verdict = {
             "admitted": admitted,
+            "finding": "as it was",
             "sentence": "as it was",
             "new": {"name": "tiny", "version": "2", "checksum": candidate.checksum},
             "old": {"name": "tiny", "version": "1", "checksum": old.checksum},
