@@ -126,7 +126,7 @@ class TextProcessor:
             if len(ids) > self.max_tokens:
                 if truncate:
                     return self._truncated(part)
-                over = "" if part == text else "over "
+                over = "" if part == text else "more than "
                 raise TooManyTokens(
                     f"{over}{len(ids)} tokens, but {self.name} takes at most {self.max_tokens}; "
                     "shorten the input"

@@ -84,7 +84,10 @@ def test_a_student_is_replaced_by_one_that_is_not_worse(tmp_path: Path, student:
             "refresh: 3",
         ]
         assert "wrote " in log.read_text()
-        assert any(line.startswith("refresh: not significantly worse: accuracy ") for line in said)
+        assert any(
+            line.startswith("refresh: not significantly worse, and better in label accuracy (")
+            for line in said
+        )
         assert said[-1] == (
             f"refresh: version 2 of word-problems answers now at {server.url}; version 1 is kept "
             f"in {tmp_path / '.served.before'}"

@@ -28,9 +28,7 @@ FIGURES = (
     "accuracy {accuracy:.1%} against {old_accuracy:.1%} ({points[0]:+.1f} points, 95 % interval "
     "{points[1]:+.1f} to {points[2]:+.1f}, p = {p:.2g}), "
     "Brier score {brier:.4f} against {old_brier:.4f} ({brier_difference:+.2g}, 95 % interval "
-    "{brier_low:+.2g} to {brier_high:+.2g}), "
-    "with the share of wrong labels {score:.4f} against {old_score:.4f} "
-    "({score_difference:+.2g}, {score_low:+.2g} to {score_high:+.2g}), on {rows} rows"
+    "{brier_low:+.2g} to {brier_high:+.2g}), on {rows} rows"
 )
 
 Measured = dict[str, float | int | str]
@@ -81,10 +79,17 @@ class Decision:
     @property
     def finding(self) -> str:
         if not self.losses:
-            return "not significantly worse"
+            return f"not significantly worse{self._gain}"
         if self.admitted:
             return f"worse {_listed(self.losses)}, but by less than matters"
         return f"significantly worse {_listed([loss for loss in self.losses if loss.matters])}"
+
+    @property
+    def _gain(self) -> str:
+        gained = float(self.measured["accuracy_difference"])
+        if gained <= 0 or float(self.measured["p"]) >= SIGNIFICANT:
+            return ""
+        return f", and better in label accuracy ({_points(gained)} higher)"
 
     @property
     def sentence(self) -> str:
@@ -210,12 +215,16 @@ def decide(new: Sequence[Record], old: Sequence[Record], task: Task) -> Decision
     return decision
 
 
+def _points(share: float) -> str:
+    return f"{100 * share:.3g} points"
+
+
 def _explains(records: Sequence[Record]) -> bool:
     return any(record.rationale is not None for record in records)
 
 
 def _lost_share(name: str, lost: float) -> Loss:
-    return Loss(name, f"{100 * lost:.3g} points lower", lost >= SHARE_THAT_MATTERS)
+    return Loss(name, f"{_points(lost)} lower", lost >= SHARE_THAT_MATTERS)
 
 
 def _lost_calibration(

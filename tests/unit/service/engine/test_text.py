@@ -173,7 +173,7 @@ def test_tokens_are_counted(text: TextProcessor, student: Student) -> None:
 
 
 def test_a_huge_text_is_refused_by_its_beginning(text: TextProcessor) -> None:
-    with pytest.raises(TooManyTokens, match=r"^over 1024 tokens"):
+    with pytest.raises(TooManyTokens, match=r"^more than 1024 tokens"):
         text.prompts(text.codec("7" * 10**6), explain=False)
 
 

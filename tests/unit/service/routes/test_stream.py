@@ -39,7 +39,7 @@ def test_a_stream_tells_what_the_answer_tells(client: TestClient, explain: bool)
     ("changes", "status", "message"),
     [
         ({"inputs": ""}, 400, "inputs: text is empty"),
-        ({"inputs": "a" * 5000}, 422, "inputs: over 1024 tokens"),
+        ({"inputs": "a" * 5000}, 422, "inputs: more than 1024 tokens"),
         ({"model": "b"}, 404, "model 'b': unknown"),
         ({"max_rationale_tokens": 49}, 422, "max_rationale_tokens: 49"),
     ],
