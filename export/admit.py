@@ -120,7 +120,7 @@ def admit(new: Path, verdict_file: Path, out: Path) -> None:
         section = render_card("export", "gate_section.md.jinja", gate=verdict.stamp())
     except (jinja2.TemplateError, TypeError) as error:
         raise VerdictError(f"{verdict_file}: its figures cannot be read ({error})") from error
-    with replacing(out, keep=True) as folder:
+    with replacing(out) as folder:
         for name in ours.files:
             shutil.copyfile(new / name, folder / name)
         card = folder / bundle.MODEL_CARD

@@ -17,7 +17,7 @@ from export.command_line import CommandLine, UsageError, read_command_line
 from export.layers import UnsupportedModelError
 from export.optimum import OptimumMissingError, export_with_optimum
 from export.parity import ParityError
-from export.replacing import replacing, require_replaceable
+from export.replacing import kept_beside, replacing, require_replaceable
 from export.writing import write_bundle
 from tasks.task import Name
 from training.student.files import StudentError
@@ -97,7 +97,7 @@ def convert(
     """Writes the bundle of the student in `source` to `out`, if it passes the parity gate.
 
     The file `notes` becomes a part of the model card. An old bundle at `out` stays until the new
-    one is complete. Raises StudentError, UnsupportedModelError, BundleError (`out` is not a
+    one is complete, and then in `kept_beside(out)`. Raises StudentError, UnsupportedModelError, BundleError (`out` is not a
     bundle), ParityError, OSError.
     """
     require_replaceable(out)
@@ -109,9 +109,12 @@ def convert(
     if notes is not None:
         text = notes.read_text(encoding="utf-8").strip()
         command += ["--notes", str(notes)]
+    replaced = out.exists()
     with replacing(out) as folder:
         write_bundle(checkpoint, folder, version, precision, shlex.join(command), text)
     log.info("wrote %s", out)
+    if replaced:
+        log.info("the bundle before is in %s", kept_beside(out))
 
 
 if __name__ == "__main__":

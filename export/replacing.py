@@ -23,7 +23,7 @@ def require_replaceable(out: Path) -> None:
 
 
 def kept_beside(out: Path) -> Path:
-    """Where `replacing(out, keep=True)` keeps the old bundle: a hidden folder beside `out`.
+    """Where `replacing(out)` keeps the old bundle: a hidden folder beside `out`.
 
     It is hidden from services that serve every bundle of a folder.
     """
@@ -32,29 +32,30 @@ def kept_beside(out: Path) -> Path:
 
 
 @contextmanager
-def replacing(out: Path, *, keep: bool = False) -> Iterator[Path]:
+def replacing(out: Path) -> Iterator[Path]:
     """Yields an empty folder beside `out`. It replaces `out` when the block ends.
 
-    After a failure, the old `out` is in place again. With `keep`, it stays in `kept_beside(out)`
-    afterwards, in place of an earlier one. Raises OSError.
+    After a failure, the old `out` is in place again. Otherwise it stays in `kept_beside(out)`, in
+    place of an earlier one. Raises OSError.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with _temporary(out) as temporary:
-        new, old = temporary / "new", temporary / "old"
+        new, old = temporary / "new", kept_beside(out)
         new.mkdir()
         yield new
         if not out.exists():
             new.rename(out)
             return
-        if keep:
-            old = kept_beside(out)
-            if old.exists():
-                old.rename(temporary / "older")
+        older = temporary / "older"
+        if old.exists():
+            old.rename(older)
         out.rename(old)
         try:
             new.rename(out)
         except BaseException:
             old.rename(out)
+            if older.exists():
+                older.rename(old)
             raise
 
 

@@ -76,7 +76,8 @@ def _best(records: Sequence[Record]) -> tuple[float, float | None, str | None]:
     fit = _best_of_closed if is_closed else _best_of_open
     temperature, offset, is_better = fit(records)
     if not is_better:
-        return 1.0, None, None
+        problem = f"none makes the confidence on {len(records)} validation rows better"
+        return 1.0, None, problem
     if is_closed and not 1.001 * LOWEST < temperature < HIGHEST / 1.001:
         problem = (
             f"the best temperature of {len(records)} validation rows, {right} of them right, is "

@@ -49,9 +49,10 @@ def is_id_name(name: str) -> bool:
 
 
 def _looks_like_ids(column: Column) -> bool:
-    """One word in each row, none twice, and most with a digit."""
-    alone = len(column.counts) == len(column.filled)
-    return alone and _mostly(column.texts, lambda text: any(map(str.isdigit, text)))
+    """One word in each row, most with a digit, and few of them often."""
+    return len(column.counts) >= len(column.filled) / 2 and _mostly(
+        column.texts, lambda text: any(map(str.isdigit, text))
+    )
 
 
 def _kind(column: Column) -> str:

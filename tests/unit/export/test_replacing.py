@@ -55,7 +55,8 @@ def test_an_old_bundle_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
     for version in ("1", "2"):
         assert convert.main([str(checkpoint), "--out", str(out), "--version", version]) == 0
         assert verify.read(out).manifest.version == version
-    assert names(tmp_path) == ["bundle"]
+    assert names(tmp_path) == [".bundle.before", "bundle"]
+    assert verify.read(kept_beside(out)).manifest.version == "1"
 
 
 def test_what_is_no_bundle_is_not_replaced(
@@ -74,7 +75,7 @@ def test_what_is_no_bundle_is_not_replaced(
 def test_a_kept_bundle_is_put_back(tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     for text in ("1", "2", "3"):
-        with replacing(out, keep=True) as new:
+        with replacing(out) as new:
             (new / "a").write_text(text)
     assert kept_beside(out) == tmp_path / ".bundle.before"
     assert (contents(out), contents(kept_beside(out))) == ({"a": b"3"}, {"a": b"2"})
@@ -87,13 +88,13 @@ def test_a_kept_bundle_is_put_back(tmp_path: Path) -> None:
     assert names(tmp_path) == ["bundle"]
 
 
-@pytest.mark.parametrize("keep", [False, True])
 def test_a_failed_rename_puts_the_old_bundle_back(
-    keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "bundle"
-    out.mkdir()
-    (out / "a").write_text("old")
+    for folder, text in ((out, "old"), (kept_beside(out), "older")):
+        folder.mkdir()
+        (folder / "a").write_text(text)
     rename = Path.rename
 
     def fail_for_new(self: Path, target: Path) -> Path:
@@ -102,7 +103,8 @@ def test_a_failed_rename_puts_the_old_bundle_back(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail_for_new)
-    with pytest.raises(OSError, match="no space left"), replacing(out, keep=keep) as new:
+    with pytest.raises(OSError, match="no space left"), replacing(out) as new:
         (new / "a").write_text("new")
     assert contents(out) == {"a": b"old"}
-    assert names(tmp_path) == ["bundle"]
+    assert contents(kept_beside(out)) == {"a": b"older"}
+    assert names(tmp_path) == [".bundle.before", "bundle"]

@@ -84,7 +84,12 @@ def test_a_list_is_answered_in_its_order(client: TestClient, student: Student) -
         ({"inputs": " "}, 400, "empty_input", "inputs: text is empty"),
         ({"inputs": [TEXT, ""]}, 400, "empty_input", "inputs[1]: text is empty"),
         ({"inputs": [TEXT, {"txt": ""}]}, 422, "validation", "inputs[1]: text is missing"),
-        ({"inputs": "a" * 90_000}, 422, "too_many_tokens", "inputs: more than 1024 tokens, but tiny"),
+        (
+            {"inputs": "a" * 90_000},
+            422,
+            "too_many_tokens",
+            "inputs: more than 1024 tokens, but tiny",
+        ),
         ({"inputs": ["a"] * 4}, 413, "too_many_inputs", "inputs: 4 of them, but a request may"),
         ({"inputs": "a" * 100_000}, 413, "body_too_large", "the body is larger than 100000 bytes"),
         ({"inputs": "a", "model": "b"}, 404, "model_not_found", "model 'b': unknown"),

@@ -60,6 +60,7 @@ def test_what_is_no_input_is_named_with_the_reason() -> None:
         {
             "ticket_id": lambda row: f"T{row}",
             "hash": lambda row: f"{row * 7919:x}0",
+            "scan": lambda row: f"scan-{row // 2}",
             "url": lambda row: f"https://example.com/{row}",
             "created": lambda row: f"2024-05-{row % 28 + 1:02} 10:00:00",
             "price": lambda row: f"{row}.50",
@@ -79,6 +80,7 @@ def test_what_is_no_input_is_named_with_the_reason() -> None:
     assert found.dropped == {
         "ticket_id": "ids",
         "hash": "ids",
+        "scan": "ids",
         "url": "addresses",
         "created": "times",
         "price": "numbers",
