@@ -97,8 +97,8 @@ def convert(
     """Writes the bundle of the student in `source` to `out`, if it passes the parity gate.
 
     The file `notes` becomes a part of the model card. An old bundle at `out` stays until the new
-    one is complete, and then in `kept_beside(out)`. Raises StudentError, UnsupportedModelError, BundleError (`out` is not a
-    bundle), ParityError, OSError.
+    one is complete, and then in `kept_beside(out)`. Raises StudentError, UnsupportedModelError,
+    BundleError (`out` is not a bundle), ParityError, OSError.
     """
     require_replaceable(out)
     log.info("reading %s", source)
