@@ -12,6 +12,7 @@ from pydantic_settings import (
 )
 
 from tasks.command_line import from_command_line
+from tasks.problems import in_words
 
 
 class UsageError(ValueError):
@@ -54,8 +55,8 @@ def read_command_line(kind: type[Arguments], argv: Sequence[str] | None, prog: s
     except ValidationError as error:
         problem = error.errors()[0]
         if not problem["loc"]:
-            raise UsageError(problem["msg"].removeprefix("Value error, ")) from error
+            raise UsageError(in_words(problem)) from error
         flag = str(problem["loc"][0]).replace("_", "-")
-        raise UsageError(f"--{flag}: {problem['msg']}, got {problem['input']!r}") from error
+        raise UsageError(f"--{flag}: {in_words(problem)}, got {problem['input']!r}") from error
     except SettingsError as error:
         raise UsageError(" ".join(str(error).split())) from error

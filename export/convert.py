@@ -112,6 +112,11 @@ def convert(
     replaced = out.exists()
     with replacing(out) as folder:
         write_bundle(checkpoint, folder, version, precision, shlex.join(command), text)
+    if checkpoint.calibration.fitted_on is None:
+        log.warning(
+            "warning: its confidence is not calibrated; to fit it, run training/evaluate.py "
+            "with --calibrate on the checkpoint, and export again"
+        )
     log.info("wrote %s", out)
     if replaced:
         log.info("the bundle before is in %s", kept_beside(out))

@@ -24,6 +24,7 @@ from pydantic_settings import (
 from service.admission import MAX_QUEUE, TIMEOUT
 from service.engine.devices import DeviceChoice
 from service.logs import LogFormat, LogLevel
+from tasks.problems import in_words
 
 KEY = re.compile(r"[!-~]+")
 
@@ -230,4 +231,4 @@ def problem_of(error: ValidationError) -> str:
     got = "" if name.endswith("_keys") else f", got {problem['input']!r}"
     if problem["type"] == "missing":
         got = ""
-    return f"--{flag} (DUET_{name.upper()}): {problem['msg']}{got}"
+    return f"--{flag} (DUET_{name.upper()}): {in_words(problem)}{got}"

@@ -283,7 +283,8 @@ def load_config(recipe: Path, overrides: list[str] = []) -> DistillConfig:  # no
     content = read_yaml(recipe)
     for override in overrides:
         _lay_over(content, override)
-    return validated(DistillConfig, content, recipe)
+    overridden = [override.partition("=")[0] for override in overrides]
+    return validated(DistillConfig, content, recipe, overridden)
 
 
 def dump_config(config: DistillConfig) -> str:

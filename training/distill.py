@@ -86,8 +86,8 @@ def _run(arguments: argparse.Namespace, command: str, prog: str | None) -> int:
         )
         return 130
     if is_main_process():
-        record = read_record(config.output_dir)
-        print(*closing_lines(config.output_dir, record, prog), sep="\n")
+        recipe, overrides, folder = arguments.recipe, arguments.overrides, config.output_dir
+        print(*closing_lines(recipe, overrides, folder, read_record(folder), prog), sep="\n")
     return 0
 
 

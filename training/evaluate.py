@@ -20,19 +20,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import get_args
 
-from pydantic import TypeAdapter
-
-from tasks.durable_files import replace_text
 from tasks.task import Task
 from training.config import DistillConfig, load_config
 from training.data.row import DataError
 from training.evaluation.collect import collect
-from training.evaluation.gate import Evaluated, GateError, Verdict, hold_against
+from training.evaluation.gate import Evaluated, GateError, Verdict, hold_against, write_verdict
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
 from training.evaluation.predictions import OutputError, read_predictions, read_run
 from training.evaluation.temperature import Temperature, fit_temperature
 from training.reports.page import Page
+from training.run.closing import line_after_evaluation
 from training.student.files import write_calibration
 from training.yaml_files import ConfigError
 
@@ -83,6 +81,8 @@ def main(argv: list[str] | None = None, prog: str | None = None) -> int:
         print("evaluate: stopped; the same command goes on", file=sys.stderr)
         return 130
     print(*page.verdict, arguments.out / f"{page.stem}.html", sep="\n")
+    if arguments.calibrate:
+        print(line_after_evaluation(Path(arguments.model), prog))
     if verdict is not None and not verdict.admitted:
         print(f"evaluate: {verdict.sentence}", file=sys.stderr)
         return 1
@@ -222,7 +222,7 @@ def _compare(arguments: argparse.Namespace, command: str) -> tuple[Page, Verdict
     if not arguments.gate:
         return page, None
     verdict = hold_against(evaluated(a), evaluated(b))
-    replace_text(path, TypeAdapter(Verdict).dump_json(verdict, indent=2).decode() + "\n")
+    write_verdict(path, verdict)
     return page, verdict
 
 

@@ -1,11 +1,15 @@
 """YAML files as people write them: every error is one line, which names the file and the key."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from tasks.problems import in_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,7 +22,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
     content = parse_text(text, str(path))
     if not isinstance(content, dict):
@@ -26,15 +34,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def validated(model: type[Model], content: dict[str, Any], path: Path) -> Model:
-    """The content of a file as a model. Raises ConfigError, which names the file and the keys."""
+def validated(
+    model: type[Model], content: dict[str, Any], path: Path, overridden: Iterable[str] = ()
+) -> Model:
+    """The content of a file as a model. Raises ConfigError, which names the file and the keys.
+
+    Of the keys `overridden`, and those below them, it says that they are of the command line.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{_key_of(problem, content)}: {problem['msg']}" for problem in error.errors()
-        )
-        raise ConfigError(f"{path}: {problems}") from error
+        places: dict[str, list[str]] = {}
+        for problem in error.errors():
+            key = _key_of(problem, content)
+            typed = any(f"{key}.".startswith(f"{override}.") for override in overridden)
+            text = ": ".join(filter(None, (key, in_words(problem, model) + _got(problem))))
+            places.setdefault("the command line" if typed else str(path), []).append(text)
+        parts = [f"{place}: {'; '.join(texts)}" for place, texts in places.items()]
+        raise ConfigError("; ".join(parts)) from error
+
+
+def _got(problem: ErrorDetails) -> str:
+    value, kind = problem["input"], problem["type"]
+    if kind in ("value_error", "extra_forbidden") or not isinstance(value, str | int | float):
+        return ""
+    text = json.dumps(value, ensure_ascii=False)
+    return f", got {text}" if value != "" and len(text) < 60 else ""
 
 
 def parse_text(text: str, where: str) -> Any:

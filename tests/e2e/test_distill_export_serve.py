@@ -75,7 +75,7 @@ def test_the_make_targets_give_a_student_that_learnt(data: Path, tmp_path: Path)
         f"ARGS=steps=225 alpha=0.3 {' '.join(data_arguments(data))}",
     )
     assert " loss_mi " in printed
-    assert f"next: make export CHECKPOINT={checkpoint} BUNDLE=bundles/" in printed
+    assert f"next: make evaluate RECIPE={RECIPE} CHECKPOINT={checkpoint} 'ARGS=--recipe " in printed
     assert measured(checkpoint)["accuracy"] >= LEARNT
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["provenance"]["parity"]["rows"] >= 200

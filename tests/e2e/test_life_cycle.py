@@ -108,7 +108,7 @@ def test_check_tells_what_is_wrong(tiny_bundle: Path, tmp_path: Path) -> None:
     for settings, message in (
         ({"DUET_MODELS": str(folder)}, f"{folder}/decoder.onnx: its SHA-256 is not"),
         ({"DUET_MODELS": str(tmp_path / "no")}, f"{tmp_path}/no: not a bundle"),
-        ({"DUET_MAX_ROWS": "many"}, "--max-rows (DUET_MAX_ROWS): Input should be a valid integer"),
+        ({"DUET_MAX_ROWS": "many"}, "--max-rows (DUET_MAX_ROWS): expected a whole number"),
     ):
         done = run("service", "--check", **settings)
         assert (done.returncode, done.stdout) == (2, "")

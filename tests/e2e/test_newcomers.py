@@ -82,10 +82,12 @@ def test_from_a_file_to_an_answer_and_a_report(
         assert part in printed
     distilled = duet(tmp_path, "distill", "rows.yaml").splitlines()
     assert distilled[-3] == "student: runs/rows"
-    assert distilled[-1] == "next: duet export runs/rows --out bundles/rows"
-    evaluation = ("--recipe", "rows.yaml", "--calibrate", "--out", "report")
-    duet(tmp_path, "evaluate", "runs/rows", *evaluation)
-    report = json.loads((tmp_path / "report" / "report.json").read_text())["evaluation"]
+    following = "evaluate runs/rows --recipe rows.yaml --calibrate --out runs/rows/evaluation"
+    assert distilled[-1] == f"next: duet {following}"
+    evaluated = duet(tmp_path, *following.split()).splitlines()
+    assert evaluated[-1] == "next: duet export runs/rows --out bundles/rows"
+    folder = tmp_path / "runs" / "rows" / "evaluation"
+    report = json.loads((folder / "report.json").read_text())["evaluation"]
     right = report["accuracy"]["right"]
     assert right["value"] >= 0.9
     # what training said of the test rows is what the evaluation says

@@ -28,7 +28,7 @@ def test_a_port_in_use(tiny_bundle: Path) -> None:
 
 
 def test_a_setting_that_is_wrong() -> None:
-    assert "--port (DUET_PORT): Input should be a valid integer" in fails(DUET_PORT="http")
+    assert "--port (DUET_PORT): expected a whole number" in fails(DUET_PORT="http")
 
 
 def test_a_gpu_that_is_not_there() -> None:

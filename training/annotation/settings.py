@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from tasks.builtin import TASKS
+from tasks.problems import in_words
 
 
 def _known_task(name: str | None) -> str | None:
@@ -202,7 +203,7 @@ class TeacherSettings(BaseSettings):
 def problem_of(error: ValidationError) -> str:
     """The first thing that is wrong with settings, in one line, with its flag."""
     problem = error.errors()[0]
-    message = problem["msg"].removeprefix("Value error, ")
+    message = in_words(problem)
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0])

@@ -6,7 +6,11 @@ It compares what both models said about the same labelled rows.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from tasks.durable_files import replace_text
 from tasks.task import Task
 from training.evaluation.calibration import brier, confidence_and_right
 from training.evaluation.comparison import compare, mcnemar
@@ -283,3 +287,8 @@ def _columns(records: Sequence[Record]) -> dict[str, Array]:
     confidence, right = confidence_and_right(records)
     squares = brier(confidence, right)
     return {"accuracy": right, "brier": squares, "score": squares + 1 - right}
+
+
+def write_verdict(path: Path, verdict: Verdict) -> None:
+    """Writes the verdict as JSON, whole or not at all."""
+    replace_text(path, TypeAdapter(Verdict).dump_json(verdict, indent=2).decode() + "\n")

@@ -62,6 +62,8 @@ def _verdict(found: Evaluation) -> list[str]:
             f"{percent(most.support / accuracy.rows)}."
         )
     lines.append(_confidence_verdict(found.overconfidence, found.calibration.confidence))
+    if found.temperature is not None and found.temperature.problem is not None:
+        lines.append(f"Its confidence is not calibrated: {found.temperature.problem}.")
     if healthy := found.rationales.health:
         lines.append(health_verdict(healthy))
     else:

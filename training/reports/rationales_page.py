@@ -1,4 +1,4 @@
-"""The part of a page on rationales: their health, their words, and the teacher's."""
+"""The part of a page on rationales: their health, their words, and the rows' own."""
 
 from collections.abc import Sequence
 
@@ -39,8 +39,8 @@ OVERLAPS = {
 SCORES = {
     "agrees": "its conclusion agrees with the label (0 or 1)",
     "true_statements": "share of its arithmetic that is true",
-    "chrf": "chrF with the teacher's",
-    "similarity": "similarity to the teacher's",
+    "chrf": "chrF with the row's own",
+    "similarity": "similarity to the row's own",
     "judge": "the judge's score (1 to 5)",
 }
 
@@ -109,7 +109,7 @@ def rationale_tables(columns: dict[str, Rationales]) -> list[Table]:
         ]
         compared = ", ".join(dict.fromkeys(str(one.with_reference) for one in every))
         head = [name or "score" for name in columns]
-        tables.append(Table((f"beside the teacher's ({compared} rows)", *head), rows))
+        tables.append(Table((f"beside the rows' own ({compared} rows)", *head), rows))
     return tables
 
 
@@ -124,12 +124,12 @@ def health_verdict(shares: dict[str, float]) -> str:
 
 
 def _health_table(columns: dict[str, Rationales]) -> list[Table]:
-    """The health of the models' rationales, and of the teacher's, which are the same for all."""
+    """The health of the models' rationales, and of the rows' own, which are the same for all."""
     found = {
         name or "the model": (one.health, percent(one.equal_reference.value))
         for name, one in columns.items()
     }
-    found["the teacher"] = (next(iter(columns.values())).reference_health, NONE)
+    found["the rows' own"] = (next(iter(columns.values())).reference_health, NONE)
     found = {name: pair for name, pair in found.items() if pair[0]}
     if not found:
         return []
@@ -137,6 +137,6 @@ def _health_table(columns: dict[str, Rationales]) -> list[Table]:
         (title, *(percent(shares[name]) for shares, _ in found.values()))
         for name, title in HEALTH.items()
     ]
-    if "the teacher" in found:
-        rows.append(("the teacher's very text", *(same for _, same in found.values())))
+    if "the rows' own" in found:
+        rows.append(("the row's own, word for word", *(same for _, same in found.values())))
     return [Table(("health: share of all rationales", *found), rows)]

@@ -38,11 +38,13 @@ CLOSED = {"labels": ["pens", "apples", "pens and apples", "marbles"], "answer": 
 
 @pytest.mark.parametrize("task", [{}, CLOSED])
 def test_the_bundle_serves_the_temperature_that_was_fitted(
-    copy: Path, tmp_path: Path, task: dict[str, object]
+    copy: Path, tmp_path: Path, task: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     record = json.loads((copy / "student.json").read_text())
     edit_record(copy, task=record["task"] | task)
     assert convert.main([str(copy), "--out", str(tmp_path / "plain")]) == 0
+    assert caplog.text.count("warning: its confidence is not calibrated") == 1
+    caplog.clear()
     probabilities = np.array([[0.9, 0.1]] * 10)
     validation = open_records([0.5] * 10 + [0.1] * 10, [1] * 8 + [0] * 2 + [1] * 3 + [0] * 7)
     if task:
@@ -50,6 +52,7 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
     fitted = fit_temperature(validation)
     write_calibration(copy, fitted.calibration("10 validation rows"))
     assert convert.main([str(copy), "--out", str(tmp_path / "tempered")]) == 0
+    assert "not calibrated" not in caplog.text
 
     calibration = verify.read(tmp_path / "tempered").manifest.calibration
     assert (calibration.temperature, calibration.offset) == (fitted.temperature, fitted.offset)
@@ -59,7 +62,10 @@ def test_the_bundle_serves_the_temperature_that_was_fitted(
     offset = "" if task else f" and offset {fitted.offset:.3g}"
     said = f"temperature {fitted.temperature:.3g}{offset}"
     assert f"Confidences are at {said}, fitted on 10 validation rows." in card
-    assert "temperature" not in (tmp_path / "plain" / bundle.MODEL_CARD).read_text()
+    plain_card = (tmp_path / "plain" / bundle.MODEL_CARD).read_text()
+    assert "temperature" not in plain_card
+    assert "Confidences are **not calibrated**" in plain_card
+    assert "not calibrated" not in card
 
     plain, served = serve(tmp_path / "plain"), serve(tmp_path / "tempered")
     assert [one.label for one in served] == [one.label for one in plain]

@@ -136,6 +136,5 @@ def test_a_key_that_is_wrong_is_not_shown() -> None:
     with pytest.raises(ValidationError) as wrong:
         Settings(api_keys="good,se cret")
     assert problem_of(wrong.value) == (
-        "--api-keys (DUET_API_KEYS): Value error, a key may hold ASCII letters, digits and signs, "
-        "and no spaces"
+        "--api-keys (DUET_API_KEYS): a key may hold ASCII letters, digits and signs, and no spaces"
     )

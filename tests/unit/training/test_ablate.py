@@ -143,7 +143,7 @@ def test_cells_of_another_process_are_left_to_it(
     ("old", "new", "complaint"),
     [
         ("objective=dss", "colour=red", "colour: "),
-        ("recipe.yaml", "nowhere.yaml", "nowhere.yaml: cannot be read"),
+        ("recipe.yaml", "nowhere.yaml", "nowhere.yaml: no such file"),
         ("seeds:", "sedes:", "sedes: "),
     ],
 )

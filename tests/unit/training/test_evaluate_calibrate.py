@@ -63,7 +63,10 @@ def test_a_temperature_of_the_validation_rows(
 
 
 def test_no_temperature_can_be_fitted(
-    brief_checkpoint: Path, recipe: list[str], tmp_path: Path
+    brief_checkpoint: Path,
+    recipe: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     student = tmp_path / "student"
     shutil.copytree(brief_checkpoint, student)
@@ -72,6 +75,10 @@ def test_no_temperature_can_be_fitted(
     assert not (student / "calibration.json").exists()
     report = (tmp_path / "out" / "report.md").read_text()
     assert "No temperature was fitted: 0 of 20 validation rows are right" in report
+    printed = capsys.readouterr().out
+    reason = "0 of 20 validation rows are right: a fit needs both kinds"
+    assert f"\nIts confidence is not calibrated: {reason}.\n" in printed
+    assert printed.splitlines()[-1].startswith(("next: make export", "next: python -m export"))
 
 
 def test_only_a_checkpoint_is_calibrated(

@@ -96,7 +96,7 @@ def test_a_bad_bundle(
     [
         (["--data", "none.jsonl"], "none.jsonl: No such file or directory"),
         (["--data", "rows.txt"], "rows.txt: expected a file named *.jsonl, *.csv or *.parquet"),
-        (["--recipe", "none.yaml"], "none.yaml: cannot be read"),
+        (["--recipe", "none.yaml"], "none.yaml: no such file"),
         (["--recipe", str(RECIPE), "steps=x"], "steps: "),
         (["--recipe", str(RECIPE), "task=esnli"], "task.fields: ['premise', 'hypothesis'] in the"),
         (["--data", "none.jsonl", "--served-name", "a"], "is no service; leave it out"),

@@ -72,7 +72,7 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "rows.csv"
     path.write_text("body\none\n")
     for arguments, message in (
-        ((), "--input (DUET_INPUT): Field required"),
+        ((), "--input (DUET_INPUT): missing"),
         (("--input", tmp_path / "no.csv"), f"[Errno 2] No such file or directory: '{tmp_path}/no"),
         (("--input", path, "--model", tmp_path), f"{tmp_path}: not a bundle"),
         (
@@ -80,7 +80,7 @@ def test_what_cannot_begin_says_why(tmp_path: Path, capsys: pytest.CaptureFixtur
             f"{path}: there is no 'text', but body; say where a field is with --columns "
             "FIELD=COLUMN",
         ),
-        (("--input", path, "--columns", "body"), "--columns (DUET_COLUMNS): Value error, expected"),
+        (("--input", path, "--columns", "body"), "--columns (DUET_COLUMNS): expected"),
     ):
         told = complaint(capsys, "--output", tmp_path / "out", *arguments)
         assert told.startswith(message)

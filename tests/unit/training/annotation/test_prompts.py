@@ -104,13 +104,13 @@ def shot(**changes: Any) -> dict[str, Any]:
         ({"question": "{{ text }}"}, "question: the template fails on review: 'text' is undefined"),
         ({"question": "{{ review"}, "question: the template fails on review"),
         ({"question": "{{ review.splitlines()[1] }}"}, "question: the template fails on review"),
-        ({"question": " "}, "question: String should match"),
-        ({"instructions": None}, "instructions: Input should be a valid string"),
-        ({"system": "You judge."}, "system: Extra inputs are not permitted"),
+        ({"question": " "}, "question: expected text, found none"),
+        ({"instructions": None}, "instructions: expected text"),
+        ({"system": "You judge."}, "system: no such key"),
         (shot(label="fine"), "examples.2.label: 'fine' is not one of good, bad"),
         (shot(input={"text": "So."}), "examples.2.input: expected the fields review"),
         (shot(input={"review": ["So."]}), "examples.2.input.review: expected a text"),
-        (shot(rationale=""), "examples.1.rationale: String should match"),
+        (shot(rationale=""), "examples.1.rationale: expected text, found none"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -135,7 +135,7 @@ def test_examples_fit_their_task(tmp_path: Path) -> None:
 def test_files_that_are_missing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--prompt: name a file: task tone has no built-in one"):
         load_prompt(TONE, None)
-    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: no such file"):
         load_prompt(TONE, tmp_path / "none.yaml")
 
 

@@ -59,7 +59,7 @@ def test_a_cell_is_the_recipe_with_the_changes_of_its_data_set_its_arm_and_its_s
         ({"arms": {"dss": {"shuffle": 2}}}, "arms.dss.shuffle: "),
         ({"arms": {"dss": {}}}, "comparisons: A: 'mi' is none of the arms"),
         ({"datasets": {"sums": {"recipe": "a.yaml"}}}, "B: 'large' is none of the datasets"),
-        ({"datasets": {"sums": {}}}, "datasets.sums.recipe: Field required"),
+        ({"datasets": {"sums": {}}}, "datasets.sums.recipe: missing"),
         ({"colour": "red"}, "colour: "),
         (
             {

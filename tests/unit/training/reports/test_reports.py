@@ -117,7 +117,7 @@ def test_the_figures_are_those_that_were_measured(
     assert row(page, "chrF, of 100") == [f"{found.rationales.overlap.chrf:.1f}"]
     correlation = found.rationales.correlations["chrf"].point_biserial
     assert correlation.value is not None
-    shown_value = float(row(page, "chrF with the teacher's")[3].replace("−", "-"))
+    shown_value = float(row(page, "chrF with the row's own")[3].replace("−", "-"))
     assert shown_value == pytest.approx(correlation.value, abs=0.005)
     matrix = next(table for table in page.tables if len(table[0]) == len(LABELS) + 1)
     assert [[*map(int, line[1:])] for line in matrix[1:]] == found.accuracy.classes.confusion

@@ -38,5 +38,16 @@ def test_every_fault_of_rationales_has_a_row() -> None:
     assert "| healthy: none of the faults below | 90.0 % |" in text
     for place, title in enumerate(FAULTS.values()):
         assert f"| {title} | {place}.0 % |" in text
-    assert "the teacher's very text" not in text
+    assert "word for word" not in text
     assert "| rationales |" not in text
+
+
+def test_a_card_says_nothing_of_where_the_rationales_come_from() -> None:
+    """They may be a model's, or people's own."""
+    shares: dict[str, float | int | str] = {"rows": 4, "healthy": 1.0, "reference": 1.0}
+    shares |= dict.fromkeys(FAULTS, 0.0)
+    text = card_of({"validation": {"accuracy": 0.5}, "rationales": shares})
+    assert "It learnt from the labels and the\nrationales of its training rows." in text
+    assert "| the row's own rationale, word for word | 100.0 % |" in text
+    assert "teacher's" not in text
+    assert "larger model" not in text

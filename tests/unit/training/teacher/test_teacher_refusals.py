@@ -14,7 +14,7 @@ from training import teacher
     ("arguments", "problem"),
     [
         (["--what"], "teacher: unrecognized arguments: --what"),
-        (["--samples", "many"], "teacher: --samples: Input should be a valid integer"),
+        (["--samples", "many"], "teacher: --samples: expected a whole number"),
         (["--budget", "1"], "teacher: --budget: needs --prices"),
         (["--recipe", "r.yaml"], "teacher: --task: expected one of --task and --recipe"),
     ],
@@ -50,7 +50,7 @@ def test_what_is_there_is_not_written_over(
         ('{"text": "One?"}\n{"txt": "Two?"}\n', [], 'line 2: no "text"; there is txt'),
         ('{"text": "One?"}\n', ["--given-label"], 'line 1: no "label"; there is text'),
         ("\n", [], "rows.jsonl: there are no rows"),
-        ('{"text": "One?"}\n', ["--prompt", "none.yaml"], "none.yaml: cannot be read"),
+        ('{"text": "One?"}\n', ["--prompt", "none.yaml"], "none.yaml: no such file"),
         (
             '{"text": "One?"}\n',
             ["--prices", "1", "2", "--budget", "1", "--body", '{"max_tokens": null}'],
