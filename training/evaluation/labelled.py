@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tasks.columns import Columns, MissingColumn
 from tasks.task import Fields, Task
 from training.config import DistillConfig
 from training.data.files import read_rows
@@ -46,12 +47,13 @@ class Data:
         return {"source": self.source, "rows": str(self.count), "sha256": self.fingerprint}
 
 
-def from_file(path: Path, task: Task) -> Data:
+def from_file(path: Path, task: Task, columns: Columns | None = None) -> Data:
     """The rows of a JSON lines, CSV or Parquet file, in the form that training reads.
 
-    Checks all rows first. Leaves out rows whose label is null. Raises DataError.
+    `columns` is a recipe's map of columns; None: there is no recipe. Checks all rows first. Leaves
+    out rows whose label is null. Raises DataError.
     """
-    reader = RowReader(task, {})
+    reader = RowReader(task, columns or {})
 
     def read(report: LoadReport | None = None) -> Iterator[LabelledRow]:
         for index, (place, values) in enumerate(read_rows(path)):
@@ -63,7 +65,12 @@ def from_file(path: Path, task: Task) -> Data:
                 report.drop("row whose label is null", place)
 
     report = LoadReport(str(path))
-    data = _looked_through(str(path), lambda: read(report), read)
+    try:
+        data = _looked_through(str(path), lambda: read(report), read)
+    except DataError as error:
+        if columns is None and isinstance(error.__cause__, MissingColumn):
+            raise DataError(f"{error}: --recipe RECIPE.yaml") from error
+        raise
     if report.dropped:
         log.info("%s", report)
     return data

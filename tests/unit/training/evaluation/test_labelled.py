@@ -77,6 +77,19 @@ def test_bad_files(tmp_path: Path, name: str, content: str | None, complaint: st
         from_file(tmp_path / name, SVAMP)
 
 
+def test_a_file_with_the_columns_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("problem,sum,why\nHow many?,1 + 1,Two.\n")
+    columns = {"text": "problem", "label": "sum", "rationale": "why"}
+    (row,) = from_file(path, SVAMP, columns).read()
+    assert (row.text, row.gold, row.reference) == ("How many?", "1 + 1", "Two.")
+    there = "there is problem, sum, why; if its name is another, name it by data.columns of the"
+    with pytest.raises(DataError, match=f'"text"; {there} recipe: --recipe RECIPE.yaml$'):
+        from_file(path, SVAMP)
+    with pytest.raises(DataError, match=f'"label"; {there} recipe$'):
+        from_file(path, SVAMP, {"text": "problem"})
+
+
 def recipe(folder: Path, *overrides: str) -> DistillConfig:
     for name, rows, seed in (("train", 60, 0), ("test", 10, 1)):
         write_problems(folder / f"{name}.jsonl", rows, seed)
