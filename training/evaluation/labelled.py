@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tasks.columns import Columns, MissingColumn
@@ -18,6 +18,8 @@ from training.data.splits import Key, Split, group_key, load_splits
 from training.student.files import Example
 
 log = logging.getLogger("duet.evaluation")
+
+WARNING = "warning"  # the fact of `Data.identity` that some rows are training rows, too
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Data:
     read: Callable[[], Iterable[LabelledRow]]
     count: int
     fingerprint: str  # SHA-256 of all rows
+    warning: str | None = None  # of rows that are training rows, too
 
     @property
     def identity(self) -> dict[str, str]:
-        return {"source": self.source, "rows": str(self.count), "sha256": self.fingerprint}
+        facts = {"source": self.source, "rows": str(self.count), "sha256": self.fingerprint}
+        return facts if self.warning is None else facts | {WARNING: self.warning}
 
 
 def from_file(path: Path, task: Task, columns: Columns | None = None) -> Data:
@@ -91,7 +95,8 @@ def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
     if not examples:
         raise DataError("data.test: the recipe names no test rows")
     rows = labelled_examples(examples, task, split, group_of(config))
-    return _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+    data = _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+    return replace(data, warning=splits.trained_on.get(split))
 
 
 def group_of(config: DistillConfig) -> Key | None:

@@ -108,6 +108,20 @@ def test_the_splits_of_a_recipe_are_those_of_training(tmp_path: Path) -> None:
         assert [row.cluster for row in rows] == [*map(str, range(len(examples)))]
 
 
+def test_rows_that_are_training_rows_too_are_told(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    test = (tmp_path / "test.jsonl").read_text()
+    assert from_recipe(config, "test", SVAMP).warning is None
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write(test * 3)  # of which 12 rows at most are held out
+    data = from_recipe(config, "test", SVAMP)
+    told = " of 10 test rows are training rows too (first: "
+    assert data.warning is not None
+    assert told in data.warning
+    assert data.identity["warning"] == data.warning
+    assert data.count == 10
+
+
 def test_groups_of_a_recipe_are_clusters(tmp_path: Path) -> None:
     config = recipe(tmp_path, "data.group_by='{{text[-20:]}}'")
     clusters = [row.cluster for row in from_recipe(config, "test", SVAMP).read()]
