@@ -12,21 +12,20 @@ with 1 where A is significantly worse.
 
 import argparse
 import logging
-import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import get_args
 
 from tasks.task import Task
 from training.config import DistillConfig, load_config
 from training.data.row import DataError
+from training.data.sources import columns_of
 from training.evaluation.collect import collect
 from training.evaluation.gate import Evaluated, GateError, Verdict, hold_against, write_verdict
 from training.evaluation.labelled import Data, Split, from_file, from_recipe
 from training.evaluation.model import Model, ModelError
+from training.evaluation.opened import opened
 from training.evaluation.predictions import OutputError, read_predictions, read_run
 from training.evaluation.temperature import Temperature, fit_temperature
 from training.reports.page import Page
@@ -105,7 +104,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         "--recipe",
         nargs="+",
         metavar=("RECIPE.yaml", "key=value"),
-        help="a recipe whose rows are used; key=value as for distill.py",
+        help="a recipe whose rows are used, or with --data its data.columns; key=value as for "
+        "distill.py",
     )
     parser.add_argument(
         "--compare",
@@ -155,8 +155,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    of_the_fit_alone = arguments.data and arguments.calibrate
-    recipe = None if of_the_fit_alone else arguments.recipe
+    recipe = None if arguments.data else arguments.recipe  # else it reads the file, and fits
     sources = [arguments.data, recipe, arguments.compare]
     if sum(source is not None for source in sources) != 1:
         parser.error("expected one of --data, --recipe and --compare")
@@ -186,7 +185,7 @@ def _evaluate(arguments: argparse.Namespace, command: str) -> Page:
     out.mkdir(parents=True, exist_ok=True)
     split = _split(arguments)
     temperature = None
-    with _opened(arguments.model, out, arguments.served_name) as model:
+    with opened(arguments.model, out, arguments.served_name) as model:
         task = model.task
         if arguments.calibrate:
             temperature = _calibrate(model, arguments)
@@ -247,34 +246,6 @@ def _calibrate(model: Model, arguments: argparse.Namespace) -> Temperature:
     return fitted
 
 
-@contextmanager
-def _opened(name: str, out: Path, served_name: str | None) -> Iterator[Model]:
-    if name.startswith(("http://", "https://")):
-        from training.evaluation.remote import RemoteModel
-
-        key = os.environ.get("DUET_API_KEY")
-        with closing(RemoteModel.connect(name, served_name, key)) as model:
-            yield model
-        return
-    if served_name is not None:
-        raise ModelError(f"--served-name: {name} is no service; leave it out")
-    folder = Path(name)
-    if (folder / "manifest.json").is_file():
-        from training.evaluation.served import served
-
-        with served(folder, out / "service.log") as model:
-            yield model
-    elif (folder / "student.json").is_file():
-        from training.evaluation.checkpoint import Checkpoint  # torch is needed only here
-
-        yield Checkpoint.load(folder)
-    else:
-        raise ModelError(
-            f"{name}: expected a checkpoint (a folder with student.json), a bundle (one with "
-            "manifest.json), or a service's address, as http://127.0.0.1:8000"
-        )
-
-
 def _config(arguments: argparse.Namespace) -> DistillConfig:
     recipe, *overrides = arguments.recipe
     return load_config(Path(recipe), overrides)
@@ -292,7 +263,8 @@ def _split(arguments: argparse.Namespace) -> Split | None:
 
 def _data(arguments: argparse.Namespace, split: Split | None, task: Task) -> Data:
     if split is None:
-        return from_file(arguments.data, task)
+        columns = columns_of(_config(arguments).data) if arguments.recipe else None
+        return from_file(arguments.data, task, columns)
     return from_recipe(_config(arguments), split, task)
 
 

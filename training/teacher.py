@@ -29,7 +29,7 @@ from training.annotation.settings import TeacherSettings, problem_of
 from training.annotation.tokens import LIMITS, answer_limit
 from training.config import load_config
 from training.data.row import DataError, Row
-from training.data.sources import Columns, DssSource
+from training.data.sources import Columns, columns_of
 from training.yaml_files import ConfigError
 
 
@@ -208,7 +208,7 @@ def _task(settings: TeacherSettings) -> tuple[Task, Columns]:
         assert settings.task is not None
         return TASKS[settings.task], {}
     config = load_config(settings.recipe)
-    return config.task, {} if isinstance(config.data, DssSource) else config.data.columns
+    return config.task, columns_of(config.data)
 
 
 def _failures(rows: Rows, samples: int, dialogue: Dialogue, store: AnswerStore) -> set[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from duet.refresh.admission import replace, same_student
 from duet.refresh.checks import (
+    check_data,
     check_recipe,
     check_rows,
     check_served,
@@ -67,7 +68,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--bundle", type=Path, required=True, help="the bundle that is served")
     parser.add_argument(
-        "--data", required=True, help="labelled rows that no student was trained on"
+        "--data",
+        required=True,
+        help="labelled rows that no student was trained on, with the recipe's columns",
     )
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="address of the service")
     parser.add_argument(
@@ -95,8 +98,9 @@ def _refresh(arguments: argparse.Namespace, service: RunningService) -> None:
             _say(done)
             manifest = read_bundle(bundle)
         source = check_served(service, name, bundle, manifest)
-        check_rows(arguments.data, manifest)
-        check_recipe(arguments.recipe, arguments.overrides, bundle, manifest)
+        check_data(arguments.data)
+        config = check_recipe(arguments.recipe, arguments.overrides, bundle, manifest)
+        check_rows(arguments.data, config, manifest)
         state = "is served" if source.checksum else "can be loaded, as a new model,"
         _say(f"{name}, version {manifest.version}, {state} at {service.url} from {bundle}")
 
@@ -106,7 +110,10 @@ def _refresh(arguments: argparse.Namespace, service: RunningService) -> None:
             *(arguments.recipe, arguments.overrides, checkpoint),
             *(arguments.data, arguments.version),
         )
-        compare = comparing(checkpoint, bundle, arguments.data)
+        compare = comparing(
+            *(arguments.recipe, arguments.overrides, checkpoint),
+            *(bundle, arguments.data),
+        )
         steps = len(make) + len(compare) + 1
         _say(f"{steps} steps; what they print is in {log}")
         for number, stage in enumerate([*make, *compare], 1):

@@ -8,8 +8,9 @@ from duet.refresh.running_service import RunningService, Source
 from export.bundle import MANIFEST, BundleError, Manifest
 from export.replacing import kept_beside, put_back
 from export.verify import read, read_manifest
-from training.config import load_config
+from training.config import DistillConfig, load_config
 from training.data.row import DataError
+from training.data.sources import columns_of
 from training.evaluation.gate import SAME
 from training.evaluation.labelled import from_file
 from training.yaml_files import ConfigError
@@ -28,21 +29,27 @@ def read_bundle(folder: Path) -> Manifest:
         raise RefreshError(str(error)) from error
 
 
-def check_rows(data: str, manifest: Manifest) -> None:
-    """Reads all rows to compare on. Raises RefreshError."""
+def check_data(data: str) -> None:
+    """Checks that there is a file of rows to compare on. Raises RefreshError."""
     expected = "expected a file of labelled rows that no student was trained on"
     if not data:
         raise RefreshError(f"DATA=… (--data): {expected}")
     if not Path(data).is_file():
         raise RefreshError(f"{data}: no such file; DATA=… (--data): {expected}")
+
+
+def check_rows(data: str, config: DistillConfig, manifest: Manifest) -> None:
+    """Reads all rows to compare on, by the recipe's columns. Raises RefreshError."""
     try:
-        from_file(Path(data), manifest.task)
+        from_file(Path(data), manifest.task, columns_of(config.data))
     except (DataError, OSError) as error:
         raise RefreshError(str(error)) from error
 
 
-def check_recipe(recipe: Path, overrides: list[str], bundle: Path, manifest: Manifest) -> None:
-    """Checks that the recipe's student can take the bundle's place. Raises RefreshError."""
+def check_recipe(
+    recipe: Path, overrides: list[str], bundle: Path, manifest: Manifest
+) -> DistillConfig:
+    """The recipe, whose student can take the bundle's place. Raises RefreshError."""
     try:
         config = load_config(recipe, overrides)
     except (ConfigError, OSError) as error:
@@ -59,6 +66,7 @@ def check_recipe(recipe: Path, overrides: list[str], bundle: Path, manifest: Man
                 f"{recipe}: its task is not that of the bundle in {bundle}, so the two cannot be "
                 f"compared: task.{name} is {ours!r}, but {theirs!r} in the bundle"
             )
+    return config
 
 
 def check_served(service: RunningService, name: str, bundle: Path, manifest: Manifest) -> Source:

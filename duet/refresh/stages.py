@@ -81,18 +81,21 @@ def making(
     ]
 
 
-def comparing(checkpoint: Path, bundle: Path, data: str) -> list[Stage]:
+def comparing(
+    recipe: Path, overrides: list[str], checkpoint: Path, bundle: Path, data: str
+) -> list[Stage]:
     """The stages that leave `gate/verdict.json` in `checkpoint`. The last one is the gate."""
     gate = checkpoint / "gate"
     new, old = str(gate / "new"), str(gate / "old")
+    rows = ["--data", data, "--recipe", str(recipe), *overrides]  # the recipe names the columns
     return [
         Stage(
             f"evaluate it on {data}",
-            ["evaluate", str(checkpoint / "bundle"), "--data", data, "--out", new, "--force"],
+            ["evaluate", str(checkpoint / "bundle"), *rows, "--out", new, "--force"],
         ),
         Stage(
             f"evaluate {bundle} on {data}",
-            ["evaluate", str(bundle), "--data", data, "--out", old, "--force"],
+            ["evaluate", str(bundle), *rows, "--out", old, "--force"],
         ),
         Stage(
             "compare the two evaluations",

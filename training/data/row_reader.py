@@ -40,7 +40,10 @@ class RowReader:
             if labelled:
                 self.columns.require("label", values)
         except MissingColumn as error:
-            raise DataError(f'{place}: no "{error.column}"; there is {error.there}') from error
+            raise DataError(
+                f'{place}: no "{error.column}"; there is {error.there}; if its name is another, '
+                "name it by data.columns of the recipe"
+            ) from error
         labels = self.task.labels_of(fields)
         return Row(
             place,

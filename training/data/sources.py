@@ -156,3 +156,8 @@ class HubSource(Source):
 
 
 AnySource = Annotated[DssSource | FilesSource | HubSource, Field(discriminator="format")]
+
+
+def columns_of(source: AnySource) -> Columns:
+    """The source's map of columns, by which other rows in the same form can be read."""
+    return {} if isinstance(source, DssSource) else source.columns

@@ -6,7 +6,7 @@ import logging
 import random
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from tasks.task import Task, render_template
@@ -30,6 +30,7 @@ class Splits:
     validation: list[Example]
     test: list[Example]
     reports: list[str]  # what was read, and what was left out and why
+    trained_on: dict[Split, str] = field(default_factory=dict)  # of rows that are learned from, too
 
     @property
     def explained(self) -> bool:
@@ -53,7 +54,8 @@ def load_splits(config: DistillConfig) -> Splits:
     At most `validation_rows` validation rows come from the source. If it names none, they are held
     out of the training rows. Rows are held out in whole groups, so no input is in two splits.
     Filters come last, and only for training rows: students with other filters are measured on the
-    same rows. Raises DataError.
+    same rows. Rows of validation and test files that are training rows, too, stay, with a warning.
+    Raises DataError.
     """
     source, task = config.data, config.task
     labelled = source.labels == "gold" or source.group_test
@@ -91,7 +93,14 @@ def load_splits(config: DistillConfig) -> Splits:
         notes.append(f"{train_only_report}; {dropped} are of a group with validation or test rows")
     if not rows or not validation:
         raise DataError(f"{report}: no {'validation' if rows else 'training'} rows are left")
-    notes = [*map(str, reports), *notes]
+    trained_on: dict[Split, str] = {}
+    if source.validation is not None or test:
+        learned = {task.render(row.input) for row in rows + train_only}
+        measured: dict[Split, list[Row]] = {"validation": validation, "test": test}
+        for split, some in measured.items():
+            if again := [row for row in some if task.render(row.input) in learned]:
+                trained_on[split] = _trained_on(again, len(some), split)
+    notes = [*map(str, reports), *notes, *(f"warning: {one}" for one in trained_on.values())]
     for note in notes:
         log.info("%s", note)
     train = examples_of(rows, source.labels, source.max_rationales)
@@ -100,6 +109,7 @@ def load_splits(config: DistillConfig) -> Splits:
         examples_of(validation, source.labels, 1),
         examples_of(test, "gold", 1),
         notes,
+        trained_on,
     )
 
 
@@ -158,6 +168,16 @@ def group_key(task: Task, template: str | None) -> Key:
 def masked(text: str) -> str:
     """The text in lower case, with single spaces, and with each number replaced by `<number>`."""
     return " ".join(re.sub(r"\d+(?:[.,]\d+)*", "<number>", text).casefold().split())
+
+
+def _trained_on(again: list[Row], count: int, split: Split) -> str:
+    """A sentence about rows of a split, of `count` rows, whose input is a training row's."""
+    some = f"{len(again)} of {count} {split} rows"
+    if len(again) == 1:
+        are, theirs = "is a training row", "its answer says"
+    else:
+        are, theirs = "are training rows", "their answers say"
+    return f"{some} {are} too (first: {again[0].place}): {theirs} nothing about new rows"
 
 
 def _with_label(rows: list[Row], labels: Labels, report: LoadReport) -> list[Row]:

@@ -4,9 +4,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from tasks.columns import Columns, MissingColumn
 from tasks.task import Fields, Task
 from training.config import DistillConfig
 from training.data.files import read_rows
@@ -17,6 +18,8 @@ from training.data.splits import Key, Split, group_key, load_splits
 from training.student.files import Example
 
 log = logging.getLogger("duet.evaluation")
+
+WARNING = "warning"  # the fact of `Data.identity` that some rows are training rows, too
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,21 @@ class Data:
     read: Callable[[], Iterable[LabelledRow]]
     count: int
     fingerprint: str  # SHA-256 of all rows
+    warning: str | None = None  # of rows that are training rows, too
 
     @property
     def identity(self) -> dict[str, str]:
-        return {"source": self.source, "rows": str(self.count), "sha256": self.fingerprint}
+        facts = {"source": self.source, "rows": str(self.count), "sha256": self.fingerprint}
+        return facts if self.warning is None else facts | {WARNING: self.warning}
 
 
-def from_file(path: Path, task: Task) -> Data:
+def from_file(path: Path, task: Task, columns: Columns | None = None) -> Data:
     """The rows of a JSON lines, CSV or Parquet file, in the form that training reads.
 
-    Checks all rows first. Leaves out rows whose label is null. Raises DataError.
+    `columns` is a recipe's map of columns; None: there is no recipe. Checks all rows first. Leaves
+    out rows whose label is null. Raises DataError.
     """
-    reader = RowReader(task, {})
+    reader = RowReader(task, columns or {})
 
     def read(report: LoadReport | None = None) -> Iterator[LabelledRow]:
         for index, (place, values) in enumerate(read_rows(path)):
@@ -63,7 +69,12 @@ def from_file(path: Path, task: Task) -> Data:
                 report.drop("row whose label is null", place)
 
     report = LoadReport(str(path))
-    data = _looked_through(str(path), lambda: read(report), read)
+    try:
+        data = _looked_through(str(path), lambda: read(report), read)
+    except DataError as error:
+        if columns is None and isinstance(error.__cause__, MissingColumn):
+            raise DataError(f"{error}: --recipe RECIPE.yaml") from error
+        raise
     if report.dropped:
         log.info("%s", report)
     return data
@@ -84,7 +95,8 @@ def from_recipe(config: DistillConfig, split: Split, task: Task) -> Data:
     if not examples:
         raise DataError("data.test: the recipe names no test rows")
     rows = labelled_examples(examples, task, split, group_of(config))
-    return _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+    data = _looked_through(f"{config.name} ({split})", lambda: rows, lambda: rows)
+    return replace(data, warning=splits.trained_on.get(split))
 
 
 def group_of(config: DistillConfig) -> Key | None:

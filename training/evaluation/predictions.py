@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.durable_files import open_locked, replace_text
+from training.evaluation.labelled import WARNING
 from training.evaluation.record import Record
 from training.run.differences import differences
 
@@ -14,6 +15,7 @@ PREDICTIONS = "predictions.jsonl"
 RUN = "run.json"
 
 Run = dict[str, dict[str, str]]  # facts of the `model` and of the `data`; `source` is their place
+_NO_IDENTITY = ("source", WARNING)
 
 
 class OutputError(ValueError):
@@ -103,7 +105,7 @@ def read_run(folder: Path) -> Run:
 
 def _facts(run: Run) -> dict[str, dict[str, Any]]:
     return {
-        part: {name: value for name, value in facts.items() if name != "source"}
+        part: {name: value for name, value in facts.items() if name not in _NO_IDENTITY}
         for part, facts in run.items()
     }
 

@@ -6,7 +6,7 @@ from training.evaluation.cases import Case
 from training.evaluation.comparison import Comparison
 from training.evaluation.evaluation import Evaluation
 from training.evaluation.predictions import Run
-from training.reports.evaluation_page import calibration_table
+from training.reports.evaluation_page import calibration_table, warnings_of
 from training.reports.page import (
     A_TENTH,
     NONE,
@@ -54,7 +54,7 @@ def comparison_page(
         title=" against ".join(names),
         headline=_headline(found),
         verdict=_verdict(found),
-        limits=_limits(found, evaluations),
+        limits=[*warnings_of(a[0], b[0]), *_limits(found, evaluations)],
         sections=[
             _difference(found),
             _accuracy(found, evaluations),

@@ -3,6 +3,7 @@
 from training.evaluation.calibration import MeasuredCalibration
 from training.evaluation.estimate import Estimate
 from training.evaluation.evaluation import Evaluation
+from training.evaluation.labelled import WARNING
 from training.evaluation.predictions import Run
 from training.reports.page import (
     A_TENTH,
@@ -41,12 +42,18 @@ def evaluation_page(run: Run, found: Evaluation, reproduce: Table) -> Page:
             "figure",
         ),
         verdict=_verdict(found),
-        limits=_limits(found),
+        limits=[*warnings_of(run), *_limits(found)],
         sections=[_accuracy(found), _calibration(found), *_rationales(found)],
         names=[name],
         cases=by_kind(found.cases),
         reproduce=reproduce,
     )
+
+
+def warnings_of(*runs: Run) -> list[str]:
+    """A sentence of each run's rows that are training rows, too; none twice."""
+    found = dict.fromkeys(run["data"].get(WARNING) for run in runs)
+    return [f"{warning}." for warning in found if warning]
 
 
 def _verdict(found: Evaluation) -> list[str]:

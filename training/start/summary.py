@@ -41,6 +41,8 @@ def _facts(found: FirstRecipe) -> Iterator[tuple[str, str]]:
             yield "  cut", f"{one.cut} of {one.texts} {name}s, at {one.limit} tokens"
     held_out = len(found.splits.validation)
     yield "held out", f"{held_out} rows{'' if config.data.test else '; there are no test rows'}"
+    for warning in found.splits.trained_on.values():
+        yield "warning", warning
     base = found.base.name or "from scratch"
     yield "student", f"{base}, {found.parameters / 1e6:.1f} M parameters ({found.base.why})"
     if found.base.name:

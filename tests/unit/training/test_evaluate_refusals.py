@@ -124,7 +124,11 @@ def test_out_that_is_a_file(
     ("arguments", "complaint_of_it"),
     [
         (["model"], "expected one of --data, --recipe and --compare"),
-        (["model", "--data", "a", "--recipe", "b"], "expected one of --data, --recipe and"),
+        (["--compare", "a", "b", "--recipe", "c"], "expected one of --data, --recipe and"),
+        (
+            ["model", "--data", "a", "--recipe", "b", "--split", "test"],
+            "--split and --calibrate are of a --recipe",
+        ),
         (["--data", "a"], "expected MODEL"),
         (["model", "--data", "a", "--split", "test"], "--split and --calibrate are of a --recipe"),
         (["model", "--data", "a", "--calibrate"], "--split and --calibrate are of a --recipe"),

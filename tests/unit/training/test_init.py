@@ -84,14 +84,18 @@ def test_make_is_told_of_its_own_next_command(
     assert capsys.readouterr().out.endswith("then: make distill RECIPE=tickets.yaml\n")
 
 
-def test_the_recipe_of_equations() -> None:
-    write_rows(Path("sums.jsonl"), make_rows(problem, 40, seed=0))
-    write_rows(Path("more.jsonl"), make_rows(problem, 20, seed=1))
+def test_the_recipe_of_equations(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = make_rows(problem, 40, seed=0)
+    write_rows(Path("sums.jsonl"), rows)
+    write_rows(Path("more.jsonl"), [*make_rows(problem, 20, seed=1), *rows])
     task = recipe("sums.jsonl", "--test", "more.jsonl", "--name", "sums-2").task
     assert (task.name, task.labels, task.answer, task.numbers) == (
         *("sums-2", "open", "arithmetic"),
         "masked",
     )
+    printed = capsys.readouterr()
+    assert "warning    32 of 60 test rows are training rows too (first: more.jsonl, " in printed.out
+    assert "warning" not in printed.err
 
 
 def test_the_recipe_of_pairs_without_reasons() -> None:

@@ -237,4 +237,5 @@ def test_the_real_data_loads(
 ) -> None:
     splits = load_splits(config_of(data, "mini", f"data.path={real_data / 'dss'}", *overrides))
     assert (len(splits.train), len(splits.validation), len(splits.test)) == rows
-    assert all(", 0 dropped, " in report for report in splits.reports)
+    told = [report for report in splits.reports if not report.startswith("warning: ")]
+    assert all(", 0 dropped, " in report for report in told)

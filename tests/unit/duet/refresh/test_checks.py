@@ -17,7 +17,7 @@ from tests.support.bundles import copy_bundle
 from tests.support.corrupt_bundles import flip_a_bit
 from tests.support.no_torch import no_torch
 from tests.support.programs import run
-from tests.support.refreshes import KEY
+from tests.support.refreshes import KEY, prepare
 from tests.support.seeded_rows import write_rows
 from tests.support.simple_problems import RECIPE
 from tests.support.tiny_students import answers, problems
@@ -169,6 +169,27 @@ def test_rows_that_cannot_be_compared_on(
     said = complaint(command(bundle, url), capsys)
     assert said.startswith(str(Path("rows.jsonl").absolute()))
     assert expected in said
+
+
+def test_rows_with_the_columns_of_the_recipe(
+    bundle: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stages that compare read them, too."""
+    recipe = Path("recipe.yaml").read_text(encoding="utf-8")
+    columns = "data:\n  columns: {text: question, label: team}\n"
+    Path("recipe.yaml").write_text(recipe.replace("data:\n", columns), encoding="utf-8")
+    there = "if its name is another, name it by data.columns of the recipe"
+    assert complaint(command(bundle, url), capsys).endswith(
+        f'rows.jsonl, line 1: no "question"; there is text, label; {there}'
+    )
+    pairs = zip(problems(20), answers(20), strict=True)
+    rows = [{"question": text, "team": label} for text, (label, _) in pairs]
+    write_rows(Path("rows.jsonl"), rows)
+    prepare(monkeypatch, bundle)
+    monkeypatch.setattr("duet.refresh.__main__.same_student", lambda *_: False)
+    assert main(command(bundle, url)) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("refresh: not significantly worse: ") for line in said), said
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_a_label_may_be_an_integer_or_a_boolean() -> None:
 def test_a_label_may_be_needed() -> None:
     assert read(PAIR, {}, {"a": "x", "b": "y"}, labelled=False).label is None
     assert read(PAIR, {}, {"a": "x", "b": "y", "label": None}).label is None
-    with pytest.raises(DataError, match=r'line 1: no "label"; there is a, b$'):
+    complaint = 'no "label"; there is a, b; if its name is another, name it by data.columns of the'
+    with pytest.raises(DataError, match=f"line 1: {complaint} recipe$"):
         read(PAIR, {}, {"a": "x", "b": "y"})
 
 

@@ -6,7 +6,15 @@ import pytest
 from tasks.builtin import TASKS
 from training.config import DistillConfig, load_config
 from training.data.row import DataError, Row
-from training.data.splits import Splits, examples_of, group_key, hold_out, load_splits, masked
+from training.data.splits import (
+    Split,
+    Splits,
+    examples_of,
+    group_key,
+    hold_out,
+    load_splits,
+    masked,
+)
 from training.student.files import Example
 from training.yaml_files import ConfigError
 
@@ -182,6 +190,38 @@ def test_extra_rows_are_only_trained_on_and_in_no_group_that_is_held_out(tmp_pat
     held_out = passages(plain.validation) | passages(plain.test)
     assert passages(added) == set("abcdefghij") - held_out
     assert f"{10 - len(added)} are of a group with validation or test rows" in splits.reports[-1]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_rows_of_a_file_that_are_training_rows_too_stay_and_are_told(
+    split: Split, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    made(tmp_path)
+    own, other = tmp_path / "own.jsonl", [{"text": f"new {i}", "label": "1"} for i in range(5)]
+    train = (tmp_path / "train.jsonl").read_text().splitlines()
+    known = [json.loads(line) | {"label": "9"} for line in train]  # whatever their label is
+    for again, told in (
+        (0, None),
+        (1, "1 of 6 {} rows is a training row too (first: {}, line 6): its answer says"),
+        (3, "3 of 8 {} rows are training rows too (first: {}, line 6): their answers say"),
+    ):
+        rows = other + [row | {"text": f" {row['text']}"} for row in known[:again]]
+        own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        files = {"validation": str(tmp_path / "test.jsonl"), "test": None} | {split: str(own)}
+        splits = load_splits(made(tmp_path, 30, **files))
+        assert len(splits.measured()[split]) == 5 + again
+        warning = told and f"{told.format(split, own)} nothing about new rows"
+        assert splits.trained_on == ({split: warning} if warning else {})
+        assert (f"warning: {warning}" in splits.reports) == bool(told)
+        assert caplog.text.count("warning: ") == bool(told)
+        caplog.clear()
+
+
+def test_rows_that_are_held_out_are_no_training_rows(tmp_path: Path) -> None:
+    config = made(tmp_path, test=str(tmp_path / "train.jsonl"))
+    told = load_splits(config).trained_on["test"]
+    assert told.startswith("40 of 50 test rows are training rows too (first: ")  # 10 are held out
 
 
 @pytest.mark.parametrize(

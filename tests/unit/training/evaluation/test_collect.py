@@ -1,6 +1,6 @@
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from tests.support.simple_problems import write_problems
 from training.evaluation.collect import collect
 from training.evaluation.labelled import LabelledRow, from_file
 from training.evaluation.model import ModelError
-from training.evaluation.predictions import read_predictions
+from training.evaluation.predictions import read_predictions, read_run
 from training.evaluation.record import Record
 
 SVAMP = TASKS["svamp"]
@@ -53,6 +53,9 @@ def test_a_failed_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     finished = Echo()
     collect(finished, data, tmp_path, source="echo")
     assert finished.asked == 0
+    collect(finished, replace(data, warning="1 row is"), tmp_path, source="echo")
+    assert finished.asked == 0  # the same rows
+    assert read_run(tmp_path)["data"]["warning"] == "1 row is"
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

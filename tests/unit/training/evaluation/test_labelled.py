@@ -77,6 +77,19 @@ def test_bad_files(tmp_path: Path, name: str, content: str | None, complaint: st
         from_file(tmp_path / name, SVAMP)
 
 
+def test_a_file_with_the_columns_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("problem,sum,why\nHow many?,1 + 1,Two.\n")
+    columns = {"text": "problem", "label": "sum", "rationale": "why"}
+    (row,) = from_file(path, SVAMP, columns).read()
+    assert (row.text, row.gold, row.reference) == ("How many?", "1 + 1", "Two.")
+    there = "there is problem, sum, why; if its name is another, name it by data.columns of the"
+    with pytest.raises(DataError, match=f'"text"; {there} recipe: --recipe RECIPE.yaml$'):
+        from_file(path, SVAMP)
+    with pytest.raises(DataError, match=f'"label"; {there} recipe$'):
+        from_file(path, SVAMP, {"text": "problem"})
+
+
 def recipe(folder: Path, *overrides: str) -> DistillConfig:
     for name, rows, seed in (("train", 60, 0), ("test", 10, 1)):
         write_problems(folder / f"{name}.jsonl", rows, seed)
@@ -93,6 +106,20 @@ def test_the_splits_of_a_recipe_are_those_of_training(tmp_path: Path) -> None:
             (example.input, example.label, example.rationale) for example in examples
         ]
         assert [row.cluster for row in rows] == [*map(str, range(len(examples)))]
+
+
+def test_rows_that_are_training_rows_too_are_told(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    test = (tmp_path / "test.jsonl").read_text()
+    assert from_recipe(config, "test", SVAMP).warning is None
+    with (tmp_path / "train.jsonl").open("a") as file:
+        file.write(test * 3)  # of which 12 rows at most are held out
+    data = from_recipe(config, "test", SVAMP)
+    told = " of 10 test rows are training rows too (first: "
+    assert data.warning is not None
+    assert told in data.warning
+    assert data.identity["warning"] == data.warning
+    assert data.count == 10
 
 
 def test_groups_of_a_recipe_are_clusters(tmp_path: Path) -> None:

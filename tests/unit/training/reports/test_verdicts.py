@@ -33,6 +33,20 @@ def compared(a: Sequence[Record], b: Sequence[Record]) -> Page:
     return comparison_page(compare(a, b), evaluations[0], evaluations[1], [], NOTHING)
 
 
+def test_rows_that_are_training_rows_too_are_the_first_limit() -> None:
+    run = RUN | {"data": RUN["data"] | {"warning": "3 of 8 test rows are training rows too"}}
+    records = open_records([0.9, 0.8], [1, 0])
+    found = evaluate(records, TASK)
+    told = "3 of 8 test rows are training rows too."
+    assert evaluation_page(run, found, NOTHING).limits[0] == told
+    both = compare(records, records)
+    for a, b in ((run, run), (RUN, run)):  # once
+        limits = comparison_page(both, (a, found), (b, found), [], NOTHING).limits
+        assert [line for line in limits if "training rows" in line] == [told]
+        assert limits[0] == told
+    assert told not in evaluation_page(RUN, found, NOTHING).limits
+
+
 @pytest.mark.parametrize(
     ("rows", "doubt", "accuracy", "gap"),
     [
