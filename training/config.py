@@ -19,31 +19,13 @@ from pydantic import (
 from tasks.builtin import TASKS
 from tasks.task import Fields, Task
 from training.data.sources import AnySource
+from training.defaults import FROM_SCRATCH, OPTIONS
 from training.yaml_files import ConfigError, parse_text, read_yaml, validated
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 Objective = Literal["finetune", "dss", "mi-infonce", "mi-official", "mi-unsafe", "kl"]
 DEFAULT_OBJECTIVE: Objective = "mi-infonce"
-
-# Each option's default, by the objectives that know it.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "alpha_by_entropy": dict.fromkeys(("dss", "mi-infonce", "mi-unsafe", "kl"), False),
-    "cascade": dict.fromkeys(("dss", "mi-infonce", "mi-official", "mi-unsafe", "kl"), False),
-    "beta_warmup_steps": dict.fromkeys(("mi-infonce", "mi-unsafe", "kl"), 0),
-    "reduction": {"mi-unsafe": "max", "kl": "max"},
-    "detach": {"mi-infonce": "none", "mi-unsafe": "predict", "kl": "none"},
-    "temperature": {"mi-infonce": 0.1},
-    "mask_same_label": {"mi-infonce": False},
-}
-
-# The defaults of a student from scratch. It must learn more than a pretrained one, and faster.
-FROM_SCRATCH: dict[str, Any] = {
-    "steps": 2_000,
-    "learning_rate": 2e-3,
-    "warmup_steps": 100,
-    "lr_scheduler": "cosine",
-}
 
 
 class _Section(BaseModel):

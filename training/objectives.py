@@ -20,7 +20,7 @@ Losses = dict[str, Tensor]  # by name, scalars in nats; "alpha" is a share
 
 
 class Options(NamedTuple):
-    """The recipe's options. An objective reads only those that it knows (see `config.OPTIONS`)."""
+    """The recipe's options. An objective reads only its own (see `defaults.OPTIONS`)."""
 
     alpha: float = 0.5
     beta: float = 0.1

@@ -38,13 +38,12 @@ CQA = Task(
 def server(
     student: Student,
     tiny_bundle: Path,
-    labels_only_bundle: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("playground")
     for task in (NLI, CQA):
         write_bundle(folder / task.name, student, name=task.name, task=task)
-    bundles = (tiny_bundle, folder / "nli", folder / "cqa", labels_only_bundle)
+    bundles = (tiny_bundle, folder / "nli", folder / "cqa")
     models = ",".join(map(str, bundles))
     with serve(folder / "log", "--models", models, "--threads", "1") as server:
         yield server
@@ -249,28 +248,6 @@ def test_control_and_enter_ask(page: Page) -> None:
     page.get_by_role("textbox", name="Text").press("ControlOrMeta+Enter")
     finished(page)
     expect(page.locator("#label")).not_to_be_empty()
-
-
-def test_a_model_without_rationales_cannot_be_asked_to_explain(page: Page) -> None:
-    toggle, note = page.get_by_label("Explain the answer"), page.locator("#explain-note")
-    expect(toggle).to_be_checked()
-    page.get_by_label("Model").select_option("plain")
-    expect(toggle).to_be_disabled()
-    expect(toggle).not_to_be_checked()
-    expect(note).to_have_text("This model was trained without rationales, so it gives labels only.")
-    accessible(page)
-    ask(page)
-    finished(page)
-    expect(page.locator("#label")).not_to_be_empty()
-    expect(page.locator("#rationale-part")).to_be_hidden()
-    page.get_by_label("Model").select_option("tiny")
-    expect(toggle).to_be_enabled()
-    expect(toggle).to_be_checked()
-    expect(note).to_have_text("The model writes a rationale in a second pass. This takes longer.")
-    toggle.uncheck()
-    page.get_by_label("Model").select_option("plain")
-    page.get_by_label("Model").select_option("tiny")
-    expect(toggle).not_to_be_checked()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

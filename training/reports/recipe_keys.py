@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from training.config import FROM_SCRATCH, OPTIONS, DistillConfig
+from training.config import DistillConfig
+from training.defaults import FROM_SCRATCH, OPTIONS
 from training.reports.markdown import rewrite_block
 
 BLOCK: Final = "recipe-keys"  # of the page

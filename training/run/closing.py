@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.student.files import StudentRecord, read_record
+from training.student.files import StudentRecord
 
 
 def closing_lines(
@@ -24,8 +24,8 @@ def closing_lines(
 
 
 def line_after_evaluation(folder: Path, prog: str | None) -> str:
-    """The line with the command that exports the student in `folder`. Raises StudentError."""
-    bundle = f"bundles/{read_record(folder).name}"
+    """The line with the command that exports the student in `folder`."""
+    bundle = f"bundles/{folder.resolve().name}"
     if _runs_make(prog):
         return "next: " + shlex.join(["make", "export", f"CHECKPOINT={folder}", f"BUNDLE={bundle}"])
     started = [prog.partition(" ")[0], "export"] if prog else ["python", "-m", "export.convert"]

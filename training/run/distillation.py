@@ -34,6 +34,7 @@ from training.run.arguments import training_arguments
 from training.run.averaging import mean_weights
 from training.run.folder import ClaimAtFirstStep, Output, step_of
 from training.run.interruption import SaveWhenSignalled
+from training.run.last_step import EvaluateLastStep
 from training.run.progress import Progress
 from training.run.reporting import reporting
 from training.run.student import load_student, student_texts
@@ -91,7 +92,8 @@ def _distill(
     log.info("%s: %.1f M parameters", config.name, student.model.num_parameters() / 1e6)
     interruption = SaveWhenSignalled()
     judged = _judged(config, splits, student)
-    callbacks = [interruption, ClaimAtFirstStep(output), Progress(), *callbacks]
+    reports = [ClaimAtFirstStep(output), Progress()]
+    callbacks = [interruption, EvaluateLastStep(), *reports, *callbacks]
     trainer = trainer_of(
         config, splits, judged["validation"], explains, student, arguments, callbacks
     )
@@ -229,7 +231,7 @@ def _choose_weights(
         evaluated = [
             checkpoint
             for checkpoint in output.whole_checkpoints()
-            if step_of(checkpoint) % config.eval_every == 0
+            if step_of(checkpoint) % config.eval_every == 0 or step_of(checkpoint) == config.steps
         ]
         last = evaluated[-config.average_last :]
         steps = [step_of(checkpoint) for checkpoint in last]

@@ -7,7 +7,8 @@ import yaml
 
 from tasks.builtin import TASKS
 from tests.support.command_errors import complaint_of
-from training.config import OPTIONS, DistillConfig, Scratch, ScratchModel, dump_config, load_config
+from training.config import DistillConfig, Scratch, ScratchModel, dump_config, load_config
+from training.defaults import OPTIONS
 from training.yaml_files import ConfigError
 
 RECIPES = Path(__file__).parents[3] / "training" / "recipes"

@@ -68,10 +68,10 @@ def test_after_an_evaluation_the_student_is_exported(
     def line(prog: str | None = None) -> str:
         return line_after_evaluation(FOLDER, prog)
 
-    command = "duet export 'runs/my tickets' --out bundles/tiny"
+    command = "duet export 'runs/my tickets' --out 'bundles/my tickets'"
     assert line("duet evaluate") == f"next: {command}"
     monkeypatch.delenv("MAKELEVEL", raising=False)
-    module = "python -m export.convert 'runs/my tickets' --out bundles/tiny"
+    module = "python -m export.convert 'runs/my tickets' --out 'bundles/my tickets'"
     assert line() == f"next: {module}"
     monkeypatch.setenv("MAKELEVEL", "1")
-    assert line() == "next: make export 'CHECKPOINT=runs/my tickets' BUNDLE=bundles/tiny"
+    assert line() == "next: make export 'CHECKPOINT=runs/my tickets' 'BUNDLE=bundles/my tickets'"

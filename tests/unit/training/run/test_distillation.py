@@ -19,6 +19,15 @@ def test_training_stops_early_where_nothing_improves(arguments: list[str], tmp_p
     assert max(losses(tmp_path / "losses.jsonl")) == 5  # the best is the first, of step 2
 
 
+def test_the_last_step_is_evaluated_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "steps=3", "eval_every=2", "learning_rate=1e-2"]) == 0
+    printed = capsys.readouterr().out
+    assert "step 2 of 3, validation: " in printed
+    assert printed.count("step 3 of 3, validation: ") == 1
+
+
 @pytest.mark.parametrize("objective", ["kl", "mi-infonce"])
 def test_accumulated_batches_learn_what_one_does(
     objective: str, arguments: list[str], tmp_path: Path
