@@ -94,6 +94,11 @@ def find_recipe(wishes: Wishes) -> FirstRecipe:
     rows, report = _load(content, roles)
     labels = count_labels(rows, learn_teacher=roles.learn_teacher)
     explained = bool(roles.rationale) and any(row.rationales for row in rows)
+    if len(labels.counts) == 1 and not roles.choices:
+        raise DataError(
+            f"{report.source}: the column {roles.label!r} has one label only, {labels.all[0]!r}: "
+            "there is nothing to learn; bring rows with other labels, or give --label"
+        )
     task |= label_keys(labels, roles, scratch=base.name is None)
     if explained and base.name is None:
         task["explain_given_label"] = True

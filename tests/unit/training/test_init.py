@@ -193,6 +193,39 @@ def test_a_row_without_a_label_is_counted(capsys: pytest.CaptureFixture[str]) ->
     assert "  dropped  1 × row whose label is null (first: line 5)\n" in printed
 
 
+def test_labels_that_may_be_mistakes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write_tickets(Path("tickets.jsonl"), rows=200)
+    rows[5]["label"], rows[6]["label"] = "biling", "Outage"
+    write_rows(Path("tickets.jsonl"), rows)
+    recipe("tickets.jsonl")
+    printed = capsys.readouterr().out
+    assert "  warning  few rows have these labels, which may be mistakes: 'biling' 1, 'Outage' 1\n" in printed
+    assert "  warning  'outage' and 'Outage' differ only in case or white space: " in printed
+    text = Path("tickets.yaml").read_text()
+    assert "    - biling  # 1 row; rare: is it a mistake?\n" in text
+    assert "    - Outage  # 1 row; but for case or white space, it is 'outage'\n" in text
+    assert "too few" not in printed
+
+
+def test_few_rows_are_not_trusted(capsys: pytest.CaptureFixture[str]) -> None:
+    write_tickets(Path("tickets.jsonl"), rows=10)
+    write_tickets(Path("more.jsonl"), rows=30)
+    recipe("tickets.jsonl", "--label", "label", "--test", "more.jsonl")
+    printed = capsys.readouterr().out
+    assert "  warning  10 rows are too few to trust the student; bring some hundreds\n" in printed
+    assert "test       30 rows in more.jsonl\n" in printed
+
+
+def test_one_label_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write_tickets(Path("tickets.jsonl"))
+    write_rows(Path("tickets.jsonl"), [row | {"label": "billing"} for row in rows])
+    line = complaint_of(["tickets.jsonl", "--label", "label"], capsys, main, "init")
+    assert line == (
+        "init: tickets.jsonl: the column 'label' has one label only, 'billing': there is nothing "
+        "to learn; bring rows with other labels, or give --label"
+    )
+
+
 def test_a_name_must_be_one_of_a_student(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["rows.jsonl", "--name", "a b"])
