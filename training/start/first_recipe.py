@@ -67,7 +67,7 @@ class FirstRecipe:
 
     @property
     def minutes(self) -> float:
-        """How long the run will take on this machine."""
+        """How long the run will take on this machine when idle."""
         seconds = self.pace.seconds(self.config, len(self.splits.validation))
         return seconds / 60
 

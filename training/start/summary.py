@@ -54,7 +54,7 @@ def _facts(found: FirstRecipe) -> Iterator[tuple[str, str]]:
         yield "", "`--model scratch` trains much faster, but knows only what the rows say"
     yield (
         "time",
-        f"about {_minutes(found.minutes)} on this machine: {config.steps} steps of "
+        f"about {_minutes(found.minutes)} on this machine when idle: {config.steps} steps of "
         f"{found.pace.step:.2g} s, and evaluations",
     )
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -14,6 +16,7 @@ from pyarrow import parquet
 from tests.support.command_errors import complaint_of
 from tests.support.pretrained_t5 import write_pretrained
 from tests.support.seeded_rows import make_rows, write_rows
+from tests.support.server_process import ROOT, environment
 from tests.support.simple_problems import problem
 from tests.support.tickets import LABELS, ticket
 from training.config import DistillConfig, load_config
@@ -66,7 +69,7 @@ def test_the_recipe_of_tickets(capsys: pytest.CaptureFixture[str]) -> None:
         "not used   id: ids\n",
         "held out   12 rows; there are no test rows\n",
         "(google/flan-t5-small cannot be had: HF_HUB_OFFLINE is set)\n",
-        "time       about a minute on this machine: 200 steps of ",
+        "time       about a minute on this machine when idle: 200 steps of ",
         "Read it, then: duet distill tickets.yaml\n",
     ):
         assert line in printed
@@ -193,13 +196,26 @@ def test_a_row_without_a_label_is_counted(capsys: pytest.CaptureFixture[str]) ->
     assert "  dropped  1 × row whose label is null (first: line 5)\n" in printed
 
 
+def test_a_missing_file_is_told_before_torch_is_imported() -> None:
+    program = (
+        "import sys; from training.init import main; status = main(['nope.csv']); "
+        "sys.exit(3 if 'torch' in sys.modules else status)"
+    )
+    settings = environment(PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "init: nope.csv: No such file or directory\n"
+
+
 def test_labels_that_may_be_mistakes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     rows = write_tickets(Path("tickets.jsonl"), rows=200)
     rows[5]["label"], rows[6]["label"] = "biling", "Outage"
     write_rows(Path("tickets.jsonl"), rows)
     recipe("tickets.jsonl")
     printed = capsys.readouterr().out
-    assert "  warning  few rows have these labels, which may be mistakes: 'biling' 1, 'Outage' 1\n" in printed
+    rare = "few rows have these labels, which may be mistakes: 'biling' 1, 'Outage' 1"
+    assert f"  warning  {rare}\n" in printed
     assert "  warning  'outage' and 'Outage' differ only in case or white space: " in printed
     text = Path("tickets.yaml").read_text()
     assert "    - biling  # 1 row; rare: is it a mistake?\n" in text
