@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 RECIPE ?= training/recipes/svamp-mini.yaml
 PLAN ?= training/ablations/objectives.yaml
 # by default the recipe's output_dir
-CHECKPOINT ?= $(shell sed -n "s/^output_dir: *['\"]*\([^ '\"#]*\).*/\1/p" $(RECIPE))
+CHECKPOINT ?= $(shell sed -n "s/^output_dir: *['\"]*\([^ '\"#]*\).*/\1/p" $(RECIPE) 2> /dev/null)
 GIVEN_CHECKPOINT = $(if $(filter file,$(origin CHECKPOINT)),,output_dir=$(CHECKPOINT))
 BUNDLE ?= bundles/$(notdir $(CHECKPOINT))
 URL ?= http://127.0.0.1:8000
@@ -88,13 +88,22 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 init distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 init distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
 
+# $(call check,a test of the shell,what to say where it fails)
+check = @$(1) || { echo "$@: $(2)" >&2; exit 2; }
+check_recipe = $(call check,test -f '$(RECIPE)',RECIPE: $(RECIPE): no such file)
+check_checkpoint = $(call check,test -d '$(CHECKPOINT)',CHECKPOINT: $(CHECKPOINT): no such folder; make distill with the same settings writes it)
+
 init: $(VENV)/.dev ## Look at ROWS (a file, a folder, a data set), and write a recipe for them
+	$(call check,test -n '$(ROWS)',give ROWS=…: a file or a folder of rows)
 	$(BIN)/python -m duet init $(ROWS) $(ARGS)
 
 distill: $(VENV)/.dev ## Distil RECIPE into CHECKPOINT, by default the recipe's output_dir; ARGS="key=value …" changes keys
+	$(check_recipe)
 	$(BIN)/python training/distill.py $(RECIPE) $(GIVEN_CHECKPOINT) $(ARGS)
 
 evaluate: $(VENV)/.dev ## Calibrate CHECKPOINT, and write a report on the test rows of RECIPE, or its validation rows
+	$(check_recipe)
+	$(check_checkpoint)
 	$(BIN)/python training/evaluate.py $(CHECKPOINT) --recipe $(RECIPE) --calibrate \
 		--out $(CHECKPOINT)/evaluation $(ARGS)
 
@@ -105,11 +114,16 @@ ablate: $(VENV)/.dev ## Compare the objectives by PLAN (two hours on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python training/ablate.py $(PLAN) --readme training/README.md $(ARGS)
 
 export: $(VENV)/.dev ## Export CHECKPOINT to BUNDLE, if both answer alike
+	$(if $(GIVEN_CHECKPOINT),,$(check_recipe))
+	$(check_checkpoint)
 	$(BIN)/python -m export.convert $(CHECKPOINT) --out $(BUNDLE)
 
 # NAME and VERSION count only on the command line: the environment may have some of its own.
 given = $(if $(filter command,$(origin $(1))),$(2) $($(1)))
+missing = $(strip $(if $(filter file,$(origin RECIPE)),RECIPE=…) $(if $(DATA),,DATA=…))
 refresh: $(VENV)/.dev ## Distil CHECKPOINT, compare it with BUNDLE on DATA, and replace BUNDLE at URL
+	$(call check,test -z '$(missing)',give $(missing))
+	$(check_recipe)
 	$(BIN)/python -m duet refresh $(RECIPE) $(ARGS) --checkpoint $(CHECKPOINT) --bundle $(BUNDLE) \
 		--data "$(DATA)" --url $(URL) $(call given,NAME,--name) $(call given,VERSION,--version)
 

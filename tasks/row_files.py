@@ -7,6 +7,7 @@ import csv
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, NamedTuple, get_args
 
@@ -15,6 +16,7 @@ from tasks.json_errors import why_unreadable
 BATCH_ROWS: Final = 256  # of Parquet, decoded at once
 BUFFER_BYTES: Final = 2**20  # of a column of Parquet, read at once
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+OTHER_SEPARATORS: Final = {";": "';'", "\t": "tabs", "|": "'|'"}  # of files that are called CSV
 
 Format = Literal["jsonl", "csv", "parquet"]  # each is also the suffix of a file's name
 
@@ -136,16 +138,32 @@ class Csv(RowFile):
 
     def __init__(self, path: Path, max_line_bytes: int | None = None) -> None:
         super().__init__(path, max_line_bytes)
-        with path.open("rb") as file:
-            lines = self._lines(file, None)
-            try:
-                header = next(csv.reader(map(self._text, lines), strict=True), [])
-            except (csv.Error, RowError) as error:
-                raise RowFileError(f"{path}, line 1: no header of a CSV file ({error})") from error
-            self.begin = lines.place
+        try:
+            header, self.begin = self._header(",")
+        except (csv.Error, RowError) as error:
+            self._check_separator()
+            raise RowFileError(f"{path}, line 1: no header of a CSV file ({error})") from error
+        if len(header) == 1:
+            self._check_separator()
         if not all(map(str.strip, header)) or len(set(header)) != len(header):
             raise RowFileError(f"{path}, line 1: a column has no name, or two have the same name")
         self.columns = header
+
+    def _header(self, separator: str) -> tuple[list[str], Place]:
+        with self.path.open("rb") as file:
+            lines = self._lines(file, RowFile.begin)
+            texts = map(self._text, lines)
+            return next(csv.reader(texts, delimiter=separator, strict=True), []), lines.place
+
+    def _check_separator(self) -> None:
+        """Raises RowFileError if another character than a comma separates the header's names."""
+        for separator, name in OTHER_SEPARATORS.items():
+            with suppress(csv.Error, RowError):
+                if len(self._header(separator)[0]) > 1:
+                    raise RowFileError(
+                        f"{self.path}, line 1: columns are separated by {name}; "
+                        "write the file with ',' between them"
+                    )
 
     def rows(self, begin: Place | None = None) -> Iterator[FileRow]:
         # the standard library's reader: pyarrow and pandas do not give the line of a row
@@ -175,7 +193,9 @@ class Csv(RowFile):
     def _content(self, cells: list[str]) -> dict[str, str | None]:
         assert self.columns is not None
         if len(cells) != len(self.columns):
-            raise RowError(f"{len(cells)} values, but the header names {len(self.columns)} columns")
+            values = f"{len(cells)} value{'s' * (len(cells) > 1)}"
+            columns = f"{len(self.columns)} column{'s' * (len(self.columns) > 1)}"
+            raise RowError(f"{values}, but the header names {columns}")
         return {name: cell or None for name, cell in zip(self.columns, cells, strict=True)}
 
 

@@ -10,13 +10,13 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from tasks.durable_files import replace_text
+from training.data.files import read_rows
 from training.data.row import DataError
 from training.start.commented_yaml import commented_yaml
-from training.start.comments import comments_of
-from training.start.first_recipe import Wishes, find_recipe
-from training.start.summary import summary
+from training.start.origin import data_keys
 from training.yaml_files import ConfigError
 
 
@@ -39,6 +39,17 @@ def main(argv: list[str] | None = None, prog: str = "init.py") -> int:
     out = arguments.out or Path(f"{_stem(arguments.rows)}.yaml")
     if out.exists() and not arguments.force:
         return _tell(f"{out} is there already; give --force to write over it, or another --out")
+    try:
+        _check_files(data_keys(arguments.rows, arguments.validation, arguments.test))
+    except DataError as error:
+        return _tell(str(error))
+    # torch's threads wait asleep: on a busy machine, those that spin take most of a step's time
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # only now, as torch takes seconds, and reads this variable when it is loaded
+    from training.start.comments import comments_of
+    from training.start.first_recipe import Wishes, find_recipe
+    from training.start.summary import summary
+
     wishes = Wishes(
         arguments.rows,
         arguments.name or _stem(str(out)),
@@ -63,6 +74,14 @@ def main(argv: list[str] | None = None, prog: str = "init.py") -> int:
     print(summary(found), end="")
     print(f"\nThe recipe is {out}. Read it, then: {_next(out)}")
     return 0
+
+
+def _check_files(keys: dict[str, Any]) -> None:
+    """Raises DataError if a file of rows is not there, or its first row is wrong."""
+    if keys["format"] != "hub":
+        for split in ("train", "validation", "test"):
+            if split in keys:
+                next(read_rows(Path(keys[split]), keys["format"]), None)
 
 
 def _next(recipe: Path) -> str:

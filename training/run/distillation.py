@@ -101,6 +101,7 @@ def _distill(
     if checkpoints := output.whole_checkpoints():
         _check_geometry(student.model, checkpoints[-1])
         checkpoint = str(checkpoints[-1])
+        log.info("goes on after step %d of %d", step_of(checkpoints[-1]), config.steps)
     with interruption.listening():
         trainer.train(resume_from_checkpoint=checkpoint)
 

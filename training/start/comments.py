@@ -52,8 +52,11 @@ def _of_labels(found: FirstRecipe) -> dict[str, str]:
     labels, task = found.labels, found.config.task
     if not isinstance(task.labels, list):
         return {"task.labels": f"free text: {len(labels.counts)} different ones"}
+    doubts = dict.fromkeys(labels.rare, "; rare: is it a mistake?")
+    for first, *others in labels.alike:
+        doubts |= dict.fromkeys(others, f"; but for case or white space, it is {first!r}")
     of_rows = {
-        f"task.labels.{label}": f"{count} rows" if count > 1 else "1 row"
+        f"task.labels.{label}": f"{count} row{'s' * (count > 1)}{doubts.get(label, '')}"
         for label, count in labels.counts.items()
     }
     of_teacher = {f"task.labels.{label}": "only the other label of a row" for label in labels.other}

@@ -67,7 +67,7 @@ class FirstRecipe:
 
     @property
     def minutes(self) -> float:
-        """How long the run will take on this machine."""
+        """How long the run will take on this machine when idle."""
         seconds = self.pace.seconds(self.config, len(self.splits.validation))
         return seconds / 60
 
@@ -94,6 +94,11 @@ def find_recipe(wishes: Wishes) -> FirstRecipe:
     rows, report = _load(content, roles)
     labels = count_labels(rows, learn_teacher=roles.learn_teacher)
     explained = bool(roles.rationale) and any(row.rationales for row in rows)
+    if len(labels.counts) == 1 and not roles.choices:
+        raise DataError(
+            f"{report.source}: the column {roles.label!r} has one label only, {labels.all[0]!r}: "
+            "there is nothing to learn; bring rows with other labels, or give --label"
+        )
     task |= label_keys(labels, roles, scratch=base.name is None)
     if explained and base.name is None:
         task["explain_given_label"] = True

@@ -1,7 +1,7 @@
 """The labels of all rows: whether they are a closed set, equations, or free text."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ from training.data.row import Row
 
 MOST: Final = 200  # labels of a closed set
 REPEATED: Final = 5  # rows of a label, on average, from which on a set is closed
+RARE: Final = 0.1  # of a label's rows on average: a label with no more may be a mistake
 EQUATIONS: Final = 0.95  # share of rows whose label is an equation
 
 _OPERATION = re.compile(r"[0-9)] *[-+*/]")
@@ -41,6 +42,20 @@ class Labels:
     def all(self) -> list[str]:
         """Every label, the most frequent first; then the others."""
         return [label for label, _ in self.counts.most_common()] + self.other
+
+    @property
+    def rare(self) -> list[str]:
+        """The labels that few rows have, against the others."""
+        few = max(1, RARE * self.counts.total() / len(self.counts))
+        return [label for label, count in self.counts.most_common() if count <= few]
+
+    @property
+    def alike(self) -> list[list[str]]:
+        """The labels that differ only in case or white space, together."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for label in self.all:
+            found[" ".join(label.casefold().split())].append(label)
+        return [labels for labels in found.values() if len(labels) > 1]
 
 
 def count_labels(rows: list[Row], *, learn_teacher: bool) -> Labels:

@@ -92,7 +92,7 @@ def test_a_wrong_row_of_csv_costs_that_row(tmp_path: Path) -> None:
     assert [row.place.line for row in file.rows()] == [2, 3, 4, 5, 6, 7, 9, 10]
     rows = all_rows(file)
     expected = "but the header names 2 columns"
-    assert problem(rows[0]) == (RowError, f"1 values, {expected}")
+    assert problem(rows[0]) == (RowError, f"1 value, {expected}")
     assert problem(rows[1]) == (RowError, f"3 values, {expected}")
     assert problem(rows[2])[1].startswith("not a row of CSV: ")
     assert problem(rows[3]) == (RowError, "not UTF-8 at byte 0 of the line")
@@ -100,6 +100,32 @@ def test_a_wrong_row_of_csv_costs_that_row(tmp_path: Path) -> None:
     assert problem(rows[5])[1].startswith("not a row of CSV, which ends in line 8: ")
     assert rows[6] == {"a": "8", "b": "9"}
     assert problem(rows[7])[1].startswith("not a row of CSV, which ends in line 11: ")
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [
+        ("text;label", "';'"),
+        ('"text";"label"', "';'"),
+        ("text\tlabel", "tabs"),
+        ("\ufefftext|label", "'|'"),
+        ("sep=;", "';'"),
+    ],
+)
+def test_another_separator_is_named(header: str, separator: str, tmp_path: Path) -> None:
+    path = write(tmp_path, "rows.csv", f"{header}\nHello, you;a\n")
+    with pytest.raises(RowFileError) as refused:
+        open_rows(path)
+    assert str(refused.value) == (
+        f"{path}, line 1: columns are separated by {separator}; "
+        "write the file with ',' between them"
+    )
+
+
+def test_one_quoted_name_may_have_another_separator(tmp_path: Path) -> None:
+    rows = all_rows(open_rows(write(tmp_path, "rows.csv", '"a;b"\n1\n1,2\n')))
+    assert rows[0] == {"a;b": "1"}
+    assert problem(rows[1]) == (RowError, "2 values, but the header names 1 column")
 
 
 def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:

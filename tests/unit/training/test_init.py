@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -14,6 +16,7 @@ from pyarrow import parquet
 from tests.support.command_errors import complaint_of
 from tests.support.pretrained_t5 import write_pretrained
 from tests.support.seeded_rows import make_rows, write_rows
+from tests.support.server_process import ROOT, environment
 from tests.support.simple_problems import problem
 from tests.support.tickets import LABELS, ticket
 from training.config import DistillConfig, load_config
@@ -66,7 +69,7 @@ def test_the_recipe_of_tickets(capsys: pytest.CaptureFixture[str]) -> None:
         "not used   id: ids\n",
         "held out   12 rows; there are no test rows\n",
         "(google/flan-t5-small cannot be had: HF_HUB_OFFLINE is set)\n",
-        "time       about a minute on this machine: 200 steps of ",
+        "time       about a minute on this machine when idle: 200 steps of ",
         "Read it, then: duet distill tickets.yaml\n",
     ):
         assert line in printed
@@ -195,6 +198,52 @@ def test_a_row_without_a_label_is_counted(capsys: pytest.CaptureFixture[str]) ->
     recipe("tickets.jsonl")
     printed = capsys.readouterr().out
     assert "  dropped  1 × row whose label is null (first: line 5)\n" in printed
+
+
+def test_a_missing_file_is_told_before_torch_is_imported() -> None:
+    program = (
+        "import sys; from training.init import main; status = main(['nope.csv']); "
+        "sys.exit(3 if 'torch' in sys.modules else status)"
+    )
+    settings = environment(PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "init: nope.csv: No such file or directory\n"
+
+
+def test_labels_that_may_be_mistakes_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write_tickets(Path("tickets.jsonl"), rows=200)
+    rows[5]["label"], rows[6]["label"] = "biling", "Outage"
+    write_rows(Path("tickets.jsonl"), rows)
+    recipe("tickets.jsonl")
+    printed = capsys.readouterr().out
+    rare = "few rows have these labels, which may be mistakes: 'biling' 1, 'Outage' 1"
+    assert f"  warning  {rare}\n" in printed
+    assert "  warning  'outage' and 'Outage' differ only in case or white space: " in printed
+    text = Path("tickets.yaml").read_text()
+    assert "    - biling  # 1 row; rare: is it a mistake?\n" in text
+    assert "    - Outage  # 1 row; but for case or white space, it is 'outage'\n" in text
+    assert "too few" not in printed
+
+
+def test_few_rows_are_not_trusted(capsys: pytest.CaptureFixture[str]) -> None:
+    write_tickets(Path("tickets.jsonl"), rows=10)
+    write_tickets(Path("more.jsonl"), rows=30)
+    recipe("tickets.jsonl", "--label", "label", "--test", "more.jsonl")
+    printed = capsys.readouterr().out
+    assert "  warning  10 rows are too few to trust the student; bring some hundreds\n" in printed
+    assert "test       30 rows in more.jsonl\n" in printed
+
+
+def test_one_label_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = write_tickets(Path("tickets.jsonl"))
+    write_rows(Path("tickets.jsonl"), [row | {"label": "billing"} for row in rows])
+    line = complaint_of(["tickets.jsonl", "--label", "label"], capsys, main, "init")
+    assert line == (
+        "init: tickets.jsonl: the column 'label' has one label only, 'billing': there is nothing "
+        "to learn; bring rows with other labels, or give --label"
+    )
 
 
 def test_a_name_must_be_one_of_a_student(capsys: pytest.CaptureFixture[str]) -> None:

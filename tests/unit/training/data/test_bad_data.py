@@ -96,7 +96,7 @@ CASES: list[tuple[str, Write, str, list[str]]] = [
     ),
     ("a.csv", text(""), "a.csv: 0 rows", []),
     ("a.csv", text("text,label\n"), "a.csv: 0 rows", []),
-    ("a.csv", text("text,label\na,b\nc\n"), "line 3: 1 values, but the header names 2", []),
+    ("a.csv", text("text,label\na,b\nc\n"), "line 3: 1 value, but the header names 2", []),
     ("a.csv", text("text,label\na,b,c\n"), "line 2: 3 values, but the header names 2", []),
     (
         "a.csv",

@@ -66,7 +66,7 @@ def test_the_fingerprint_is_of_the_rows_alone(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a", "label": null}\n', "no row can be used"),
         ("a.jsonl", '{"text": "a", "label": "1"}\n{', "line 2: not JSON"),
         ("a.jsonl", '{"text": "a"}\n', 'line 1: no "label"'),
-        ("a.csv", "text,label\na\n", "line 2: 1 values, but the header names 2"),
+        ("a.csv", "text,label\na\n", "line 2: 1 value, but the header names 2"),
         ("a.parquet", "a", "cannot be read as Parquet"),
     ],
 )

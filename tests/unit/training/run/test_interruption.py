@@ -79,10 +79,14 @@ def test_a_signal_saves_the_step_in_work(
     number: signal.Signals,
     code: int,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     with pytest.MonkeyPatch.context() as patch:
         record(patch, tmp_path / "losses.jsonl", STOP_AT, number)
         assert main(run) == code
     assert "the same command goes on" in capsys.readouterr().err
     assert not (tmp_path / "out" / "student.json").exists()
+    caplog.clear()
     assert goes_on(run, tmp_path, uninterrupted) == [7, 8]
+    assert "goes on after step 7 of 9" in caplog.messages

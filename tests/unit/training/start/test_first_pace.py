@@ -1,14 +1,17 @@
 """The time of a run is added up from its steps, evaluations and rationales."""
 
+import time
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tests.support.simple_problems import RECIPE, write_problems
 from training.config import load_config
 from training.data.splits import load_splits
 from training.run.student import load_student, student_texts
-from training.start.pace import Pace, measure_pace
+from training.start.pace import Clock, Pace, measure_pace
 
 
 def test_the_parts_of_a_run_add_up(tmp_path: Path) -> None:
@@ -17,6 +20,20 @@ def test_the_parts_of_a_run_add_up(tmp_path: Path) -> None:
     # four evaluations and one at the end, of 300 rows; 4 × 64 rationales, and 256 at the end
     assert pace.seconds(config, 300) == pytest.approx(200 + 5 * 30 + (256 + 256) * 0.5)
     assert pace.seconds(config, 10) == pytest.approx(200 + 5 * 1 + 5 * 10 * 0.5)
+
+
+def test_waiting_for_a_busy_machine_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = TrainingArguments(str(tmp_path), report_to="none")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    times = {"thread_time": [1.0, 1.25], "perf_counter": [0.0, 9.0]}
+    for name, values in times.items():
+        monkeypatch.setattr(time, name, iter(values).__next__)
+    clock = Clock()
+    clock.on_step_begin()
+    clock.on_step_end(arguments, TrainerState(), TrainerControl())
+    assert clock.steps == [0.25]
 
 
 @pytest.mark.parametrize("objective", ["mi-infonce", "finetune"])

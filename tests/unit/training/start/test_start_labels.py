@@ -25,6 +25,15 @@ def test_the_set_knows_the_labels_of_people_and_of_the_teacher() -> None:
     assert count_labels(found, learn_teacher=True).all == ["a", "c", "b"]
 
 
+def test_labels_that_may_be_mistakes_are_found() -> None:
+    many = ["loans"] * 105 + ["fees"] * 94 + ["laons"] * 3 + ["Fees"] + ["cards"] * 20
+    labels = count_labels(rows([*many, "loans "]), learn_teacher=False)
+    assert labels.rare == ["laons", "Fees", "loans "]
+    assert labels.alike == [["loans", "loans "], ["fees", "Fees"]]
+    few = count_labels(rows(["a"] * 9 + ["b"] * 3), learn_teacher=False)
+    assert (few.rare, few.alike) == ([], [])
+
+
 def test_equations_are_known_by_their_operations() -> None:
     made = [row["label"] for row in make_rows(problem, 50, seed=0)]
     assert count_labels(rows(made), learn_teacher=False).equations
