@@ -11,6 +11,7 @@ NUMBER = "expected a number"
 WHOLE = "expected a whole number"
 TRUTH = "expected true or false"
 TEXT = "expected text"
+NO_TEXT = "expected text, found none"
 LIST = "expected a list"
 KEYS = "expected keys and values"
 
@@ -51,14 +52,20 @@ WORDS = {
     "too_long": "expected at most {max_length}, found {actual_length}",
 }
 
+PATTERNS = {
+    r"\S": NO_TEXT,
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$": "expected 1 to 128 letters, digits, '.', '_' and '-', "
+    "with a letter or digit first",
+}
+
 
 def in_words(problem: ErrorDetails, model: type[BaseModel] | None = None) -> str:
     """What is wrong, without its place. For an unknown key of `model`, names the likeliest."""
     facts = problem.get("ctx", {})
-    if problem["type"].startswith("string_") and (
-        facts.get("min_length") == 1 or facts.get("pattern") == r"\S"
-    ):
-        return "expected text, found none"
+    if problem["type"] == "string_pattern_mismatch" and facts["pattern"] in PATTERNS:
+        return PATTERNS[facts["pattern"]]
+    if problem["type"] == "string_too_short" and facts["min_length"] == 1:
+        return NO_TEXT
     words = WORDS.get(problem["type"])
     if words is None:  # one of Duet's own, or a rare one
         return problem["msg"].removeprefix("Value error, ")

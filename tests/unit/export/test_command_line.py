@@ -30,7 +30,7 @@ def test_no_environment_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--version", "a b"], "--version: expected text that matches .*, got 'a b'"),
+        (["--version", "a b"], "--version: expected 1 to 128 letters, .*, got 'a b'"),
         (["--precision", "int4"], "--precision: expected 'fp32', .*, got 'int4'"),
         (["--layout", "optimum", "--precision", "int8"], "the layout optimum has only --precision"),
     ],

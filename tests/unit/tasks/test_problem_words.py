@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tasks.problems import in_words
+from tasks.task import Name
 
 
 class Part(BaseModel):
@@ -27,6 +28,8 @@ class Whole(BaseModel):
 
     steps: int = Field(1, gt=0)
     name: str = Field("a", min_length=1, max_length=3)
+    code: str = Field("a", pattern="^a+$")
+    version: Name = "1"
     yes: bool = True
     parts: list[Annotated[Part | Other, Field(discriminator="kind")]] = Field([], max_length=2)
 
@@ -48,6 +51,11 @@ class Whole(BaseModel):
         ({"name": ""}, "expected text, found none"),
         ({"name": "long"}, "expected text of at most 3 characters"),
         ({"name": "b"}, "b is taken"),
+        ({"code": "b"}, "expected text that matches ^a+$"),
+        (
+            {"version": "a b"},
+            "expected 1 to 128 letters, digits, '.', '_' and '-', with a letter or digit first",
+        ),
         ({"yes": "perhaps"}, "expected true or false"),
         ({"stepz": 3}, "no such key; did you mean steps?"),
         ({"zzz": 3}, "no such key"),

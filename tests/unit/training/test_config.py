@@ -95,7 +95,7 @@ def test_a_student_from_scratch_has_defaults_of_its_own(tmp_path: Path) -> None:
         ("steps.of=3", "steps of the recipe has no keys below it"),
         ("trim_vocab=true", "trim_vocab: only of a pretrained model"),
         ("dropout_rate=0.1", "dropout_rate: only of a pretrained model; set model.sc"),
-        ("name=../up", "name: expected text that matches"),
+        ("name=../up", "name: expected 1 to 128 letters, digits, '.'"),
         ("seed=-1", "seed: expected at least 0"),
         ("learning_rate=.inf", "learning_rate: expected a finite number"),
         (
