@@ -87,8 +87,6 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 # training time. These thresholds make glibc keep them.
 init distill ablate refresh: export MALLOC_MMAP_THRESHOLD_ = 4294967296
 init distill ablate refresh: export MALLOC_TRIM_THRESHOLD_ = 17179869184
-# torch's threads wait asleep: those that spin keep each other from the cores of a busy machine
-init distill refresh: export OMP_WAIT_POLICY ?= passive
 
 # $(call check,a test of the shell,what to say where it fails)
 check = @$(1) || { echo "$@: $(2)" >&2; exit 2; }
