@@ -83,9 +83,7 @@ class AsyncClient:
         """
         async with self._response(predict_call(item, options, stream=True)) as response:
             source = aiter(httpx2.EventSource(response))
-            async with aclosing(
-                cast(AsyncGenerator[httpx2.ServerSentEvent, None], source)
-            ) as events:
+            async with aclosing(cast(_Events, source)) as events:
                 async for event in events:
                     if (said := event_of(event)) is not None:
                         yield said

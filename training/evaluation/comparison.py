@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from training.evaluation.calibration import brier, confidence_and_right, ece, equal_width
-from training.evaluation.estimate import Estimate, estimate, mean_estimate
+from training.evaluation.estimate import Estimate, bootstrap_mean, estimate, mean_estimate
 from training.evaluation.record import Record
 from training.evaluation.significance import clustered, sign_flip_test
 
@@ -63,8 +63,7 @@ def compare(a: Sequence[Record], b: Sequence[Record]) -> Comparison:
             - ece(confidence_b, right_b, bins_b, weights)
         ),
     )
-    squares = brier(confidence_a, right_a) - brier(confidence_b, right_b)
-    of_brier = estimate(a, lambda weights: (weights @ squares) / weights.sum(1))
+    of_brier = bootstrap_mean(a, brier(confidence_a, right_a) - brier(confidence_b, right_b))
     return Comparison(
         rows=len(a),
         clusters=len(sums),

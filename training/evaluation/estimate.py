@@ -48,6 +48,12 @@ def mean_estimate(records: Sequence[Record], values: Sequence[float] | Array) ->
         return Estimate(float(column.mean()), *share_interval(column, _clusters(records)))
     if np.isin(column, (-1, 0, 1)).all():
         return Estimate(float(column.mean()), *difference_interval(column, _clusters(records)))
+    return bootstrap_mean(records, column)
+
+
+def bootstrap_mean(records: Sequence[Record], values: Sequence[float] | Array) -> Estimate:
+    """The estimate of the mean of a value [N] of each record, by bootstrap whatever the values."""
+    column = np.asarray(values, float)
     return estimate(records, lambda weights: (weights @ column) / weights.sum(1))
 
 
@@ -61,7 +67,7 @@ def gap_estimate(
     Newcombe, 1998, does for two paired shares).
     """
     column, shown = np.asarray(values, float), np.asarray(flags, float)
-    mean = estimate(records, lambda weights: (weights @ column) / weights.sum(1))
+    mean = bootstrap_mean(records, column)
     share = mean_estimate(records, np.asarray(flags, bool))
     if mean.value is None or mean.low is None or mean.high is None:
         return Estimate(None if mean.value is None else mean.value - shown.mean(), None, None)

@@ -17,7 +17,7 @@ from training.evaluation.calibration import (
 )
 from training.evaluation.cases import Case, choose_cases
 from training.evaluation.correlation import ScoreAndRight, correlate_with_right
-from training.evaluation.estimate import Estimate, estimate, gap_estimate
+from training.evaluation.estimate import Estimate, bootstrap_mean, gap_estimate
 from training.evaluation.faithfulness import Faithfulness, faithfulness
 from training.evaluation.health import Health, equals_reference, health_shares, measure_health
 from training.evaluation.judge import Judge, Judgement, judge_rationales
@@ -210,7 +210,7 @@ def _judged(model: str, records: Sequence[Record], answers: Sequence[Judgement |
 
 
 def _mean_score(records: Sequence[Record], scores: Array) -> Estimate:
-    return estimate(records, lambda weights: (weights @ scores) / weights.sum(1))
+    return bootstrap_mean(records, scores)
 
 
 def _taught(record: Record) -> Record:
